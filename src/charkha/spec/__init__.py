@@ -1,0 +1,1 @@
+"""What users declare: frozen, typed, without I/O."""

@@ -1,0 +1,70 @@
+"""Gates: what a new model must show, offline, before it may serve anything."""
+
+from attrs import frozen
+
+
+@frozen
+class AtLeast:
+    """The metric's value on the test rows is no worse than `value` (no higher, for a metric where lower is better)."""
+
+    metric: str
+    value: float
+
+
+@frozen
+class BeatsChampion:
+    """No worse than the champion on the same test rows: the interval of the paired difference must not lie below zero.
+
+    Passes when there is no champion yet.
+    """
+
+    metric: str
+
+
+@frozen
+class BeatsRules:
+    """Significantly better than the model's own rules alone, on the same test rows."""
+
+    metric: str
+
+
+@frozen
+class BeatsTrivial:
+    """Significantly better than always answering the training rows' mean, on the same test rows."""
+
+    metric: str
+
+
+@frozen
+class Calibrated:
+    """The expected calibration error (ten bins of equal count) is at most `max_error`."""
+
+    max_error: float
+
+
+Gate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated
+
+
+def at_least(metric: str, value: float) -> AtLeast:
+    """Gate: the metric reaches `value`."""
+    return AtLeast(metric, value)
+
+
+def beats_champion(metric: str) -> BeatsChampion:
+    """Gate: not worse than the champion on the same rows."""
+    return BeatsChampion(metric)
+
+
+def beats_rules(metric: str) -> BeatsRules:
+    """Gate: significantly better than the rules alone."""
+    return BeatsRules(metric)
+
+
+def beats_trivial(metric: str) -> BeatsTrivial:
+    """Gate: significantly better than answering the mean."""
+    return BeatsTrivial(metric)
+
+
+def calibrated(max_error: float) -> Calibrated:
+    """Gate: predicted probabilities are those that happen, within `max_error`."""
+    return Calibrated(max_error)

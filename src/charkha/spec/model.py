@@ -1,0 +1,182 @@
+"""The definition of a model: everything a team decides about it, in one frozen object."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+from attrs import Factory, field, frozen
+
+from charkha.spec.durations import parse_duration
+from charkha.spec.fields import FieldType
+from charkha.spec.gates import Gate
+from charkha.spec.policies import Budget, Compare, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView, RequestFeatures
+
+Task = Literal["binary", "regression"]
+FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+# Metric name → does a higher value mean a better model? The first of a task is its primary unless the model says.
+METRICS: Mapping[Task, Mapping[str, bool]] = {
+    "binary": {"roc_auc": True, "average_precision": True, "log_loss": False, "brier": False},
+    "regression": {"mae": False, "rmse": False, "r2": True},
+}
+# Losses of one row, whose paired difference decides a rollout.
+ROW_LOSSES: Mapping[Task, tuple[str, ...]] = {
+    "binary": ("log_loss", "brier"),
+    "regression": ("absolute_error", "squared_error"),
+}
+
+
+class Estimator(Protocol):
+    """What can learn: a frozen declaration of parameters that knows how to fit (see `charkha.bundles.estimators`)."""
+
+    @property
+    def kind(self) -> str:
+        """The name under which its runtime is found, such as "lightgbm"."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks it can learn."""
+        ...
+
+    def fit(
+        self,
+        task: Task,
+        train: tuple[FloatArray, FloatArray],
+        validation: tuple[FloatArray, FloatArray],
+        categorical: tuple[int, ...],
+        seed: int,
+    ) -> bytes:
+        """Learn from (features (n, f), labels (n,)); null is NaN, categories are codes. Return the state, no pickle."""
+        ...
+
+
+@frozen(eq=False)
+class Label:
+    """The truth of a prediction, and how late it arrives.
+
+    source: whose rows are the occasions to predict: one row each.
+    truth: an expression over the source's fields, boolean for `binary`, a number for `regression`; null is no label.
+    at: the column with the time at which the prediction is asked for.
+    known: the column with the time at which the truth was known; the source's own unless given.
+    delay: how late nearly all labels have arrived: the gap between the splits, and when labels have matured.
+    """
+
+    source: Source
+    truth: pl.Expr
+    at: str = field(kw_only=True)
+    delay: str = field(kw_only=True)
+    known: str | None = field(kw_only=True)
+
+    @known.default
+    def _when_the_source_knew(self) -> str | None:
+        return self.source.known
+
+    @property
+    def delay_us(self) -> int:
+        """`delay` in µs."""
+        return parse_duration(self.delay)
+
+
+@frozen(eq=False)
+class Rule:
+    """An expert's rule over request fields and features: where `when` holds, the decision is `decide`."""
+
+    name: str
+    when: pl.Expr
+    decide: bool = True
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Costs:
+    """What each kind of decision costs, in any one unit; the decision threshold is the cheapest on validation rows."""
+
+    false_positive: float = 1.0
+    false_negative: float = 1.0
+    true_positive: float = 0.0
+    true_negative: float = 0.0
+
+
+@frozen(kw_only=True)
+class Split:
+    """How the known rows are cut by time: train, gap, validation, gap, test; each gap as long as the label's delay.
+
+    validation: the length on which early stopping, calibration and the threshold are learnt.
+    test: the newest length, for metrics and gates only.
+    """
+
+    validation: str = "14d"
+    test: str = "14d"
+
+
+@frozen(eq=False)
+class Model:
+    """A model and its whole life.
+
+    name: letters, digits and `_`; part of its route.
+    label: the truth, and the rows on which it is asked for.
+    request: the label source's fields that a request carries: known at the time of prediction.
+    features: feature views and request features; their order is that of the matrix.
+    estimator: `ck.LightGBM()`, `ck.Linear()`, …
+    metrics: what is reported; the first is the primary.
+    slices: request fields by whose values metrics are also reported.
+    """
+
+    name: str
+    label: Label = field(kw_only=True)
+    request: tuple[str, ...] = field(converter=tuple[str, ...], kw_only=True)
+    features: tuple[FeatureView | RequestFeatures, ...] = field(
+        converter=tuple[FeatureView | RequestFeatures, ...], kw_only=True
+    )
+    estimator: Estimator = field(kw_only=True)
+    task: Task = field(default="binary", kw_only=True)
+    split: Split = field(default=Split(), kw_only=True)
+    calibrate: Literal["isotonic", "sigmoid"] | None = field(default=None, kw_only=True)
+    costs: Costs = field(default=Costs(), kw_only=True)
+    metrics: tuple[str, ...] = field(converter=tuple[str, ...], kw_only=True)
+    slices: tuple[str, ...] = field(default=(), converter=tuple[str, ...], kw_only=True)
+    gates: tuple[Gate, ...] = field(default=(), converter=tuple[Gate, ...], kw_only=True)
+    rules: tuple[Rule, ...] = field(default=(), converter=tuple[Rule, ...], kw_only=True)
+    rollout: Rollout = field(kw_only=True)
+    retrain: Retrain = field(default=Retrain(), kw_only=True)
+    monitors: Monitors = field(default=Factory(Monitors), kw_only=True)
+    budget: Budget = field(default=Budget(), kw_only=True)
+    purpose: str = field(kw_only=True)
+    owner: str = field(kw_only=True)
+
+    @metrics.default
+    def _all_of_the_task(self) -> tuple[str, ...]:
+        return tuple(METRICS.get(self.task, ()))
+
+    @rollout.default
+    def _shadow_a_week(self) -> Rollout:
+        return Rollout(Shadow("7d"), Compare(ROW_LOSSES.get(self.task, ("",))[0]))
+
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """The feature views among the features."""
+        return tuple(part for part in self.features if isinstance(part, FeatureView))
+
+    @property
+    def request_features(self) -> tuple[RequestFeatures, ...]:
+        """The request features among the features."""
+        return tuple(part for part in self.features if isinstance(part, RequestFeatures))
+
+    @property
+    def request_fields(self) -> dict[str, FieldType]:
+        """The request's fields and their types, without the time of prediction (the clock gives that)."""
+        return {name: self.label.source.fields[name] for name in self.request}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source the model reads, each once: those of its views, then its label's."""
+        return tuple({source.name: source for source in (*(v.source for v in self.views), self.label.source)}.values())
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of the primary metric is better."""
+        return METRICS[self.task][self.metrics[0]]

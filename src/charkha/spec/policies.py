@@ -1,0 +1,84 @@
+"""How a model is rolled out, watched and retrained."""
+
+from attrs import field, frozen
+
+
+@frozen
+class Shadow:
+    """A stage: the challenger answers every request unseen, for `period` and until `min_labels` labels have come."""
+
+    period: str
+    min_labels: int = 200
+
+    def __rshift__(self, then: "Compare") -> "Rollout":
+        return Rollout(self, then)
+
+
+@frozen
+class Compare:
+    """A stage: champion and challenger are compared on the same matured labels.
+
+    metric: what decides; the difference is taken row by row (log_loss, brier, absolute_error, squared_error).
+    confidence: of the interval of the difference. Promotion needs the whole interval on the better side.
+    """
+
+    metric: str
+    confidence: float = 0.95
+
+
+@frozen
+class Rollout:
+    """Shadow, then compare: written `ck.shadow("7d") >> ck.compare("log_loss")`."""
+
+    shadow: Shadow
+    compare: Compare
+
+
+def shadow(period: str, *, min_labels: int = 200) -> Shadow:
+    """Stage: serve unseen beside the champion for at least `period`, until `min_labels` labels have matured."""
+    return Shadow(period, min_labels)
+
+
+def compare(metric: str, *, confidence: float = 0.95) -> Compare:
+    """Stage: promote when significantly better on the same matured labels, else reject."""
+    return Compare(metric, confidence)
+
+
+@frozen(kw_only=True)
+class Retrain:
+    """When the operator trains a challenger.
+
+    on_fall: when the primary metric has fallen significantly below what the champion showed when it was tested.
+    every: also on a schedule, such as "30d".
+    cooldown: the least time between two trainings.
+    window: train on the newest rows of this length only; all of them unless given.
+    """
+
+    on_fall: bool = True
+    every: str | None = None
+    cooldown: str = "14d"
+    window: str | None = None
+
+
+@frozen(kw_only=True)
+class Monitors:
+    """What is watched on every model, and from when it is worth a finding.
+
+    window: performance and drift are measured over the newest window of this length.
+    psi: population stability index of a feature or the score above which it has drifted (0.25: the bank convention).
+    null_rise: rise of a feature's null share over its share in training.
+    max_source_age: source name → age of its newest known row above which it is stale.
+    """
+
+    window: str = "28d"
+    psi: float = 0.25
+    null_rise: float = 0.1
+    max_source_age: dict[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Budget:
+    """What one training may use: its process is ended beyond."""
+
+    train_minutes: float = 60.0
+    train_memory_gb: float = 8.0

@@ -1,0 +1,71 @@
+"""Where rows come from: entities, and sources of timestamped rows about them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from charkha.spec.fields import FieldType
+
+
+@frozen
+class Entity:
+    """A thing that features describe, such as a card, a rider or an airport.
+
+    name: what it is called.
+    keys: the columns that identify it, the same in every source and in a request; the name itself unless given.
+    """
+
+    name: str
+    keys: tuple[str, ...] = field(converter=tuple[str, ...])
+
+    @keys.default
+    def _name_alone(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+@frozen
+class Files:
+    """Batch files of one format; `pattern` is a path or glob, relative to the project's folder."""
+
+    format: Literal["parquet", "csv"]
+    pattern: str
+
+
+def parquet(pattern: str) -> Files:
+    """Rows in Parquet files, such as `parquet("data/flights/*.parquet")`."""
+    return Files("parquet", pattern)
+
+
+def csv(pattern: str) -> Files:
+    """Rows in CSV files with a header line."""
+    return Files("csv", pattern)
+
+
+@frozen
+class Source:
+    """Timestamped rows of one kind: batch files, rows pushed over HTTP, or both.
+
+    name: what it is called in features, routes and errors.
+    fields: the columns used, and their types (`str`, `int`, `float`, `bool`, `datetime`). Times without a zone are UTC.
+    data: the batch files, or None when rows are only pushed.
+    time: the column with a row's event time.
+    known: the column with the time from which a row was known; the event time unless given. A row whose known time is
+        null never becomes known. A pushed row is known from the moment the log has it, whatever this column says.
+    key: the columns that identify a row. Needed to push rows: it makes a repeated push harmless, and tells a
+        correction (same key, other content) from a new row.
+    static: True for rows without time, known since always (a table of aircraft, say). Such a table hides when its rows
+        were learnt, so it must be asked for.
+    """
+
+    name: str
+    fields: Mapping[str, FieldType]
+    data: Files | None = None
+    time: str | None = field(default=None, kw_only=True)
+    known: str | None = field(kw_only=True)
+    key: tuple[str, ...] = field(default=(), converter=tuple[str, ...], kw_only=True)
+    static: bool = field(default=False, kw_only=True)
+
+    @known.default
+    def _when_it_happened(self) -> str | None:
+        return self.time
