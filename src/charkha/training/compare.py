@@ -1,0 +1,34 @@
+"""Two models on the same rows: what one gains over the other, and how sure that is."""
+
+from charkha.spec.model import FloatArray
+from charkha.training.influence import Influence
+from charkha.training.intervals import Clusters, Estimate, spread, wald
+from charkha.training.metrics import higher_is_better, influence_of
+
+
+def paired_difference(
+    metric: str,
+    labels: FloatArray,
+    a: FloatArray,
+    b: FloatArray,
+    clusters: Clusters | None = None,
+    *,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return the metric of scores `a` minus that of `b`, all (n,) over the same rows.
+
+    What both models find hard cancels out, so the interval is far narrower than two single ones suggest: for the AUC it
+    is DeLong's paired one, for a mean loss the paired t. With clusters (n,), such as the day of each row, whole
+    clusters are the independent units, and the t quantile has one degree of freedom less than there are clusters.
+    Raises MetricUndefined with fewer than two units, or as `metrics.estimate` does.
+    """
+    of_a, of_b = influence_of(metric, labels, a), influence_of(metric, labels, b)
+    gain = Influence(of_a.value - of_b.value, of_a.rows - of_b.rows, of_a.support)
+    return wald(gain, spread(metric, gain.rows, clusters), confidence)
+
+
+def improvement(metric: str, difference: Estimate) -> Estimate:
+    """Return a difference as an improvement: positive is better, whichever way the metric points."""
+    if higher_is_better(metric):
+        return difference
+    return Estimate(-difference.value, -difference.high, -difference.low, difference.n)

@@ -1,0 +1,101 @@
+"""Metrics with their confidence intervals: of all rows, of each slice, and as losses of single rows."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+
+from charkha.spec.model import METRICS, ROW_LOSSES, FloatArray, Task
+from charkha.training.influence import (
+    INFLUENCES,
+    Influence,
+    MetricUndefined,
+    absolute_errors,
+    binary_log_losses,
+    squared_errors,
+)
+from charkha.training.intervals import Clusters, Estimate, Spread, from_zero, spread, up_to_one, within_unit
+
+__all__ = ["Clusters", "Estimate", "MetricUndefined", "estimate", "estimate_slices", "higher_is_better", "row_losses"]
+
+SMALLEST_SLICE = 50
+
+_INTERVALS: Mapping[str, Callable[[Influence, Spread, float], Estimate]] = {
+    "roc_auc": within_unit,
+    "average_precision": within_unit,
+    "r2": up_to_one,
+}
+_ROW_LOSSES: Mapping[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "log_loss": binary_log_losses,
+    "brier": squared_errors,
+    "absolute_error": absolute_errors,
+    "squared_error": squared_errors,
+}
+
+
+def estimate(
+    metric: str,
+    labels: FloatArray,
+    scores: FloatArray,
+    clusters: Clusters | None = None,
+    *,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Return a metric with its interval, from labels (n,), scores (n,) and, when rows of a day or a user stand or fall
+    together, the cluster of each row (n,): the interval then widens to what so many independent clusters allow.
+
+    Metrics are those of `spec.model.METRICS` and `ROW_LOSSES`, and `calibration_error`. Raises MetricUndefined when
+    these rows cannot give one.
+    """
+    influence = influence_of(metric, labels, scores)
+    return _INTERVALS.get(metric, from_zero)(influence, spread(metric, influence.rows, clusters), confidence)
+
+
+def influence_of(metric: str, labels: FloatArray, scores: FloatArray) -> Influence:
+    """Return the influence of each row on a metric. Raises ValueError for an unknown metric or unusable numbers."""
+    if metric not in INFLUENCES:
+        raise ValueError(f"expected one of the metrics {', '.join(INFLUENCES)}; got {metric!r}")
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise ValueError(f"{metric}: expected one score for each label, got {labels.shape} and {scores.shape}")
+    if len(labels) == 0:
+        raise MetricUndefined(metric, "rows", "none")
+    if not (np.isfinite(labels).all() and np.isfinite(scores).all()):
+        raise ValueError(f"{metric}: expected finite labels and scores, got nulls or infinities among {len(labels)}")
+    return INFLUENCES[metric](labels, scores)
+
+
+def estimate_slices(
+    metric: str,
+    labels: FloatArray,
+    scores: FloatArray,
+    slices: pl.Series,
+    clusters: Clusters | None = None,
+    *,
+    smallest: int = SMALLEST_SLICE,
+) -> dict[str, Estimate]:
+    """Return the metric for each value of `slices` (n,), by that value as text, the largest slice first.
+
+    Slices of fewer than `smallest` rows, of null, or on which the metric is undefined are left out.
+    """
+    values = slices.cast(pl.String)
+    counts = values.drop_nulls().value_counts(sort=True).filter(pl.col("count") >= smallest)
+    found: dict[str, Estimate] = {}
+    for value in counts[values.name]:
+        rows = (values == value).fill_null(False).to_numpy()
+        try:
+            found[value] = estimate(metric, labels[rows], scores[rows], None if clusters is None else clusters[rows])
+        except MetricUndefined:
+            continue
+    return found
+
+
+def row_losses(task: Task, metric: str, labels: FloatArray, scores: FloatArray) -> FloatArray:
+    """Return each row's loss, (n,). Raises ValueError unless the task has that loss (`spec.model.ROW_LOSSES`)."""
+    if metric not in ROW_LOSSES[task]:
+        raise ValueError(f"expected a loss of {task} rows ({', '.join(ROW_LOSSES[task])}), got {metric!r}")
+    return _ROW_LOSSES[metric](labels, scores)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Say whether a higher value of the metric means a better model; losses and errors are better low."""
+    return any(names.get(metric, False) for names in METRICS.values())
