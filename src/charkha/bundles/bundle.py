@@ -1,0 +1,59 @@
+"""A bundle in memory: one model version that can score and decide."""
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.bundles.encoding import encode
+from charkha.bundles.manifest import Manifest
+from charkha.bundles.predictor import Predictor, load_predictor
+from charkha.features.expressions import expression_from_json
+from charkha.features.plan import FeaturePlan
+from charkha.spec.model import FloatArray
+
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+@frozen(eq=False)
+class Bundle:
+    """One model version, ready to answer. Immutable, and safe to use from several threads.
+
+    rules: (name, expression, decision), in the order declared.
+    """
+
+    manifest: Manifest
+    predictor: Predictor
+    plan: FeaturePlan
+    rules: tuple[tuple[str, pl.Expr, bool], ...]
+
+    def score(self, features: pl.DataFrame) -> FloatArray:
+        """Return calibrated scores, float64 (rows,). `features`: at least the columns of the schema."""
+        scores = self.predictor.predict(encode(self.manifest.schema, features))
+        calibration = self.manifest.calibration
+        return scores if calibration is None else calibration.apply(scores)
+
+    def decide(self, scores: FloatArray, rows: pl.DataFrame) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
+        """Return the decisions, bool (rows,), and the names of the rules that hold, per row.
+
+        rows: the features and the request fields, which rules may use. The first rule that holds decides; else the
+        score does, by the threshold; without one, False. None when there is neither a rule nor a threshold.
+        """
+        threshold = self.manifest.threshold
+        if not self.rules:
+            return (None if threshold is None else scores >= threshold), [()] * len(scores)
+        decisions = np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold
+        held = rows.select(when.cast(pl.Boolean).fill_null(False).alias(name) for name, when, _ in self.rules)
+        for name, _, decide in reversed(self.rules):
+            decisions[held.get_column(name).to_numpy()] = decide
+        names = held.columns
+        return decisions, [tuple(n for n, hit in zip(names, row, strict=True) if hit) for row in held.iter_rows()]
+
+
+def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
+    """Return the bundle of a manifest and an estimator's state. Raises UnknownEstimator and BadState."""
+    return Bundle(
+        manifest,
+        load_predictor(manifest.estimator.kind, state),
+        FeaturePlan.from_json(manifest.plan_json),
+        tuple((rule.name, expression_from_json(rule.when_json), rule.decide) for rule in manifest.rules),
+    )

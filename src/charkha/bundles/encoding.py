@@ -1,0 +1,122 @@
+"""From a table of features to the matrix an estimator learns from, and the schema that remembers how.
+
+The order of the columns and the code of every category are fixed when the schema is learnt, so a row encodes to the
+same numbers in training and in serving. Null, NaN and a category never seen are all NaN.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from charkha.spec.model import FloatArray
+
+MAX_CATEGORIES = 512
+# Below this many rows, Python over the rows' values is faster than Polars over the columns.
+FEW_ROWS = 16
+
+
+class EncodingError(ValueError):
+    """A table that cannot be encoded: a feature is missing, or is of a type that is neither number nor text."""
+
+    def __init__(self, feature: str, expected: str, found: str, remedy: str) -> None:
+        self.feature, self.expected, self.found = feature, expected, found
+        super().__init__(f"feature {feature!r}: expected {expected}, got {found}. {remedy}")
+
+
+class FeatureColumn(msgspec.Struct, frozen=True):
+    """One column of the matrix. `vocabulary`: the categories in the order of their codes; empty for numbers."""
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    vocabulary: tuple[str, ...] = ()
+
+
+class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
+    """The columns of the matrix, in order."""
+
+    columns: tuple[FeatureColumn, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' full names, in the order of the matrix."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def categorical(self) -> tuple[int, ...]:
+        """The positions of the categorical columns, as estimators want them."""
+        return tuple(i for i, column in enumerate(self.columns) if column.kind == "categorical")
+
+    @cached_property
+    def codes(self) -> tuple[Mapping[str, float] | None, ...]:
+        """Per column: category → code, or None for a numeric column."""
+        return tuple(_codes_of(column) if column.kind == "categorical" else None for column in self.columns)
+
+
+def learn_schema(frame: pl.DataFrame, names: Sequence[str], max_categories: int = MAX_CATEGORIES) -> FeatureSchema:
+    """Learn which features are categories, and their codes: the most frequent first, ties by name.
+
+    frame: the training rows. names: the features, in the order the matrix shall have.
+    max_categories: only so many of the most frequent are kept; the others encode as unseen. More let the model tell
+    rare categories apart, at the price of splits learnt from a handful of rows.
+    Raises EncodingError when a feature is missing or is neither a number, a flag nor text.
+    """
+    return FeatureSchema(tuple(_learn_column(_column(frame, name), max_categories) for name in names))
+
+
+def encode(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
+    """Return the matrix, float64 (rows, columns), C order. Other columns of the frame are ignored.
+
+    Raises EncodingError when a feature is missing or of another type than the schema's.
+    """
+    few = frame.height <= FEW_ROWS
+    return _encode_rows(schema, frame) if few else _encode_columns(schema, frame)
+
+
+def _codes_of(column: FeatureColumn) -> Mapping[str, float]:
+    return {category: float(code) for code, category in enumerate(column.vocabulary)}
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    if name not in frame.columns:
+        raise EncodingError(name, "a column of this name", f"the columns {frame.columns}", "Compute the feature first.")
+    return frame.get_column(name)
+
+
+def _learn_column(values: pl.Series, max_categories: int) -> FeatureColumn:
+    if values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
+        return FeatureColumn(values.name, "numeric")
+    if values.dtype != pl.String:
+        raise _wrong_type(values, "a number, a flag or text")
+    seen = values.drop_nulls().value_counts().sort(["count", values.name], descending=[True, False])
+    return FeatureColumn(values.name, "categorical", tuple(seen.get_column(values.name).head(max_categories)))
+
+
+def _wrong_type(values: pl.Series, expected: str) -> EncodingError:
+    remedy = "Turn it into a number or text with a request feature (times: an hour, an age), or leave it out."
+    return EncodingError(values.name, expected, f"{values.dtype}", remedy)
+
+
+def _encode_columns(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
+    matrix = np.empty((frame.height, len(schema.columns)), dtype=np.float64)
+    for position, column in enumerate(schema.columns):
+        matrix[:, position] = _encode_column(column, _column(frame, column.name))
+    return matrix
+
+
+def _encode_column(column: FeatureColumn, values: pl.Series) -> FloatArray:
+    if column.kind == "numeric":
+        if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+            raise _wrong_type(values, "a number or a flag, as in training")
+        return values.cast(pl.Float64).to_numpy()
+    if values.dtype not in (pl.String, pl.Null):
+        raise _wrong_type(values, "text, as in training")
+    known = values.cast(pl.Enum(column.vocabulary), strict=False)
+    return known.to_physical().cast(pl.Float64).to_numpy()
+
+
+def _encode_rows(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
+    return _encode_columns(schema, frame)

@@ -1,0 +1,10 @@
+"""What can learn. Each module is one kind of estimator: its declaration, how it fits, and how its state loads.
+
+A new kind is a new module here with a declaration (see `charkha.spec.model.Estimator`) whose `kind` is the module's
+name, and a function `load(state: bytes) -> Predictor` that needs nothing but what serving has.
+"""
+
+from charkha.bundles.estimators.lightgbm import LightGBM
+from charkha.bundles.estimators.linear import Linear
+
+__all__ = ["LightGBM", "Linear"]

@@ -1,0 +1,25 @@
+"""What every estimator asks of its rows before it fits."""
+
+import numpy as np
+
+from charkha.spec.model import FloatArray, Task
+
+
+class CannotFit(ValueError):
+    """Rows from which nothing can be learnt; the message says why and what to do."""
+
+
+def check_rows(task: Task, matrix: FloatArray, labels: FloatArray) -> None:
+    """Raise CannotFit when there are no rows, a label is not finite, or a binary label is not both 0 and 1."""
+    if len(labels) == 0:
+        raise CannotFit("expected training rows, got none. Train on a longer time, or shorten the split's other parts.")
+    if len(matrix) != len(labels):
+        raise CannotFit(f"expected a label for each of {len(matrix)} rows, got {len(labels)} labels.")
+    if not np.isfinite(labels).all():
+        raise CannotFit("expected finite labels, got null, NaN or an infinite one. Leave rows without a label out.")
+    found = np.unique(labels)
+    if task == "binary" and not np.array_equal(found, (0.0, 1.0)):
+        raise CannotFit(
+            f"expected both 0 and 1 among the labels of the training rows, got {found[:5].tolist()}. "
+            "Check the label's expression, or train on a longer time."
+        )

@@ -1,0 +1,138 @@
+"""The manifest of a bundle: everything about a model version except its weights, as one JSON document."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from charkha.bundles.calibration import Calibration
+from charkha.bundles.encoding import FeatureSchema
+from charkha.bundles.profile import Profile, ProfileShape
+from charkha.spec.model import Task
+
+FORMAT = 1
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A value measured on `n` rows, and its confidence interval from `low` to `high`; all finite."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """What one gate said. `value`: what was measured, None when there was nothing to compare with."""
+
+    name: str
+    passed: bool
+    value: Estimate | None
+    target: float | None
+    reason: str
+
+
+class RuleSpec(msgspec.Struct, frozen=True):
+    """A rule as it travels: `when_json` is its expression, written by `features.expressions`."""
+
+    name: str
+    when_json: str
+    decide: bool
+    reason: str = ""
+
+
+class EstimatorSpec(msgspec.Struct, frozen=True):
+    """Which estimator learnt, with which parameters."""
+
+    kind: str
+    parameters: dict[str, Any] = {}
+
+
+class PartSummary(msgspec.Struct, frozen=True):
+    """One part of the split: its rows, the times of its first and last prediction in µs, its mean label."""
+
+    rows: int
+    from_us: int
+    until_us: int
+    mean_label: float
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to make the same model again.
+
+    fingerprint: of the dataset. definition_digest: of the user's definition. versions: library → version.
+    source_rows: source → rows read.
+    """
+
+    fingerprint: str
+    rows: int
+    definition_digest: str
+    as_of_us: int
+    seed: int
+    versions: dict[str, str]
+    source_rows: dict[str, int]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A model version, without its weights.
+
+    created_us: when it was trained, by the clock. as_of_us: what was known then is what it learnt from.
+    plan_json: `FeaturePlan.to_json()`. threshold: scores from it on decide True; None for regression.
+    costs: outcome → cost, from which the threshold was chosen.
+    metrics: part ("validation", "test", …) → metric → estimate; the first metric is the primary.
+    slices: request field → its value → metric → estimate, on the test rows.
+    parts: "train", "validation", "test" → what they hold.
+    reference: the profile of the rows that later ones are compared with, in the bins of `shape`.
+    positive_share: the mean label of the training rows; the answer of the trivial model.
+    """
+
+    model: str
+    version: str
+    task: Task
+    created_us: int
+    as_of_us: int
+    estimator: EstimatorSpec
+    plan_json: str
+    schema: FeatureSchema
+    calibration: Calibration | None = None
+    threshold: float | None = None
+    costs: dict[str, float] = {}
+    rules: tuple[RuleSpec, ...] = ()
+    metrics: dict[str, dict[str, Estimate]] = {}
+    slices: dict[str, dict[str, dict[str, Estimate]]] = {}
+    gates: tuple[GateResult, ...] = ()
+    parts: dict[str, PartSummary] = {}
+    reference: Profile
+    shape: ProfileShape
+    lineage: Lineage
+    purpose: str
+    owner: str
+    positive_share: float
+    format: int = FORMAT
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return all(gate.passed for gate in self.gates)
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be written or read; the message says which value, what was expected and what came."""
+
+
+def manifest_to_json(manifest: Manifest) -> bytes:
+    """Return the manifest as indented JSON. Raises ManifestError for a number that is not finite, naming its place."""
+    plain = msgspec.to_builtins(manifest)
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1)
+
+
+def manifest_from_json(text: bytes) -> Manifest:
+    """Return the manifest of JSON text. Raises ManifestError."""
+    return msgspec.json.decode(text, type=Manifest)
+
+
+def parameters_of(estimator: object) -> Mapping[str, object]:
+    """Return the declared parameters of an estimator (an attrs declaration) as plain values for `EstimatorSpec`."""
+    import attrs
+
+    return attrs.asdict(estimator)  # type: ignore[arg-type]

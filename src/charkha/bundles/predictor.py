@@ -1,0 +1,53 @@
+"""What can predict, and how a stored state becomes one again."""
+
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol
+
+from charkha.spec.model import FloatArray
+
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Predictor(Protocol):
+    """A fitted estimator, ready to answer; safe to call from several threads at once."""
+
+    def predict(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows,): the probability of the positive class, or the value. `matrix`: float64 (rows, columns)."""
+        ...
+
+
+class UnknownEstimator(LookupError):
+    """A bundle names a kind of estimator that this installation has no runtime for."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            f"expected the kind of an estimator of this installation, got {kind!r}. "
+            "Upgrade Charkha to the version that wrote the bundle."
+        )
+
+
+class BadState(ValueError):
+    """The state of an estimator cannot be read: it was not written by the estimator that shall load it."""
+
+
+class WrongShape(ValueError):
+    """A matrix whose shape is not the one the model was trained on."""
+
+    def __init__(self, expected_columns: int, shape: tuple[int, ...]) -> None:
+        self.expected_columns, self.shape = expected_columns, shape
+        super().__init__(
+            f"expected a matrix of {expected_columns} columns, as in training, got shape {shape}. "
+            "Encode the rows with the schema of the same bundle."
+        )
+
+
+def load_predictor(kind: str, state: bytes) -> Predictor:
+    """Return the predictor of a fitted estimator's state. Raises UnknownEstimator and BadState."""
+    name = f"charkha.bundles.estimators.{kind}"
+    if not _KIND.fullmatch(kind) or find_spec(name) is None:
+        raise UnknownEstimator(kind)
+    predictor: Predictor = import_module(name).load(state)
+    return predictor

@@ -1,0 +1,136 @@
+"""Profiles: small, additive statistics of features and scores, comparable between training and production.
+
+A `ProfileShape` is learnt once, from the rows a model was trained on: bins for numbers, categories for text. A
+`Profile` counts rows in those bins. Profiles of one shape add up: the profile of a day is the merge of its hours.
+"""
+
+import hashlib
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from charkha.spec.model import FloatArray
+
+BINS = 10
+MAX_CATEGORIES = 100
+
+
+class ProfileMismatch(ValueError):
+    """Two profiles, or a profile and a table, that were not made with the same shape."""
+
+
+class NumericShape(msgspec.Struct, frozen=True):
+    """How a number is counted: bin i holds edges[i - 1] < value <= edges[i]; the last bin is open, then null.
+
+    The first edge lies just below the smallest value of the reference and the last is its largest: the first and last
+    bins count what the reference never had. A profile has len(edges) + 2 counts: the bins, then null.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+
+
+class TextShape(msgspec.Struct, frozen=True):
+    """How text is counted: one count per category, then all other categories together, then null."""
+
+    name: str
+    categories: tuple[str, ...]
+
+
+class ProfileShape(msgspec.Struct, frozen=True, dict=True):
+    """The bins of every feature and of the score; learnt by `learn_shape`."""
+
+    numeric: tuple[NumericShape, ...]
+    text: tuple[TextShape, ...]
+    score: NumericShape
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short digest of the bins: profiles add up only when theirs are the same."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """Counts of `rows` rows in the bins of the shape with this fingerprint.
+
+    features: full name → counts, as `NumericShape` and `TextShape` say. scores: likewise.
+    """
+
+    shape: str
+    rows: int
+    features: dict[str, tuple[int, ...]]
+    scores: tuple[int, ...]
+
+
+def learn_shape(frame: pl.DataFrame, scores: FloatArray) -> ProfileShape:
+    """Learn bins from reference rows: deciles for numbers, the most frequent categories for text.
+
+    frame: one column per feature, and nothing else. scores: float64 (rows,).
+    """
+    text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    numeric = [name for name in frame.columns if name not in text]
+    return ProfileShape(
+        tuple(NumericShape(name, _edges(_numbers(frame.get_column(name)))) for name in numeric),
+        tuple(TextShape(name, _frequent(frame.get_column(name))) for name in text),
+        NumericShape("score", _edges(scores)),
+    )
+
+
+def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> Profile:
+    """Count rows in the bins of `shape`. Other columns of the frame are ignored."""
+    counts = {part.name: _count_numbers(part.edges, _numbers(frame.get_column(part.name))) for part in shape.numeric}
+    counts |= {part.name: _count_text(part.categories, frame.get_column(part.name)) for part in shape.text}
+    return Profile(shape.fingerprint, frame.height, counts, _count_numbers(shape.score.edges, scores))
+
+
+def empty_profile(shape: ProfileShape) -> Profile:
+    """Return the profile of no rows: merging it changes nothing."""
+    counts = {part.name: (0,) * (len(part.edges) + 2) for part in shape.numeric}
+    counts |= {part.name: (0,) * (len(part.categories) + 2) for part in shape.text}
+    return Profile(shape.fingerprint, 0, counts, (0,) * (len(shape.score.edges) + 2))
+
+
+def merge(a: Profile, b: Profile) -> Profile:
+    """Return the profile of the rows of both. Raises ProfileMismatch when their shapes differ."""
+    if a.shape != b.shape:
+        raise ProfileMismatch(f"expected two profiles of one shape, got {a.shape} and {b.shape}. Merge per version.")
+    features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
+    return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores))
+
+
+def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _numbers(values: pl.Series) -> FloatArray:
+    return values.cast(pl.Float64).to_numpy()
+
+
+def _edges(values: FloatArray) -> tuple[float, ...]:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return ()
+    deciles = np.quantile(finite, np.linspace(0.0, 1.0, BINS + 1)[1:], method="lower")
+    below = np.nextafter(finite.min(), -np.inf)
+    return (float(below), *np.unique(np.append(deciles, finite.max())).tolist())
+
+
+def _frequent(values: pl.Series) -> tuple[str, ...]:
+    seen = values.drop_nulls().value_counts().sort(["count", values.name], descending=[True, False])
+    return tuple(seen.get_column(values.name).head(MAX_CATEGORIES))
+
+
+def _count_numbers(edges: tuple[float, ...], values: FloatArray) -> tuple[int, ...]:
+    nulls = np.isnan(values)
+    bins = np.searchsorted(np.asarray(edges), values, side="left")
+    bins[nulls] = len(edges) + 1
+    return tuple(np.bincount(bins, minlength=len(edges) + 2).tolist())
+
+
+def _count_text(categories: tuple[str, ...], values: pl.Series) -> tuple[int, ...]:
+    codes = values.cast(pl.Enum(categories), strict=False).to_physical().drop_nulls().to_numpy()
+    counts = np.bincount(codes, minlength=len(categories)).tolist()
+    nulls = values.null_count()
+    return (*counts, values.len() - nulls - len(codes), nulls)
