@@ -1,0 +1,47 @@
+"""What an aggregation is: a monoid in five verbs, after Chronon's base aggregator.
+
+A *state* is a fixed number of float64 (`width`). Null is NaN throughout. `prepare` and `update` say the same thing, for
+a column and for one row: the first serves history, the second a row that has just arrived.
+"""
+
+from typing import Protocol
+
+from charkha.features.segments import IntArray
+from charkha.spec.model import FloatArray
+
+State = tuple[float, ...]
+
+
+class Aggregation(Protocol):
+    """One way to sum up values in the order in which they became known."""
+
+    @property
+    def width(self) -> int:
+        """How many float64 a state holds."""
+        ...
+
+    @property
+    def empty(self) -> State:
+        """The state of no rows: merging with it changes nothing."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether the order of merging cannot change the result, not even its last bit."""
+        ...
+
+    def prepare(self, values: FloatArray) -> FloatArray:
+        """Return the state of each row alone: (n,) → (n, width)."""
+        ...
+
+    def update(self, state: State, value: float) -> State:
+        """Return the state with one more row."""
+        ...
+
+    def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
+        """Return the states of k ranges of neighbouring states: (n, width) → (k, width). Lows ascend."""
+        ...
+
+    def finalise(self, states: FloatArray) -> FloatArray:
+        """Return the feature's value of each state: (k, width) → (k,)."""
+        ...

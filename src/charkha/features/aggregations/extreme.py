@@ -1,0 +1,44 @@
+"""The smallest and the largest value."""
+
+from math import isnan
+
+import numpy as np
+
+from charkha.features.aggregations.aggregation import State
+from charkha.features.segments import IntArray, reduce_ranges
+from charkha.spec.model import FloatArray
+
+
+class Minimum:
+    """The smallest value that is not null; null when there are none."""
+
+    width = 1
+    empty: State = (float("nan"),)
+    exact = True
+    ufunc: np.ufunc = np.fmin
+
+    def prepare(self, values: FloatArray) -> FloatArray:
+        """The value itself."""
+        return values[:, None].astype(np.float64)
+
+    def update(self, state: State, value: float) -> State:
+        """Keep the smaller; a null loses against anything."""
+        return (value,) if isnan(state[0]) or value < state[0] else state
+
+    def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
+        """Keep the extreme; fmin and fmax pass over NaN."""
+        return reduce_ranges(self.ufunc, states[:, 0], lows, highs, np.nan)[:, None]
+
+    def finalise(self, states: FloatArray) -> FloatArray:
+        """The extreme itself."""
+        return states[:, 0]
+
+
+class Maximum(Minimum):
+    """The largest value that is not null; null when there are none."""
+
+    ufunc = np.fmax
+
+    def update(self, state: State, value: float) -> State:
+        """Keep the larger; a null loses against anything."""
+        return (value,) if isnan(state[0]) or value > state[0] else state

@@ -1,0 +1,44 @@
+"""Sum and mean: one state, the number of values and their sum."""
+
+from math import isnan
+
+import numpy as np
+
+from charkha.features.aggregations.aggregation import State
+from charkha.features.segments import IntArray, reduce_ranges
+from charkha.spec.model import FloatArray
+
+
+class Sum:
+    """Adds the values that are not null; null when there are none, for a null is not a zero."""
+
+    width = 2
+    empty: State = (0.0, 0.0)
+    exact = False
+
+    def prepare(self, values: FloatArray) -> FloatArray:
+        """One value and itself; a null is none."""
+        present = ~np.isnan(values)
+        return np.column_stack((present.astype(np.float64), np.where(present, values, 0.0)))
+
+    def update(self, state: State, value: float) -> State:
+        """Add one value."""
+        return state if isnan(value) else (state[0] + 1.0, state[1] + value)
+
+    def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
+        """Add numbers and sums."""
+        return np.column_stack([reduce_ranges(np.add, states[:, part], lows, highs, 0.0) for part in (0, 1)])
+
+    def finalise(self, states: FloatArray) -> FloatArray:
+        """The sum, or null."""
+        return np.where(states[:, 0] > 0, states[:, 1], np.nan)
+
+
+class Mean(Sum):
+    """The mean of the values that are not null; null when there are none."""
+
+    def finalise(self, states: FloatArray) -> FloatArray:
+        """The sum over the number, or null."""
+        number = states[:, 0]
+        mean: FloatArray = np.divide(states[:, 1], number, out=np.full(len(states), np.nan), where=number > 0)
+        return mean

@@ -1,0 +1,174 @@
+"""The way of a pushed row into the log and the online state: logged, applied, then acknowledged.
+
+All of it happens under the online store's write lock, which is exclusive over all processes: so the log of events has
+one order, and the state always knows up to which record of it it has come. A process that dies between the append and
+the commit leaves a record that is logged and not applied; whoever writes next applies it first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from charkha.clock import Clock, to_micros
+from charkha.features.events import EVENTS, PARTITION, EventBatch, Row, decode_events, encode_events
+from charkha.features.keys import key_text
+from charkha.features.materialise import build_views, seed_rows
+from charkha.features.progress import (
+    applied_offset,
+    has_view,
+    newest_known,
+    newest_known_of,
+    remember_row,
+    row_key,
+    set_applied_offset,
+    set_newest_known,
+)
+from charkha.features.rows import event_us, read_rows
+from charkha.features.state import ViewState
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+from charkha.storage.log import Log
+from charkha.storage.online import OnlineStore, OnlineWriter
+
+
+class UnknownSource(KeyError):
+    """A source that no definition of the project names."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        super().__init__(f"expected one of the sources {sorted(known)}, got {name!r}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotPushable(ValueError):
+    """Rows that cannot be taken: their source has no row key, or they lack their key or their event time."""
+
+
+@frozen
+class Pushed:
+    """What became of pushed rows. accepted: new rows; corrections: new content for a known row; duplicates: ignored."""
+
+    accepted: int
+    corrections: int
+    duplicates: int
+    known_us: int
+
+
+class Feed:
+    """Takes rows of the project's sources into the log and into the state of its views."""
+
+    def __init__(
+        self, sources: Mapping[str, Source], views: Sequence[FeatureView], log: Log, store: OnlineStore, clock: Clock
+    ) -> None:
+        self._sources = sources
+        self._states = {name: [ViewState.of(v) for v in views if v.source.name == name] for name in sources}
+        self._log = log
+        self._store = store
+        self._clock = clock
+        self._writer = log.writer(EVENTS, PARTITION)
+
+    def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
+        """Take rows in; when it returns they are in the log and in the state.
+
+        rows: values in the order of the source's fields, times as datetime or µs. All rows of a call become known at
+        the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable: nothing was taken.
+        """
+        declared = self._source(source)
+        plain = [_plain_row(declared, row) for row in rows]
+        with self._store.write() as state:
+            self._apply_log(state)
+            known_us = max(self._clock.now(), newest_known(state))
+            versions = [(row, remember_row(state, declared, row)) for row in plain]
+            fresh = [(row, first) for row, first in versions if first is not None]
+            if fresh:
+                payload = encode_events(EventBatch(source, known_us, [row for row, _ in fresh]))
+                applied = self._writer.append([payload])
+                self._apply_rows(state, declared, fresh, known_us)
+                set_newest_known(state, source, known_us)
+                set_applied_offset(state, applied)
+        new = sum(first for _, first in fresh)
+        return Pushed(new, len(fresh) - new, len(plain) - len(fresh), known_us)
+
+    def catch_up(self) -> int:
+        """Apply what the log holds and the state does not; return where the log was applied up to."""
+        with self._store.write() as state:
+            return self._apply_log(state)
+
+    def newest_known_us(self) -> dict[str, int]:
+        """Return, per source that ever had a row, when its newest row became known (µs)."""
+        with self._store.read() as state:
+            return newest_known_of(state, list(self._sources))
+
+    def materialise(self, root: Path, as_of_us: int, on_progress: Callable[[int, int], None] | None = None) -> int:
+        """Build the state of every view the store does not hold, from what was known at a time; return how many.
+
+        root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
+        Nothing can be pushed meanwhile. Raises DataError.
+        """
+        with self._store.write() as state:
+            self._apply_log(state)
+            missing = {
+                name: [view for view in views if not has_view(state, view.digest)]
+                for name, views in self._states.items()
+            }
+            waiting = [name for name, views in missing.items() if views]
+            for done, name in enumerate(waiting):
+                rows = read_rows(self._sources[name], root, self._log, as_of_us)
+                build_views(state, missing[name], rows, as_of_us)
+                seed_rows(state, self._sources[name], rows)
+                if on_progress:
+                    on_progress(done + 1, len(waiting))
+        return sum(len(views) for views in missing.values())
+
+    def _source(self, name: str) -> Source:
+        if name not in self._sources:
+            raise UnknownSource(name, list(self._sources))
+        if not self._sources[name].key:
+            raise NotPushable(
+                f"source {name!r}: expected a row key, got none declared. Declare key=[...] on the source, so that a "
+                "row that is pushed twice counts once"
+            )
+        return self._sources[name]
+
+    def _apply_log(self, state: OnlineWriter) -> int:
+        applied = applied_offset(state)
+        if self._log.end(EVENTS).get(PARTITION, 0) <= applied:
+            return applied
+        for record in self._log.read(EVENTS, {PARTITION: applied}):
+            batch = decode_events(record.payload)
+            applied = record.end
+            if batch.source not in self._sources:
+                continue  # logged under an earlier definition; its views are gone with it
+            source = self._sources[batch.source]
+            versions = ((row, remember_row(state, source, row)) for row in batch.rows)
+            self._apply_rows(
+                state, source, ((row, first) for row, first in versions if first is not None), batch.known_us
+            )
+            set_newest_known(state, source.name, batch.known_us)
+        set_applied_offset(state, applied)
+        return applied
+
+    def _apply_rows(self, state: OnlineWriter, source: Source, rows: Iterable[tuple[Row, bool]], known_us: int) -> None:
+        views = self._states[source.name]
+        for row, first in rows:
+            event = event_us(source, row)
+            for view in views:
+                key = key_text([row[column] for column in view.key_columns])
+                if key is not None and event is not None:
+                    view.apply(state, key, row, (event, known_us), first=first)
+
+
+def _plain_row(source: Source, row: Sequence[Any]) -> Row:
+    plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
+    if row_key(source, plain) is None:
+        raise NotPushable(
+            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
+        )
+    if event_us(source, plain) is None:
+        raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
+    return plain

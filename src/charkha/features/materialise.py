@@ -1,0 +1,74 @@
+"""Builds the online state of a view from history: the very tiles the offline path computes, written down."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from charkha.features.keys import key_column
+from charkha.features.point_in_time import (
+    History,
+    history_of_first_versions,
+    newest_by_event_time,
+    part_columns,
+    tiles_of,
+)
+from charkha.features.progress import is_seeded, mark_seeded, mark_view, remember_row, set_newest_known
+from charkha.features.segments import run_ends, run_starts
+from charkha.features.state import ViewState, encode_latest
+from charkha.spec.fields import TIME
+from charkha.spec.sources import Source
+from charkha.storage.online import OnlineWriter
+
+
+def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame, as_of_us: int) -> None:
+    """Write the state of views of one source, as of a time (µs). rows: of `read_rows`, known by then."""
+    for view in views:
+        history, keys = _by_key(view, rows)
+        first = history_of_first_versions(history)
+        for index in range(len(view.rings)):
+            _write_tiles(state, view, index, first, keys)
+        if view.latest_columns:
+            _write_latest(state, view, history, keys)
+        mark_view(state, view.digest, as_of_us)
+
+
+def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
+    """Remember the rows of a source's history, so that pushing one of them again is a repetition."""
+    if len(rows):
+        set_newest_known(state, source.name, int(rows["_known_us"][-1]))
+    if source.key and not is_seeded(state, source.name):
+        for row in plain_values(rows.select(list(source.fields))).iter_rows():
+            remember_row(state, source, row)
+    mark_seeded(state, source.name)
+
+
+def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with times as µs: values as the log and the state keep them."""
+    return frame.with_columns(pl.col(TIME).dt.epoch("us"))
+
+
+def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
+    """Return the rows of usable keys in the order of (key, known time), and the keys, of which their codes count."""
+    keyed = rows.with_columns(_key=key_column(rows, view.view.entity.keys)).drop_nulls(["_key", "_known_us"])
+    keyed = keyed.with_columns(_code=pl.col("_key").rank("dense").cast(pl.Int64) - 1)
+    keyed = keyed.sort("_code", "_known_us", maintain_order=True)
+    keys = keyed["_key"].unique(maintain_order=True).to_list()
+    return History(keyed, keyed["_code"].to_numpy(), keyed["_known_us"].to_numpy()), keys
+
+
+def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:
+    ring = view.rings[index]
+    row_states = ring.ring.prepare(part_columns(ring.ring, history.frame))
+    tiles = tiles_of(ring.ring, history.codes, history.known_us, row_states)
+    starts = run_starts(tiles.codes)
+    for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True):
+        key = keys[tiles.codes[start]]
+        state.put(view.ring_key(index, key), ring.pack(tiles.hops[start:end], tiles.states[start:end]))
+
+
+def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:
+    ends = run_ends(run_starts(history.codes), len(history.codes)) - 1
+    newest = history.frame[newest_by_event_time(history)[ends]]
+    values = plain_values(newest.select(view.view.latest)).rows()
+    for key, event_us, row in zip(keys, newest["_event_us"], values, strict=True):
+        state.put(view.latest_key(key), encode_latest(event_us, row))

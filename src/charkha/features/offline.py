@@ -1,0 +1,44 @@
+"""The offline path: features for any number of past questions."""
+
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from charkha.engines.engine import Engine
+from charkha.features.keys import key_column
+from charkha.features.plan import FeaturePlan, evaluate_expressions
+from charkha.features.point_in_time import join_view
+from charkha.spec.fields import TIME
+from charkha.spec.views import FeatureView
+
+_Bucket = tuple[FeatureView, pl.DataFrame, pl.DataFrame]
+
+
+def offline_features(
+    plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine, buckets: int = 8
+) -> pl.DataFrame:
+    """Return the features of every row of the spine: columns `plan.names`, in the spine's order.
+
+    spine: the request fields and `_at_us`. rows: source name → its rows, as of `read_rows`. Each view is computed
+    bucket by bucket of its entity's keys; their number changes nothing but memory and parallelism.
+    """
+    frame = spine.with_columns(spine["_at_us"].cast(TIME).alias(plan.at))
+    for view in plan.views:
+        parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
+        joined = pl.concat(parts).sort("_place").drop("_place")
+        frame = frame.hstack(joined)
+    return evaluate_expressions(plan.expressions, frame).select(plan.names)
+
+
+def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:
+    """Yield the view with the rows and the questions of each bucket of keys; null keys go with the first."""
+    row_bucket = (key_column(rows, view.entity.keys).hash() % buckets).fill_null(0)
+    spine_bucket = (key_column(spine, view.entity.keys).hash() % buckets).fill_null(0)
+    questions = spine.select(*view.entity.keys, "_at_us").with_row_index("_place")
+    for bucket in range(buckets):
+        yield view, rows.filter(row_bucket == bucket), questions.filter(spine_bucket == bucket)
+
+
+def _join_bucket(bucket: _Bucket) -> pl.DataFrame:
+    view, rows, questions = bucket
+    return join_view(view, rows, questions).with_columns(questions["_place"])

@@ -1,0 +1,93 @@
+"""What the online store remembers beside the state of views: which rows it has seen, and how far it has come."""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from charkha.features.events import Row
+from charkha.features.keys import key_text
+from charkha.spec.sources import Source
+from charkha.storage.online import OnlineReader, OnlineWriter
+
+_APPLIED = b"\x00applied"
+_NEWEST = b"\x00newest:"
+_ROW = b"\x00row:"
+_VIEW = b"\x00view:"
+_SEEDED = b"\x00seeded:"
+
+_INT64 = struct.Struct("<q")
+_CONTENT = msgspec.msgpack.Encoder()
+
+
+def applied_offset(state: OnlineReader) -> int:
+    """Return up to which offset the log of events has been applied."""
+    return _stored_int(state, _APPLIED)
+
+
+def set_applied_offset(state: OnlineWriter, offset: int) -> None:
+    """Record up to which offset the log of events has been applied."""
+    state.put(_APPLIED, _INT64.pack(offset))
+
+
+def newest_known(state: OnlineReader) -> int:
+    """Return when the newest row of any source became known (µs); 0 when there is none."""
+    return _stored_int(state, _NEWEST)
+
+
+def newest_known_of(state: OnlineReader, sources: Sequence[str]) -> dict[str, int]:
+    """Return, per source that ever had a row, when its newest row became known (µs)."""
+    stored = state.get_many([_NEWEST + name.encode() for name in sources])
+    return {name: int(_INT64.unpack(value)[0]) for name, value in zip(sources, stored, strict=True) if value}
+
+
+def set_newest_known(state: OnlineWriter, source: str, known_us: int) -> None:
+    """Record that a row of a source became known; times never go back."""
+    for place in (_NEWEST, _NEWEST + source.encode()):
+        if known_us > _stored_int(state, place):
+            state.put(place, _INT64.pack(known_us))
+
+
+def has_view(state: OnlineReader, digest: bytes) -> bool:
+    """Say whether the state of a view has been built."""
+    return state.get(_VIEW + digest) is not None
+
+
+def mark_view(state: OnlineWriter, digest: bytes, as_of_us: int) -> None:
+    """Record that the state of a view was built from what was known at a time (µs)."""
+    state.put(_VIEW + digest, _INT64.pack(as_of_us))
+
+
+def is_seeded(state: OnlineReader, source: str) -> bool:
+    """Say whether the rows of a source's files are remembered."""
+    return state.get(_SEEDED + source.encode()) is not None
+
+
+def mark_seeded(state: OnlineWriter, source: str) -> None:
+    """Record that the rows of a source's files are remembered."""
+    state.put(_SEEDED + source.encode(), b"1")
+
+
+def row_key(source: Source, row: Sequence[Any]) -> str | None:
+    """Return a row's key as text; None where a part of it is null."""
+    fields = list(source.fields)
+    return key_text([row[fields.index(column)] for column in source.key])
+
+
+def remember_row(state: OnlineWriter, source: Source, row: Row) -> bool | None:
+    """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
+    said = f"{source.name}\x00{row_key(source, row)}".encode()
+    place = _ROW + hashlib.blake2b(said, digest_size=16).digest()
+    content = hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
+    before = state.get(place)
+    if before == content:
+        return None
+    state.put(place, content)
+    return before is None
+
+
+def _stored_int(state: OnlineReader, key: bytes) -> int:
+    stored = state.get(key)
+    return int(_INT64.unpack(stored)[0]) if stored else 0

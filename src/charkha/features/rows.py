@@ -1,0 +1,119 @@
+"""The rows of a source as one table: batch files, then pushed rows, each once, with the time it became known."""
+
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from charkha.features.events import EVENTS, decode_events
+from charkha.spec.fields import TIME, polars_schema
+from charkha.spec.sources import Files, Source
+from charkha.storage.log import Log
+
+
+class DataError(Exception):
+    """Rows that cannot be used as declared; says where they lie, what was expected and what to do."""
+
+
+def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int | None = None) -> pl.DataFrame:
+    """Return a source's rows in the order in which they became known.
+
+    Columns: the declared fields, `_event_us` and `_known_us` (int64, µs), and `_first` (False for a correction: a row
+    whose key came before with other content). Repeated rows are dropped. With `as_of_us`, only what was known by then;
+    without, also rows that never become known (`_known_us` null), last. Raises DataError.
+    """
+    frames = [pl.DataFrame(schema=stamped_schema(source))]
+    if source.data is not None:
+        frames.append(_stamped(read_files(source, source.data, root), source))
+    if log is not None:
+        frames.append(pushed_rows(source, log))
+    rows = pl.concat(frames)
+    if as_of_us is not None:
+        rows = rows.filter(pl.col("_known_us") <= as_of_us)
+    return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
+
+
+def stamped_schema(source: Source) -> pl.Schema:
+    """Return the columns of a row with its two times."""
+    return pl.Schema({**polars_schema(source.fields), "_event_us": pl.Int64(), "_known_us": pl.Int64()})
+
+
+def mark_versions(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return rows in order of arrival without repetitions, `_first` telling first versions from corrections."""
+    if not source.key:
+        return rows.with_columns(_first=pl.lit(value=True))
+    _refuse_null_keys(rows, source)
+    before = pl.col("_content").shift(1).over(list(source.key))
+    marked = rows.with_columns(_content=pl.struct(list(source.fields)).hash()).with_columns(_before=before)
+    kept = marked.filter(pl.col("_before").is_null() | (pl.col("_before") != pl.col("_content")))
+    return kept.with_columns(_first=pl.col("_before").is_null()).drop("_before", "_content")
+
+
+def read_files(source: Source, files: Files, root: Path) -> pl.DataFrame:
+    """Return the declared fields of batch files, in the order of the file names. Raises DataError."""
+    paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
+    if not paths or not paths[0].exists():
+        raise DataError(
+            f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
+        )
+    try:
+        return pl.concat([_read_file(source, files, path) for path in paths])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"source {source.name!r}: {files.pattern!r} cannot be read as declared: {error}") from error
+
+
+def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
+    """Return the rows of a source that the log holds, in their order."""
+    values: list[tuple[object, ...]] = []
+    for record in log.read(EVENTS):
+        event = decode_events(record.payload)
+        if event.source == source.name:
+            values.extend((*row, event_us(source, row), event.known_us) for row in event.rows)
+    schema = stamped_schema(source)
+    plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
+    return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
+
+
+def event_us(source: Source, row: tuple[object, ...]) -> int | None:
+    """Return the event time of a row of plain values (times in µs); 0, always, for a static source."""
+    if source.time is None:
+        return 0
+    return msgspec.convert(row[list(source.fields).index(source.time)], int | None)
+
+
+def _read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
+    schema = polars_schema(source.fields)
+    if files.format == "parquet":
+        frame = pl.read_parquet(path, columns=list(schema))
+    else:
+        text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
+        frame = pl.read_csv(path, columns=list(schema), schema_overrides=text)
+    return frame.select(_as_declared(frame, name, kind) for name, kind in schema.items())
+
+
+def _as_declared(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
+    column, found = pl.col(name), frame.schema[name]
+    if kind != TIME:
+        return column.cast(kind)
+    if found == pl.String():
+        return column.str.to_datetime(time_unit="us", time_zone="UTC")
+    zone = found.time_zone if isinstance(found, pl.Datetime) else None
+    aware = column.dt.convert_time_zone("UTC") if zone else column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return aware.cast(TIME)
+
+
+def _stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    if source.time is None or source.known is None:
+        return frame.with_columns(_event_us=pl.lit(0, pl.Int64), _known_us=pl.lit(0, pl.Int64))
+    return frame.with_columns(
+        _event_us=pl.col(source.time).dt.epoch("us"), _known_us=pl.col(source.known).dt.epoch("us")
+    ).filter(pl.col("_event_us").is_not_null())
+
+
+def _refuse_null_keys(rows: pl.DataFrame, source: Source) -> None:
+    missing = rows.filter(pl.any_horizontal(pl.col(list(source.key)).is_null())).height
+    if missing:
+        raise DataError(
+            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got {missing} with null in it. "
+            "Fill it, drop those rows, or choose another key"
+        )

@@ -1,0 +1,73 @@
+"""Reductions over many ranges of one array at once: what every aggregation and both paths are built on."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from charkha.spec.model import FloatArray
+
+IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
+def reduce_ranges(ufunc: np.ufunc, values: FloatArray, lows: IntArray, highs: IntArray, empty: float) -> FloatArray:
+    """Return `ufunc` reduced over values[low:high] for each of the k ranges: float64 (k,).
+
+    values: float64 (n,). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
+    An empty range gives `empty`.
+    """
+    if len(lows) == 0:
+        return np.empty(0)
+    # reduceat takes the ranges between neighbouring indices, of which every second one is ours; the extra element lets
+    # a range end where the array ends.
+    indices = np.empty(2 * len(lows), np.intp)
+    indices[0::2], indices[1::2] = lows, highs
+    reduced: FloatArray = ufunc.reduceat(np.append(values, empty), indices)[::2]
+    reduced[lows == highs] = empty
+    return reduced
+
+
+def count_until(rows_key: IntArray, rows_time: IntArray, key: IntArray, time: IntArray, *, equal: bool) -> IntArray:
+    """Return for each query how many rows lie before it: of smaller keys, or of its key and an earlier (or equal) time.
+
+    rows_key, rows_time: int64 (n,), sorted by key, then time. key, time: int64 (k,). Result: int64 (k,) in 0 … n.
+    """
+    times = np.unique(rows_time)
+    stride = len(times) + 1  # times become ranks, so that (key, time) fits one integer whatever their range
+    packed = rows_key * stride + np.searchsorted(times, rows_time)
+    ranks = np.searchsorted(times, time, side="right" if equal else "left")
+    return np.searchsorted(packed, key * stride + ranks)
+
+
+def run_starts(*columns: IntArray) -> IntArray:
+    """Return where a new run of equal rows begins in columns that are sorted together: int64 (runs,)."""
+    if len(columns[0]) == 0:
+        return np.empty(0, np.int64)
+    changed = np.zeros(len(columns[0]), bool)
+    changed[0] = True
+    for column in columns:
+        changed[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(changed)
+
+
+def run_ends(starts: IntArray, size: int) -> IntArray:
+    """Return where the runs that begin at `starts` end, in an array of `size` rows: int64 (runs,)."""
+    return np.append(starts[1:], size)[: len(starts)]
+
+
+def range_chunks(lows: IntArray, highs: IntArray, most: int = 1 << 21) -> Iterator[slice]:
+    """Yield slices of the ranges whose lengths add up to about `most`, so that ranges can be laid out in memory."""
+    total = np.cumsum(highs - lows)
+    begin = 0
+    while begin < len(lows):
+        before = total[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(total, before + most, side="right")))
+        yield slice(begin, end)
+        begin = end
+
+
+def range_members(lows: IntArray, highs: IntArray) -> tuple[IntArray, IntArray]:
+    """Return (owner, index): for every member of every range, which range it is of and its place in the array."""
+    lengths = highs - lows
+    owner = np.repeat(np.arange(len(lows)), lengths)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return owner, lows[owner] + offset

@@ -1,0 +1,168 @@
+"""The online state of a view: the tiles of its rings and its latest row, per key, as bytes in an online store.
+
+A view's state is filed under a digest of what it computes, so that two definitions never read each other's state and a
+changed view is built anew beside the old one.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from attrs import asdict, frozen
+
+from charkha.features.rings import Ring, rings_of
+from charkha.spec.model import FloatArray
+from charkha.spec.views import FeatureView
+from charkha.storage.online import OnlineWriter
+
+_LATEST_SLOT = 255
+_LONGEST_KEY = 400  # bytes; an LMDB key has at most 511. Longer ones are hashed.
+_NULL = float("nan")
+
+
+class LatestRow(msgspec.Struct, frozen=True, array_like=True):
+    """The newest row of a key by event time: its time and the values of the view's latest columns."""
+
+    event_us: int
+    values: list[int | float | str | bool | None]
+
+
+_LATEST_ENCODER = msgspec.msgpack.Encoder()
+_LATEST_DECODER = msgspec.msgpack.Decoder(LatestRow)
+
+
+def view_digest(view: FeatureView) -> bytes:
+    """Return six bytes that name what a view computes, whatever the view is called."""
+    source = view.source
+    said = {
+        "keys": view.entity.keys,
+        "source": (source.name, source.time, source.known, source.key, source.static),
+        "windows": [asdict(window) for window in view.all_windows()],
+        "latest": view.latest,
+    }
+    return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).digest()
+
+
+@frozen(eq=False)
+class RingState:
+    """One ring of a view as bytes: per tile the hop (int64) and the states (float64 each), oldest tile first."""
+
+    ring: Ring
+    columns: tuple[int | None, ...]
+    tile: struct.Struct
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """A tile as NumPy reads it."""
+        return np.dtype([("hop", "<i8"), ("states", "<f8", (self.ring.width,))])
+
+    def updated(self, tiles: bytes | None, known_us: int, row: Sequence[object]) -> bytes:
+        """Return the tiles with one more row, those beyond the longest window dropped."""
+        hop = known_us // self.ring.hop_us
+        size = self.tile.size
+        kept = tiles or b""
+        states = self._empty
+        if kept:
+            newest, *found = self.tile.unpack_from(kept, len(kept) - size)
+            if newest >= hop:
+                hop, states, kept = newest, found, kept[:-size]
+            else:
+                kept = kept[self._outdated(kept, hop) :]
+        return kept + self.tile.pack(hop, *self._with_row(states, row))
+
+    @property
+    def _empty(self) -> list[float]:
+        return [number for part in self.ring.parts for number in part.aggregation.empty]
+
+    def _with_row(self, states: Sequence[float], row: Sequence[object]) -> list[float]:
+        updated: list[float] = []
+        for part, column in zip(self.ring.parts, self.columns, strict=True):
+            value = _as_float(row[column]) if column is not None else 0.0
+            updated.extend(part.aggregation.update(tuple(states[part.start : part.stop]), value))
+        return updated
+
+    def _outdated(self, tiles: bytes, hop: int) -> int:
+        """Return how many bytes of tiles no window asked for from `hop` on can reach."""
+        cut = 0
+        while cut < len(tiles) and struct.unpack_from("<q", tiles, cut)[0] < hop - self.ring.hops:
+            cut += self.tile.size
+        return cut
+
+    def pack(self, hops: np.ndarray[tuple[int], np.dtype[np.int64]], states: FloatArray) -> bytes:
+        """Return many tiles of one key at once, those beyond the longest window dropped."""
+        tiles = np.empty(len(hops), self.dtype)
+        tiles["hop"], tiles["states"] = hops, states
+        kept: bytes = tiles[hops >= hops[-1] - self.ring.hops].tobytes()
+        return kept
+
+
+@frozen(eq=False)
+class ViewState:
+    """Where the state of a view lies and how a row changes it."""
+
+    view: FeatureView
+    digest: bytes
+    rings: tuple[RingState, ...]
+    key_columns: tuple[int, ...]
+    latest_columns: tuple[int, ...]
+
+    @classmethod
+    def of(cls, view: FeatureView) -> "ViewState":
+        """Return the state of a view whose rows come in the order of its source's fields."""
+        place: Mapping[str, int] = {name: index for index, name in enumerate(view.source.fields)}
+        rings = tuple(
+            RingState(
+                ring,
+                tuple(place[part.column] if part.column else None for part in ring.parts),
+                struct.Struct(f"<q{ring.width}d"),
+            )
+            for ring in rings_of(view)
+        )
+        keys = tuple(place[column] for column in view.entity.keys)
+        return cls(view, view_digest(view), rings, keys, tuple(place[column] for column in view.latest))
+
+    def ring_key(self, ring: int, key: str) -> bytes:
+        """Return where the tiles of a key lie; `ring` counts from 0."""
+        return self.digest + bytes((ring,)) + _key_bytes(key)
+
+    def latest_key(self, key: str) -> bytes:
+        """Return where the latest row of a key lies."""
+        return self.digest + bytes((_LATEST_SLOT,)) + _key_bytes(key)
+
+    def apply(
+        self, state: OnlineWriter, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool
+    ) -> None:
+        """Let a row change the state of its key. times: event, known (µs). A correction changes latest values only."""
+        event_us, known_us = times
+        if first:
+            for index, ring in enumerate(self.rings):
+                place = self.ring_key(index, key)
+                state.put(place, ring.updated(state.get(place), known_us, row))
+        if self.latest_columns:
+            place = self.latest_key(key)
+            newest = state.get(place)
+            if newest is None or event_us >= decode_latest(newest).event_us:
+                state.put(place, encode_latest(event_us, [row[column] for column in self.latest_columns]))
+
+
+def encode_latest(event_us: int, values: Sequence[object]) -> bytes:
+    """Return the latest row of a key as bytes."""
+    return _LATEST_ENCODER.encode((event_us, values))
+
+
+def decode_latest(stored: bytes) -> LatestRow:
+    """Return the latest row of a key."""
+    return _LATEST_DECODER.decode(stored)
+
+
+def _key_bytes(key: str) -> bytes:
+    encoded = key.encode()
+    if len(encoded) <= _LONGEST_KEY:
+        return encoded
+    return b"\xff" + hashlib.blake2b(encoded, digest_size=32).digest()  # 0xff begins no UTF-8 text
+
+
+def _as_float(value: object) -> float:
+    return _NULL if value is None else float(value)  # type: ignore[arg-type]  # numeric: checked by spec.check

@@ -1,0 +1,99 @@
+"""What a replay showed, as data: read by the report, the terminal timeline and `--json`."""
+
+import msgspec
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A metric's value with its confidence interval, over `n` rows; None where it could not be computed."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class MonthRow(msgspec.Struct, frozen=True):
+    """One calendar month (UTC, "2013-04"): what was served beside what the first champion alone would have got."""
+
+    month: str
+    predictions: int
+    labels: int
+    served: Interval
+    frozen: Interval
+    versions: tuple[str, ...]
+
+
+class FeatureSkew(msgspec.Struct, frozen=True):
+    """A feature as served against its offline recomputation over the whole replay.
+
+    exact: counts, latest values and text must agree to the bit; sums and what derives from them to 1e-9 relative.
+    max_difference: the largest difference, relative unless `exact`; a null on one side only counts as infinite.
+    """
+
+    feature: str
+    exact: bool
+    compared: int
+    max_difference: float
+
+
+class DriftRow(msgspec.Struct, frozen=True):
+    """A feature (or "score") in one month against the reference of the version that served."""
+
+    month: str
+    feature: str
+    psi: float
+    null_share: float
+
+
+class DecisionRow(msgspec.Struct, frozen=True):
+    """A row of the ledger. `version` is the one it is about, if any; `evidence` is what it was decided on."""
+
+    sequence: int
+    time: str
+    action: str
+    reason: str
+    version: str | None
+    evidence: dict[str, object]
+
+
+class GateRow(msgspec.Struct, frozen=True):
+    """One gate of a version and how it went."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+class VersionSummary(msgspec.Struct, frozen=True):
+    """A version that was trained, and what became of it."""
+
+    version: str
+    trained_at: str
+    rows: int
+    metric: Interval
+    gates: tuple[GateRow, ...]
+    status: str
+
+
+class ReplaySummary(msgspec.Struct, frozen=True):
+    """The whole replay of one model. Times are ISO 8601 in UTC; `metric` is the model's primary one."""
+
+    project: str
+    model: str
+    metric: str
+    higher_is_better: bool
+    from_time: str
+    until_time: str
+    seconds: float
+    events: int
+    predictions: int
+    labels: int
+    retrains: int
+    promotions: int
+    rejections: int
+    max_skew: float
+    skew: tuple[FeatureSkew, ...]
+    months: tuple[MonthRow, ...]
+    drift: tuple[DriftRow, ...]
+    decisions: tuple[DecisionRow, ...]
+    versions: tuple[VersionSummary, ...]
