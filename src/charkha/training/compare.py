@@ -1,8 +1,9 @@
 """Two models on the same rows: what one gains over the other, and how sure that is."""
 
+from charkha.bundles.manifest import Estimate
 from charkha.spec.model import FloatArray
 from charkha.training.influence import Influence
-from charkha.training.intervals import Clusters, Estimate, spread, wald
+from charkha.training.intervals import Clusters, spread, wald
 from charkha.training.metrics import higher_is_better, influence_of
 
 

@@ -5,20 +5,11 @@ import math
 import numpy as np
 from attrs import frozen
 
+from charkha.bundles.manifest import Estimate
 from charkha.spec.model import FloatArray
 from charkha.training.influence import Influence, MetricUndefined
 
 Clusters = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-
-
-@frozen
-class Estimate:
-    """A measured value, its confidence interval, and the number of rows it was measured on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @frozen

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
+from charkha.bundles.manifest import Estimate
 from charkha.spec.model import METRICS, ROW_LOSSES, FloatArray, Task
 from charkha.training.influence import (
     INFLUENCES,
@@ -14,7 +15,7 @@ from charkha.training.influence import (
     binary_log_losses,
     squared_errors,
 )
-from charkha.training.intervals import Clusters, Estimate, Spread, from_zero, spread, up_to_one, within_unit
+from charkha.training.intervals import Clusters, Spread, from_zero, spread, up_to_one, within_unit
 
 __all__ = ["Clusters", "Estimate", "MetricUndefined", "estimate", "estimate_slices", "higher_is_better", "row_losses"]
 
