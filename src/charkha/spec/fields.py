@@ -1,6 +1,6 @@
 """The types a field of a source may have, and what each is called in a table, in JSON and in an error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import polars as pl
@@ -25,3 +25,8 @@ def polars_schema(fields: Mapping[str, FieldType]) -> pl.Schema:
 def is_numeric(kind: FieldType) -> bool:
     """Say whether a field can be summed: numbers and booleans can, text and times cannot."""
     return kind in (int, float, bool)
+
+
+def one_or_many(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names as a tuple; one may be written without the brackets. Raises TypeError for what holds no names."""
+    return (names,) if isinstance(names, str) else tuple(names)

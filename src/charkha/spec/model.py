@@ -8,7 +8,7 @@ import polars as pl
 from attrs import Factory, field, frozen
 
 from charkha.spec.durations import parse_duration
-from charkha.spec.fields import FieldType
+from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
 from charkha.spec.policies import Budget, Compare, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.sources import Source
@@ -128,7 +128,7 @@ class Model:
 
     name: str
     label: Label = field(kw_only=True)
-    request: tuple[str, ...] = field(converter=tuple[str, ...], kw_only=True)
+    request: tuple[str, ...] = field(converter=one_or_many, kw_only=True)
     features: tuple[FeatureView | RequestFeatures, ...] = field(
         converter=tuple[FeatureView | RequestFeatures, ...], kw_only=True
     )
@@ -137,8 +137,8 @@ class Model:
     split: Split = field(default=Split(), kw_only=True)
     calibrate: Literal["isotonic", "sigmoid"] | None = field(default=None, kw_only=True)
     costs: Costs = field(default=Costs(), kw_only=True)
-    metrics: tuple[str, ...] = field(converter=tuple[str, ...], kw_only=True)
-    slices: tuple[str, ...] = field(default=(), converter=tuple[str, ...], kw_only=True)
+    metrics: tuple[str, ...] = field(converter=one_or_many, kw_only=True)
+    slices: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
     gates: tuple[Gate, ...] = field(default=(), converter=tuple[Gate, ...], kw_only=True)
     rules: tuple[Rule, ...] = field(default=(), converter=tuple[Rule, ...], kw_only=True)
     rollout: Rollout = field(kw_only=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from charkha.spec.fields import FieldType
+from charkha.spec.fields import FieldType, one_or_many
 
 
 @frozen
@@ -17,7 +17,7 @@ class Entity:
     """
 
     name: str
-    keys: tuple[str, ...] = field(converter=tuple[str, ...])
+    keys: tuple[str, ...] = field(converter=one_or_many)
 
     @keys.default
     def _name_alone(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Source:
     data: Files | None = None
     time: str | None = field(default=None, kw_only=True)
     known: str | None = field(kw_only=True)
-    key: tuple[str, ...] = field(default=(), converter=tuple[str, ...], kw_only=True)
+    key: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
     static: bool = field(default=False, kw_only=True)
 
     @known.default

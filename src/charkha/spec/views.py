@@ -7,6 +7,7 @@ import polars as pl
 from attrs import field, frozen
 
 from charkha.spec.durations import DAY_US, HOUR_US, parse_duration
+from charkha.spec.fields import one_or_many
 from charkha.spec.sources import Entity, Source
 
 AggregateKind = Literal["count", "sum", "mean", "min", "max", "last", "variance"]
@@ -105,7 +106,7 @@ class FeatureView:
     entity: Entity
     source: Source
     windows: tuple[Aggregate, ...] = field(default=(), converter=tuple[Aggregate, ...], kw_only=True)
-    latest: tuple[str, ...] = field(default=(), converter=tuple[str, ...], kw_only=True)
+    latest: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
     max_age: str | None = field(default=None, kw_only=True)
 
     def all_windows(self) -> list[Window]:

@@ -1,0 +1,165 @@
+"""Checks of what a model promises: metrics, gates, costs, rollout, retraining, monitors and budget."""
+
+from collections.abc import Iterator, Sequence
+
+from charkha.spec.checks.values import duration_faults, number_faults, quote, repeated, strings, way_to
+from charkha.spec.faults import Fault
+from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated
+from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
+from charkha.spec.policies import Budget, Compare, Monitors, Retrain, Rollout, Shadow
+
+
+def is_task(task: object) -> bool:
+    """Say whether a task is one that Charkha knows."""
+    return isinstance(task, str) and task in METRICS
+
+
+def each_once(items: Sequence[object]) -> list[object]:
+    """Return names without repetitions, then whatever else stands among them."""
+    names = strings(items)
+    return [*dict.fromkeys(names), *(item for item in items if not isinstance(item, str))]
+
+
+def metric_faults(where: str, metric: object, task: Task) -> Iterator[Fault]:
+    """Yield a fault when the task has no such metric."""
+    if not isinstance(metric, str) or metric not in METRICS[task]:
+        remedy = way_to(metric, METRICS[task], f"Metrics of {task}")
+        yield Fault(where, f"a metric of {task}", quote(metric), remedy)
+
+
+def metrics_faults(where: str, model: Model) -> Iterator[Fault]:
+    """Yield what is wrong with the metrics a model reports."""
+    inner = f"{where}, metrics"
+    if not model.metrics:
+        yield Fault(inner, "at least one metric", "none", "Leave it out to report all metrics of the task.")
+    for metric in each_once(model.metrics):
+        yield from metric_faults(inner, metric, model.task)
+    for metric in repeated(model.metrics):
+        yield Fault(inner, "each metric once", f"{metric!r} twice", "Name it once.")
+
+
+def gate_faults(where: str, model: Model) -> Iterator[Fault]:
+    """Yield what is wrong with each gate."""
+    for gate in model.gates:
+        inner = f"{where}, gate {type(gate).__name__}"
+        if not isinstance(gate, AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated):
+            remedy = "Use ck.at_least, ck.beats_champion, ck.beats_rules, ck.beats_trivial or ck.calibrated."
+            yield Fault(f"{where}, gates", "a gate", quote(gate), remedy)
+        elif isinstance(gate, Calibrated):
+            yield from number_faults(inner, gate.max_error, "an error between 0 and 1", 0, 1)
+            yield from _binary_only(inner, model.task, "probabilities to calibrate")
+        else:
+            yield from metric_faults(inner, gate.metric, model.task)
+        if isinstance(gate, AtLeast):
+            yield from number_faults(inner, gate.value, "a finite number", -float("inf"))
+        if isinstance(gate, BeatsRules):
+            yield from _rules_gate_faults(inner, model)
+
+
+def _rules_gate_faults(where: str, model: Model) -> Iterator[Fault]:
+    yield from _binary_only(where, model.task, "decisions of rules to compare with")
+    if not model.rules:
+        yield Fault(where, "a model with rules", "no rules", "Give rules=[ck.Rule(…)], or use ck.beats_trivial.")
+
+
+def _binary_only(where: str, task: Task, what: str) -> Iterator[Fault]:
+    if task != "binary":
+        yield Fault(where, f"a task with {what} (binary)", quote(task), "Leave it out.")
+
+
+def decision_faults(where: str, model: Model) -> Iterator[Fault]:
+    """Yield what is wrong with calibration and costs."""
+    if model.calibrate is not None:
+        inner = f"{where}, calibrate"
+        if not isinstance(model.calibrate, str) or model.calibrate not in ("isotonic", "sigmoid"):
+            yield Fault(inner, "'isotonic', 'sigmoid' or None", quote(model.calibrate), "Choose one of these.")
+        yield from _binary_only(inner, model.task, "probabilities to calibrate")
+    yield from _costs_faults(f"{where}, costs", model.costs, model.task)
+
+
+def _costs_faults(where: str, costs: object, task: Task) -> Iterator[Fault]:
+    if not isinstance(costs, Costs):
+        yield Fault(where, "a ck.Costs", quote(costs), "Write ck.Costs(false_positive=1, false_negative=5).")
+        return
+    if costs != Costs():
+        yield from _binary_only(where, task, "decisions that cost")
+    values = (costs.false_positive, costs.false_negative, costs.true_positive, costs.true_negative)
+    wrong = [fault for value in values for fault in number_faults(where, value, "a finite number", -float("inf"))]
+    yield from wrong
+    for mistake, right in (("false_positive", "true_negative"), ("false_negative", "true_positive")):
+        if not wrong and getattr(costs, mistake) <= getattr(costs, right):
+            found = f"{getattr(costs, mistake):g} against {getattr(costs, right):g}"
+            remedy = "Costs are what is lost: write gains as negative costs."
+            yield Fault(where, f"{mistake} to cost more than {right}", found, remedy)
+
+
+def split_faults(where: str, split: object) -> Iterator[Fault]:
+    """Yield what is wrong with the split."""
+    if not isinstance(split, Split):
+        yield Fault(f"{where}, split", "a ck.Split", quote(split), 'Write ck.Split(validation="14d", test="14d").')
+        return
+    yield from duration_faults(f"{where}, split.validation", split.validation)
+    yield from duration_faults(f"{where}, split.test", split.test)
+
+
+def rollout_faults(where: str, rollout: object, task: Task) -> Iterator[Fault]:
+    """Yield what is wrong with the rollout's stages."""
+    inner = f"{where}, rollout"
+    if not isinstance(rollout, Rollout) or not _has_both_stages(rollout):
+        loss = ROW_LOSSES[task][0]
+        remedy = f'Write ck.shadow("7d") >> ck.compare("{loss}").'
+        yield Fault(inner, "a shadow stage, then a comparison", quote(rollout), remedy)
+        return
+    yield from duration_faults(f"{inner}.shadow", rollout.shadow.period)
+    yield from number_faults(f"{inner}.shadow, min_labels", rollout.shadow.min_labels, "a whole number from 2 on", 2)
+    if not isinstance(rollout.compare.metric, str) or rollout.compare.metric not in ROW_LOSSES[task]:
+        remedy = way_to(rollout.compare.metric, ROW_LOSSES[task], f"Row losses of {task}")
+        yield Fault(f"{inner}.compare", f"a loss of single rows of {task}", quote(rollout.compare.metric), remedy)
+    yield from number_faults(
+        f"{inner}.compare, confidence", rollout.compare.confidence, "a confidence from 0.5 to 0.9999", 0.5, 0.9999
+    )
+
+
+def _has_both_stages(rollout: Rollout) -> bool:
+    return isinstance(rollout.shadow, Shadow) and isinstance(rollout.compare, Compare)
+
+
+def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
+    """Yield what is wrong with the retraining policy."""
+    if not isinstance(retrain, Retrain):
+        yield Fault(f"{where}, retrain", "a ck.Retrain", quote(retrain), 'Write ck.Retrain(cooldown="14d").')
+        return
+    for parameter in ("every", "cooldown", "window"):
+        text = getattr(retrain, parameter)
+        if text is not None or parameter == "cooldown":
+            yield from duration_faults(f"{where}, retrain.{parameter}", text)
+
+
+def monitor_faults(where: str, monitors: object, sources: Sequence[str]) -> Iterator[Fault]:
+    """Yield what is wrong with the monitors; `sources` are the names of those the model reads."""
+    inner = f"{where}, monitors"
+    if not isinstance(monitors, Monitors):
+        yield Fault(inner, "a ck.Monitors", quote(monitors), 'Write ck.Monitors(window="28d").')
+        return
+    yield from duration_faults(f"{inner}.window", monitors.window)
+    yield from number_faults(f"{inner}.psi", monitors.psi, "a number above 0", 1e-9)
+    yield from number_faults(f"{inner}.null_rise", monitors.null_rise, "a share between 0 and 1", 0, 1)
+    if not isinstance(monitors.max_source_age, dict):
+        found = quote(monitors.max_source_age)
+        yield Fault(f"{inner}.max_source_age", "a dict of source names and durations", found, 'Write {"x": "6h"}.')
+        return
+    for source, age in monitors.max_source_age.items():
+        if source not in sources:
+            remedy = way_to(source, sources, "It reads")
+            yield Fault(f"{inner}.max_source_age", "a source that the model reads", quote(source), remedy)
+        yield from duration_faults(f"{inner}.max_source_age[{source!r}]", age)
+
+
+def budget_faults(where: str, budget: object) -> Iterator[Fault]:
+    """Yield what is wrong with the training budget."""
+    inner = f"{where}, budget"
+    if not isinstance(budget, Budget):
+        yield Fault(inner, "a ck.Budget", quote(budget), "Write ck.Budget(train_minutes=60, train_memory_gb=8).")
+        return
+    yield from number_faults(f"{inner}.train_minutes", budget.train_minutes, "minutes above 0", 1e-3)
+    yield from number_faults(f"{inner}.train_memory_gb", budget.train_memory_gb, "at least 0.5 GB", 0.5)

@@ -1,0 +1,86 @@
+"""Checks of sources and entities."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from charkha.spec.checks.values import column_faults, name_faults, quote, repeated, text_faults
+from charkha.spec.faults import Fault
+from charkha.spec.fields import POLARS_TYPES, FieldType
+from charkha.spec.sources import Entity, Files, Source
+
+
+def entity_faults(entity: Entity) -> Iterator[Fault]:
+    """Yield what is wrong with an entity on its own."""
+    where = f"entity {entity.name!r}"
+    yield from name_faults(where, entity.name)
+    if not entity.keys:
+        yield Fault(f"{where}, keys", "at least one column", "none", "Name the columns that identify it.")
+    for key in entity.keys:
+        yield from text_faults(f"{where}, keys", key, "the key's column")
+
+
+def source_faults(source: Source) -> Iterator[Fault]:
+    """Yield what is wrong with a source on its own."""
+    where = f"source {source.name!r}"
+    if not isinstance(source.static, bool):
+        yield Fault(f"{where}, static", "True or False", quote(source.static), "Leave it out for rows with a time.")
+        return
+    yield from name_faults(where, source.name)
+    yield from _data_faults(where, source)
+    yield from _fields_faults(where, source.fields)
+    fields = known_fields(source)
+    if fields:
+        yield from _time_faults(where, source, fields)
+        for column in source.key:
+            yield from column_faults(f"{where}, key", column, fields, source.name)
+        for column in repeated(source.key):
+            yield Fault(f"{where}, key", "each column once", f"{column!r} twice", "Name it once.")
+
+
+def known_fields(source: Source) -> dict[str, FieldType]:
+    """Return the declared fields, or none when they are no mapping of names at all."""
+    is_mapping = isinstance(source.fields, Mapping) and all(isinstance(name, str) for name in source.fields)
+    return dict(source.fields) if is_mapping else {}
+
+
+def _fields_faults(where: str, fields: object) -> Iterator[Fault]:
+    if not isinstance(fields, Mapping) or not fields:
+        remedy = 'List every column you use and its type: {"origin": str, "delay": float}.'
+        yield Fault(f"{where}, fields", "a dict of column names and types", quote(fields), remedy)
+        return
+    for name, kind in fields.items():
+        yield from text_faults(f"{where}, fields", name, "the column's name")
+        if not isinstance(kind, type) or kind not in POLARS_TYPES:
+            found = f"{quote(kind)} for {name!r}"
+            remedy = "Write the Python type itself, not its name in quotes or a Polars type."
+            yield Fault(f"{where}, fields", "one of str, int, float, bool, datetime", found, remedy)
+        if isinstance(name, str) and name.startswith("_"):
+            remedy = "Rename the column in your data: names with _ in front belong to Charkha's own tables."
+            yield Fault(f"{where}, fields", "a name that does not begin with _", quote(name), remedy)
+
+
+def _data_faults(where: str, source: Source) -> Iterator[Fault]:
+    if source.data is None:
+        if not source.key or source.static:
+            remedy = "Give data=ck.parquet(…) or ck.csv(…), or a time and a key=[…] so that rows can be pushed."
+            yield Fault(f"{where}, data", "files, or a key to push rows by", "neither", remedy)
+        return
+    if not isinstance(source.data, Files):
+        remedy = f"Write ck.parquet({quote(source.data)})." if isinstance(source.data, str) else "Use ck.parquet(…)."
+        yield Fault(f"{where}, data", "ck.parquet(…) or ck.csv(…)", quote(source.data), remedy)
+        return
+    yield from text_faults(f"{where}, data", source.data.pattern, "the path or glob of the files")
+
+
+def _time_faults(where: str, source: Source, fields: dict[str, FieldType]) -> Iterator[Fault]:
+    if source.static and (source.time is not None or source.known is not None):
+        remedy = "Leave out static=True to keep the times, or leave out the times."
+        yield Fault(f"{where}, static", "either times or static=True", "both", remedy)
+        return
+    if not source.static and source.time is None:
+        remedy = 'Name its time column (time="…"), or say static=True when its rows were known since always.'
+        yield Fault(f"{where}, time", "an event time, or static=True", "neither", remedy)
+    for parameter, column in (("time", source.time), ("known", source.known)):
+        known_when_it_happened = parameter == "known" and source.known is source.time
+        if column is not None and not known_when_it_happened:
+            yield from column_faults(f"{where}, {parameter}", column, fields, source.name, (datetime,))

@@ -1,0 +1,141 @@
+"""A project: the folder a definition lives in, found from anywhere below it.
+
+`charkha.toml`, or `[tool.charkha]` in `pyproject.toml`, names the project and its definition:
+
+    [project]
+    name = "flights"
+    definition = "definition.py"   # a Python file that makes one or more ck.Model
+    home = ".charkha"              # optional: where logs, state and bundles are kept
+    ledger = "${CHARKHA_LEDGER}"   # optional: the ledger's database; secrets come from the environment
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from charkha.spec.check import all_sources, all_views, check
+from charkha.spec.checks.values import listing, quote, way_to
+from charkha.spec.definition import load_models
+from charkha.spec.faults import DefinitionError, Fault
+from charkha.spec.model import Model
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+
+SETTINGS = ("name", "definition", "home", "ledger")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class ProjectNotFound(Exception):
+    """No project in a folder or any above it."""
+
+    def __init__(self, start: Path) -> None:
+        self.start = start
+        super().__init__(
+            f"expected charkha.toml, or [tool.charkha] in pyproject.toml, in {start} or a folder above it, "
+            "found neither. Go to your project's folder, or make one with: charkha init NAME"
+        )
+
+
+@frozen(eq=False)
+class Project:
+    """What a project consists of, checked.
+
+    root: its folder, against which the paths of data are read. home: the folder of all that Charkha keeps.
+    ledger: URL of the ledger's database, or None for the one in `home`.
+    """
+
+    name: str
+    root: Path
+    home: Path
+    models: Mapping[str, Model]
+    ledger: str | None = None
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Every source that a model reads, by name."""
+        return {source.name: source for source in all_sources(list(self.models.values()))}
+
+    @property
+    def views(self) -> tuple[FeatureView, ...]:
+        """Every feature view, each once."""
+        return tuple(all_views(list(self.models.values())))
+
+
+def load_project(start: Path) -> Project:
+    """Return the project whose folder `start` is, or lies in.
+
+    Runs the definition's Python file. Raises ProjectNotFound, and DefinitionError with all faults at once.
+    """
+    file, settings = find_settings(start)
+    faults = list(_settings_faults(file, settings))
+    if faults:
+        raise DefinitionError(faults)
+    root = file.parent
+    values = {name: _with_environment(str(value)) for name, value in settings.items()}
+    models = load_models(root / values.get("definition", "definition.py"), root)
+    faults = check(models)
+    if faults:
+        raise DefinitionError(faults)
+    return Project(
+        name=values.get("name", root.name),
+        root=root,
+        home=root / values.get("home", ".charkha"),
+        models={model.name: model for model in models},
+        ledger=values.get("ledger"),
+    )
+
+
+def find_settings(start: Path) -> tuple[Path, Mapping[str, object]]:
+    """Return the nearest settings file at or above `start`, and what it says. Raises ProjectNotFound."""
+    folder = start.resolve()
+    for candidate in (folder, *folder.parents):
+        own, shared = candidate / "charkha.toml", candidate / "pyproject.toml"
+        if own.is_file():
+            return own, _table(own, _read_toml(own), "project")
+        if shared.is_file():
+            tools = _table(shared, _read_toml(shared), "tool")
+            if "charkha" in tools:
+                return shared, _table(shared, tools, "charkha")
+    raise ProjectNotFound(start)
+
+
+def _read_toml(file: Path) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DefinitionError([Fault(file.name, "TOML", str(error), "Mend the line it names.")]) from error
+
+
+def _table(file: Path, content: Mapping[str, object], name: str) -> Mapping[str, object]:
+    table = content.get(name, {})
+    if isinstance(table, dict):
+        return table
+    raise DefinitionError(
+        [Fault(file.name, f"a table [{name}]", quote(table), f"Write [{name}] on a line of its own.")]
+    )
+
+
+def _settings_faults(file: Path, settings: Mapping[str, object]) -> Iterator[Fault]:
+    for name, value in settings.items():
+        where = f"{file.name}, {name}"
+        if name not in SETTINGS:
+            yield Fault(where, f"one of {listing(SETTINGS)}", quote(name), way_to(name, SETTINGS, "Settings"))
+        elif not isinstance(value, str) or not value:
+            yield Fault(where, "a text that is not empty", quote(value), f'Write {name} = "…".')
+        else:
+            yield from _variable_faults(where, value)
+
+
+def _variable_faults(where: str, text: str) -> Iterator[Fault]:
+    for variable in _VARIABLE.findall(text):
+        if variable not in os.environ:
+            remedy = f"Set it before you start Charkha: export {variable}=…"
+            yield Fault(where, f"the environment variable {variable}", "none of this name", remedy)
+
+
+def _with_environment(text: str) -> str:
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], text)

@@ -1,0 +1,169 @@
+"""Faults that show only between parts: names that clash, keys that do not meet, features in a circle, tasks."""
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+from test_check import PatientLearner, build, sound_parts
+
+import charkha as ck
+from charkha.spec.check import check
+
+
+def texts(*models: ck.Model) -> list[str]:
+    return [str(fault) for fault in check(models)]
+
+
+def test_models_that_share_parts_are_sound() -> None:
+    first, second = sound_parts(), sound_parts()
+    second["model"]["name"] = "very_late"
+    assert texts(build(first), build(second)) == []
+
+
+def test_one_name_for_two_different_parts_is_a_fault_of_each_word() -> None:
+    first, second = sound_parts(), sound_parts()
+    second["weather"]["data"] = ck.parquet("other.parquet")
+    found = texts(build(first), build(second))
+    assert [text.split(":")[0] for text in found] == ["source 'weather'", "view 'conditions'", "model 'late'"]
+    assert "expected one definition under this name, got 2 different ones" in found[0]
+
+
+def test_a_shared_fault_is_reported_once() -> None:
+    first, second = sound_parts(), sound_parts()
+    second["model"]["name"] = "very_late"
+    for parts in (first, second):
+        parts["weather"]["time"] = "observd_at"
+    (found,) = texts(build(first), build(second))
+    assert found.startswith("source 'weather', time: expected a field of source 'weather', got 'observd_at'")
+
+
+def test_an_entity_key_must_be_in_the_request() -> None:
+    parts = sound_parts()
+    parts["model"].update(request=["flight", "carrier", "distance"], slices=["carrier"])
+    found = texts(build(parts))
+    expected = "expected entity key 'origin' in the request, got request fields flight, carrier, distance"
+    assert [text.split(". ")[0] for text in found] == [
+        f"model 'late', view 'congestion': {expected}",
+        f"model 'late', view 'conditions': {expected}",
+    ]
+
+
+def test_an_entity_key_must_be_in_the_source_of_the_view() -> None:
+    parts = sound_parts()
+    parts["weather"]["fields"] = {"station": str, "observed_at": str, "wind": float, "sky": str}
+    found = texts(build(parts))
+    assert [text.split(". ")[0] for text in found] == [
+        "source 'weather', time: expected a field of type datetime, got 'observed_at', which is str",
+        "view 'conditions', entity 'airport': expected a field of source 'weather', got 'origin'",
+    ]
+
+
+def test_an_entity_key_has_one_type() -> None:
+    parts = sound_parts()
+    parts["weather"]["fields"]["origin"] = int
+    (found,) = texts(build(parts))
+    assert "expected key 'origin' of one type, got int in source 'weather', str in the request" in found
+
+
+def test_request_features_in_a_circle_are_told_as_a_ring() -> None:
+    parts = sound_parts()
+    parts["schedule"].update(
+        one=pl.col("schedule.two") + 1, two=pl.col("schedule.three"), three=pl.col("schedule.one") * 2
+    )
+    (found,) = texts(build(parts))
+    assert found.startswith("model 'late': expected request features that can be computed in turn, got schedule.")
+    assert found.count("→") == 3
+
+
+def test_what_rests_on_a_faulty_feature_is_not_blamed() -> None:
+    parts = sound_parts()
+    parts["schedule"].update(wrong=pl.col("distanse") + 1, above=pl.col("schedule.wrong") > 2)
+    parts["model"]["rules"].append(ck.Rule("tall", pl.col("schedule.above")))
+    (found,) = texts(build(parts))
+    assert "feature 'schedule.wrong'" in found
+
+
+def test_two_groups_of_one_name() -> None:
+    parts = sound_parts()
+    model = build(parts)
+    parts["model"]["features"] = [*model.features, ck.RequestFeatures("schedule", other=pl.col("distance"))]
+    (found,) = texts(build(parts))
+    assert "features: expected each view or group once, got two named 'schedule'" in found
+
+
+def test_a_group_may_not_be_called_request() -> None:
+    parts = sound_parts()
+    parts["model"]["features"] = [*build(parts).features, ck.RequestFeatures("request", far=pl.col("distance"))]
+    (found,) = texts(build(parts))
+    assert "features: expected a name that is not reserved, got 'request'" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"calibrate": "sigmoid"}, "calibrate: expected a task with probabilities to calibrate (binary)"),
+        ({"costs": ck.Costs(false_negative=3)}, "costs: expected a task with decisions that cost (binary)"),
+        ({"gates": [ck.calibrated(0.1)]}, "gate Calibrated: expected a task with probabilities to calibrate (binary)"),
+        ({"gates": [ck.at_least("roc_auc", 0.7)]}, "gate AtLeast: expected a metric of regression, got 'roc_auc'"),
+        ({"metrics": ["log_loss"]}, "metrics: expected a metric of regression, got 'log_loss'"),
+        ({"rollout": ck.shadow("1d") >> ck.compare("brier")}, "rollout.compare: expected a loss of single rows"),
+        (
+            {"estimator": PatientLearner(tasks=("binary",))},
+            "estimator: expected an estimator that can learn regression",
+        ),
+    ],
+)
+def test_what_only_a_binary_model_can_promise(change: dict[str, object], expected: str) -> None:
+    parts = sound_parts()
+    parts["label"]["truth"] = pl.col("delay")
+    parts["model"] = {name: parts["model"][name] for name in ("name", "request", "purpose", "owner", "estimator")}
+    parts["model"] |= {"task": "regression"}
+    assert texts(build(parts)) == []
+    parts["model"] |= change
+    (found,) = texts(build(parts))
+    assert found.startswith(f"model 'late', {expected}")
+
+
+def test_beats_rules_needs_decisions_to_compare_with() -> None:
+    parts = sound_parts()
+    parts["label"]["truth"] = pl.col("delay")
+    parts["model"] = {name: parts["model"][name] for name in ("name", "request", "purpose", "owner", "estimator")}
+    parts["model"] |= {"task": "regression", "gates": [ck.beats_rules("rmse")]}
+    found = texts(build(parts))
+    assert [text.split(", got")[0] for text in found] == [
+        "model 'late', gate BeatsRules: expected a task with decisions of rules to compare with (binary)",
+        "model 'late', gate BeatsRules: expected a model with rules",
+    ]
+
+
+STRANGE: list[Callable[[], object]] = [
+    lambda: None,
+    lambda: 3,
+    lambda: "x",
+    lambda: pl.col("x"),
+    lambda: [1],
+    lambda: {},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize(
+    ("part", "parameter"),
+    [
+        (part, parameter)
+        for part, arguments in sound_parts().items()
+        for parameter in (*arguments, "source", "entity", "features", "split", "budget", "static", "task", "hop")
+        if part not in ("schedule",)
+    ],
+)
+def test_no_value_whatever_makes_the_check_itself_fail(
+    part: str, parameter: str, strange: Callable[[], object]
+) -> None:
+    parts = sound_parts()
+    parts[part][parameter] = strange()
+    try:
+        model = build(parts)
+    except (TypeError, AttributeError, ValueError):
+        return  # Python refused it when it was written: the loader reports that with its line.
+    faults = check([model])
+    assert all(str(fault) and fault.remedy for fault in faults)
