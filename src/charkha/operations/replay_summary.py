@@ -2,6 +2,8 @@
 
 import msgspec
 
+from charkha.monitoring.skew import FeatureSkew
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A metric's value with its confidence interval, over `n` rows; None where it could not be computed."""
@@ -21,19 +23,6 @@ class MonthRow(msgspec.Struct, frozen=True):
     served: Interval
     frozen: Interval
     versions: tuple[str, ...]
-
-
-class FeatureSkew(msgspec.Struct, frozen=True):
-    """A feature as served against its offline recomputation over the whole replay.
-
-    exact: counts, latest values and text must agree to the bit; sums and what derives from them to 1e-9 relative.
-    max_difference: the largest difference, relative unless `exact`; a null on one side only counts as infinite.
-    """
-
-    feature: str
-    exact: bool
-    compared: int
-    max_difference: float
 
 
 class DriftRow(msgspec.Struct, frozen=True):

@@ -1,0 +1,127 @@
+"""History driven through the code of production: its feed, service and operator, under a clock that is told the time.
+
+Every event is pushed when it became known, every prediction asked for at its time, every label delivered when it was
+known, and the operator looks once a day. Nothing of what happens then differs from live traffic but the clock.
+"""
+
+from collections.abc import Callable, Mapping
+
+from attrs import frozen
+
+from charkha.clock import SimulatedClock, to_iso
+from charkha.features.feed import Feed
+from charkha.features.materialise import plain_values
+from charkha.features.rows import read_rows
+from charkha.features.spine import label_spine
+from charkha.operations.operator import Operator
+from charkha.operations.timetable import Call, Kind, Timetable, timetable
+from charkha.serving.service import NoChampion, Service
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+
+OnProgress = Callable[[int, int, str], None]
+
+
+class ReplayRefused(Exception):
+    """A replay that cannot begin; says why and the way out."""
+
+
+@frozen
+class Counts:
+    """How many events were pushed, predictions answered and labels delivered."""
+
+    events: int
+    predictions: int
+    labels: int
+
+
+@frozen(eq=False)
+class Stage:
+    """What a replay runs on. The operator must look at the same clock and home."""
+
+    project: Project
+    home: Home
+    model: Model
+    clock: SimulatedClock
+    operator: Operator
+
+
+def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
+    """Replay history from the clock's time to `until_us` (µs) and return how much of it there was.
+
+    on_progress: called with µs done, µs in all, and what is going on. Raises ReplayRefused, DataError and NoChampion.
+    """
+    project, home, model, from_us = stage.project, stage.home, stage.model, stage.clock.now()
+    _refuse_what_cannot_be_replayed(stage, until_us)
+    on_progress(0, until_us - from_us, "reading history")
+    plan = _history(stage, until_us)
+    on_progress(0, until_us - from_us, "building the online state")
+    Feed(project.sources, project.views, home.log, home.online, stage.clock).materialise(project.root, from_us)
+    on_progress(0, until_us - from_us, "training the first champion")
+    stage.operator.tick(model.name)
+    service = Service(project, home, stage.clock, partition="replay")
+    try:
+        service.refresh()
+        if model.name not in service.line_ups():
+            raise NoChampion(model.name, f"see why the first training was not accepted: charkha history {model.name}")
+        return _drive(stage, service, plan, on_progress)
+    finally:
+        service.close()
+
+
+def _history(stage: Stage, until_us: int) -> Timetable:
+    sources = {source.name: source for source in stage.model.sources}
+    rows = {name: read_rows(source, stage.project.root) for name, source in sources.items()}
+    label = stage.model.label
+    spine = label_spine(label, stage.model.request, rows[label.source.name])
+    return timetable(sources, rows, spine, stage.clock.now(), until_us)
+
+
+def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgress) -> Counts:
+    """Make every call of the timetable at its time."""
+    name, clock = stage.model.name, stage.clock
+    sources = stage.project.sources
+    events = {source: plain_values(rows.select(list(sources[source].fields))) for source, rows in plan.events.items()}
+    requests = plan.requests.select(stage.model.request)
+    ids: list[str] = []
+    label_places, labels = plan.labels["_place"].to_list(), plan.labels["_label"].to_list()
+
+    def push(call: Call) -> None:
+        service.push(call.stream, events[call.stream][call.low : call.high].rows())
+
+    def ask(call: Call) -> None:
+        ids.extend(service.predict(name, requests[call.low : call.high]).ids)
+
+    def tell(call: Call) -> None:
+        places = label_places[call.low : call.high]
+        service.label(name, [ids[place] for place in places], labels[call.low : call.high])
+
+    def tick(call: Call) -> None:
+        on_progress(call.time_us - plan.from_us, plan.until_us - plan.from_us, f"replaying {to_iso(call.time_us)[:10]}")
+        if stage.operator.tick(name):
+            service.refresh()
+
+    acts: Mapping[Kind, Callable[[Call], None]] = {
+        Kind.EVENTS: push,
+        Kind.REQUESTS: ask,
+        Kind.LABELS: tell,
+        Kind.TICK: tick,
+    }
+    for call in plan.calls():
+        clock.advance_to(call.time_us)
+        acts[call.kind](call)
+    return Counts(sum(map(len, events.values())), len(ids), len(labels))
+
+
+def _refuse_what_cannot_be_replayed(stage: Stage, until_us: int) -> None:
+    now_us = stage.clock.now()
+    if until_us <= now_us:
+        raise ReplayRefused(f"expected an end after the beginning {to_iso(now_us)}, got {to_iso(until_us)}")
+    keyless = [source.name for source in stage.model.sources if not source.static and not source.key]
+    if keyless:
+        raise ReplayRefused(f"sources {keyless}: a replay pushes their rows, which needs a row key. Declare key=[...]")
+    if stage.home.log.streams():
+        raise ReplayRefused(
+            f"{stage.home.folder} holds logs already, and time does not run backwards. Begin with an empty one: --fresh"
+        )

@@ -1,0 +1,72 @@
+"""Random event streams with everything that goes wrong in real ones: ties, late rows, repeats, nulls, corrections."""
+
+from datetime import datetime
+
+import polars as pl
+from hypothesis import strategies as st
+
+import charkha as ck
+from charkha.clock import to_datetime
+from charkha.spec.fields import polars_schema
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+
+from feature_oracle import Event
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+START_US = 1_700_000_000_000_000 // HOUR_US * HOUR_US
+
+FIELDS = {"row_id": int, "entity": str, "value": float, "text": str, "happened_at": datetime, "known_at": datetime}
+KINDS = (ck.sum, ck.mean, ck.min, ck.max, ck.last, ck.variance)
+
+
+def source(data: str | None = None) -> Source:
+    files = ck.parquet(data) if data else None
+    return ck.Source("events", FIELDS, files, time="happened_at", known="known_at", key=["row_id"])
+
+
+def view(of: Source, max_age: str | None = "3h") -> FeatureView:
+    windows = [kind("value", over=["10m", "2h"]) for kind in KINDS]
+    windows += [ck.mean("value", over="2d"), ck.variance("value", over="2d", hop="1h"), ck.count(over=["10m", "2h", "2d"])]
+    return ck.FeatureView("view", ck.Entity("entity"), of, windows=windows, latest=["value", "text"], max_age=max_age)
+
+
+# Times on and around the edges of hops, some equal, over two days.
+offsets = st.one_of(
+    st.integers(0, 48 * 60).map(lambda minutes: minutes * MINUTE_US),
+    st.integers(0, 2 * 48 * 6).map(lambda hops: hops * 5 * MINUTE_US),
+    st.integers(0, 48 * 12).map(lambda hops: hops * 5 * MINUTE_US + 1),
+    st.integers(0, 48 * HOUR_US),
+)
+values = st.one_of(st.none(), st.integers(-8, 8).map(float), st.floats(-1e6, 1e6, allow_nan=False))
+entities = st.sampled_from(["a", "b", None])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Event]:
+    """Rows in order of arrival (known time ascends); ids repeat, so that some are repetitions and some corrections."""
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, 12), entities, values, st.sampled_from([None, "x", "y"]), offsets, st.integers(0, 9)),
+            max_size=30,
+        )
+    )
+    known = sorted(START_US + offset for *_, offset, _ in rows)
+    lateness = [0, 0, 0, MINUTE_US, HOUR_US, 4 * HOUR_US, 30 * HOUR_US, -MINUTE_US, 0, 0]
+    return [
+        Event(row_id, entity, value, text, known_us - lateness[late], known_us)
+        for (row_id, entity, value, text, _, late), known_us in zip(rows, known, strict=True)
+    ]
+
+
+questions = st.lists(st.tuples(st.sampled_from(["a", "b", "unknown", None]), offsets), min_size=1, max_size=8)
+
+
+def as_values(event: Event) -> tuple[object, ...]:
+    times = to_datetime(event.event_us), to_datetime(event.known_us)
+    return (event.row_id, event.entity, event.value, event.text, *times)
+
+
+def as_frame(events: list[Event]) -> pl.DataFrame:
+    return pl.DataFrame([as_values(event) for event in events], schema=polars_schema(FIELDS), orient="row")

@@ -1,0 +1,104 @@
+"""The first invariant: what a prediction is served is what training would compute for it, over real storage."""
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+from feature_oracle import Event, latest_row, window_value
+from feature_streams import FIELDS, START_US, as_frame, as_values, questions, source, streams, view
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charkha.clock import SimulatedClock
+from charkha.engines.local import LocalEngine
+from charkha.features.feed import Feed
+from charkha.features.offline import offline_features
+from charkha.features.online import online_features
+from charkha.features.plan import FeaturePlan
+from charkha.features.rows import read_rows
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.segment_log import SegmentLog
+
+HOURS_48_US = 48 * 3_600_000_000
+
+
+def plan_of(of: object) -> FeaturePlan:
+    expressions = {"request.excess": pl.col("view.max_value_2h") - pl.col("view.mean_value_2h")}
+    names = tuple(f"view.{window.name}" for window in of.all_windows()) + ("view.value", "view.text", "request.excess")
+    return FeaturePlan(views=(of,), request={"entity": str}, at="asked_at", expressions=expressions, names=names)
+
+
+def assert_frames_agree(online: pl.DataFrame, offline: pl.DataFrame, scale: float) -> None:
+    assert online.columns == offline.columns
+    for name in online.columns:
+        left, right = online[name], offline[name]
+        assert left.is_null().to_list() == right.is_null().to_list(), name
+        if any(kind in name for kind in ("sum", "mean", "variance", "excess")):
+            slack = 1e-9 * (scale**2 if "variance" in name else scale)
+            for a, b in zip(left.drop_nulls(), right.drop_nulls(), strict=True):
+                assert abs(a - b) <= max(1e-9 * max(abs(a), abs(b)), slack), name
+        else:
+            assert left.to_list() == right.to_list(), name
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams(), questions, st.integers(0, HOURS_48_US), st.booleans())
+def test_online_equals_offline_equals_the_obvious_version(events, asked, history_us, restart):
+    """Some rows come from files, the rest are pushed one by one, between questions in the order of time."""
+    history = [event for event in events if event.known_us <= START_US + history_us]
+    pushes = events[len(history) :]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        as_frame(history).write_parquet(root / "history.parquet")
+        declared = source("history.parquet")
+        plan = plan_of(view(declared))
+        log, store = SegmentLog(root / "log"), LmdbOnline(root / "online")
+        clock = SimulatedClock(START_US + history_us)
+        feed = Feed({"events": declared}, plan.views, log, store, clock)
+        assert feed.materialise(root, clock.now()) == 1
+
+        def push_until(time_us: int) -> None:
+            while pushes and pushes[0].known_us <= time_us:
+                event = pushes.pop(0)
+                clock.advance_to(event.known_us)
+                feed.push("events", [as_values(event)])
+
+        online, order = [], sorted((START_US + max(offset, history_us), entity) for entity, offset in _some(asked))
+        for at_us, entity in order:
+            push_until(at_us)
+            clock.advance_to(at_us)
+            if restart:
+                feed = Feed({"events": declared}, plan.views, log, store, clock)
+                feed.catch_up()
+            with store.read() as state:
+                request = pl.DataFrame({"entity": [entity]}, schema={"entity": pl.String()})
+                online.append(online_features(plan, state, request, at_us))
+        spine = pl.DataFrame(
+            {"entity": [entity for _, entity in order], "_at_us": [at_us for at_us, _ in order]},
+            schema={"entity": pl.String(), "_at_us": pl.Int64()},
+        )
+        rows = {"events": read_rows(declared, root, log)}
+        offline = offline_features(plan, spine, rows, LocalEngine(1), buckets=2)
+        store.close()
+    scale = max((abs(event.value) for event in events if event.value is not None), default=1.0)
+    assert_frames_agree(pl.concat(online), offline, scale)
+    _assert_exact_ones_are_the_oracles(offline, events, order, plan)
+
+
+def _some(asked: list[tuple[str | None, int]]) -> list[tuple[str, int]]:
+    return [(entity or "a", offset) for entity, offset in asked]
+
+
+def _assert_exact_ones_are_the_oracles(
+    offline: pl.DataFrame, events: list[Event], order: list[tuple[int, str]], plan: FeaturePlan
+) -> None:
+    for place, (at_us, entity) in enumerate(order):
+        for window in plan.views[0].all_windows():
+            if window.kind in ("count", "min", "max", "last"):
+                assert offline[f"view.{window.name}"][place] == window_value(window, events, entity, at_us)
+        latest = latest_row(plan.views[0], events, entity, at_us)
+        assert offline["view.value"][place] == (latest.value if latest else None)
+
+
+def test_the_stream_has_every_declared_field():
+    assert list(FIELDS) == as_frame([]).columns

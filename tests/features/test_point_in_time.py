@@ -1,0 +1,52 @@
+"""Offline features against the obvious version."""
+
+import math
+
+import polars as pl
+from hypothesis import given, settings
+
+from charkha.features.point_in_time import join_view
+from charkha.features.rows import mark_versions
+
+from feature_oracle import Event, latest_row, window_value
+from feature_streams import START_US, as_frame, questions, source, streams, view
+
+SOURCE = source()
+VIEW = view(SOURCE)
+
+
+def agree(found: float | None, expected: float | None, scale: float) -> bool:
+    """Equal to 1e-9, relative to the size of what was added up; a null only equals a null."""
+    if found is None or expected is None:
+        return found is None and expected is None
+    return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9 * scale)
+
+
+def rows_of(events: list[Event]) -> pl.DataFrame:
+    stamped = as_frame(events).with_columns(
+        _event_us=pl.Series([e.event_us for e in events], dtype=pl.Int64),
+        _known_us=pl.Series([e.known_us for e in events], dtype=pl.Int64),
+    )
+    return mark_versions(stamped, source())
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams(), questions)
+def test_offline_features_are_those_of_the_obvious_version(events, asked):
+    spine = pl.DataFrame(
+        {"entity": [entity for entity, _ in asked], "_at_us": [START_US + offset for _, offset in asked]},
+        schema={"entity": pl.String(), "_at_us": pl.Int64()},
+    )
+    features = join_view(VIEW, rows_of(events), spine)
+    scale = max((abs(event.value) for event in events if event.value is not None), default=0.0)
+    for place, (entity, offset) in enumerate(asked):
+        at_us = START_US + offset
+        for window in VIEW.all_windows():
+            found = features[f"view.{window.name}"][place]
+            expected = window_value(window, events, entity, at_us)
+            squared = scale**2 if window.kind == "variance" else scale
+            exact = window.kind in ("count", "min", "max", "last")
+            assert found == expected if exact else agree(found, expected, squared), window.name
+        latest = latest_row(VIEW, events, entity, at_us)
+        assert features["view.value"][place] == (latest.value if latest else None)
+        assert features["view.text"][place] == (latest.text if latest else None)
