@@ -9,6 +9,7 @@ import pytest
 from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, Gate
 from charkha.spec.model import FloatArray, Rule
 from charkha.training.baselines import first_rules, rules_scores, trivial_scores
+from charkha.training.champion import Champion
 from charkha.training.gates import _NAMES, Evidence, check_gate
 
 RNG = np.random.default_rng(0)
@@ -25,7 +26,7 @@ GOOD = Evidence(
     labels=LABELS,
     scores=TRUTH,
     clusters=np.repeat(np.arange(20), 100),
-    champion=("v3", blurred(0.05)),
+    champion=Champion("v3", blurred(0.05)),
     rules=np.where(TRUTH > 0.8, 0.75, 0.25),
     trivial=np.full(2000, LABELS.mean()),
 )
@@ -66,9 +67,16 @@ def test_the_first_model_needs_no_champion() -> None:
     assert (result.passed, result.value, result.reason) == (True, None, "there is no champion yet")
 
 
+def test_a_champion_that_cannot_be_scored_lets_nobody_through() -> None:
+    blind = attrs.evolve(GOOD, champion=Champion("v3", None, "the champion v3 needs the request field 'gate'"))
+    result = check_gate(BeatsChampion("roc_auc"), blind)
+    assert not result.passed
+    assert result.reason.startswith("cannot be compared: the champion v3 needs the request field 'gate'. Keep them, or")
+
+
 def test_a_model_a_little_worse_is_let_through_and_a_little_better_is_not_enough() -> None:
     """The champion's gate asks for no significant harm, the baselines' for significant gain: equals show both."""
-    equal = attrs.evolve(GOOD, scores=GOOD.rules, champion=("v1", GOOD.rules))
+    equal = attrs.evolve(GOOD, scores=GOOD.rules, champion=Champion("v1", GOOD.rules))
     assert check_gate(BeatsChampion("brier"), equal).passed
     assert not check_gate(BeatsRules("brier"), equal).passed
 

@@ -7,6 +7,7 @@ from attrs import frozen
 from charkha.bundles.manifest import Estimate, GateResult
 from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, Gate
 from charkha.spec.model import FloatArray
+from charkha.training.champion import Champion
 from charkha.training.compare import improvement, paired_difference
 from charkha.training.metrics import Clusters, MetricUndefined, estimate, higher_is_better
 
@@ -16,14 +17,14 @@ class Evidence:
     """What is known of a new model on the test rows; all arrays are (n,), float64 unless said.
 
     clusters: which rows stand or fall together, such as the day of each.
-    champion: the champion's version and its scores on the same rows; None while there is none.
+    champion: the champion on the same rows; None while there is none.
     rules: the scores of the rules alone. trivial: the answer of the model that always says the same.
     """
 
     labels: FloatArray
     scores: FloatArray
     clusters: Clusters
-    champion: tuple[str, FloatArray] | None
+    champion: Champion | None
     rules: FloatArray
     trivial: FloatArray
 
@@ -61,10 +62,12 @@ def _calibrated(gate: Calibrated, evidence: Evidence) -> GateResult:
 def _beats_champion(gate: BeatsChampion, evidence: Evidence) -> GateResult:
     if evidence.champion is None:
         return GateResult(_name(gate), passed=True, value=None, target=0.0, reason="there is no champion yet")
-    version, scores = evidence.champion
-    gain = _gain(gate.metric, evidence, scores)
+    if evidence.champion.scores is None:
+        reason = f"cannot be compared: {evidence.champion.trouble}. Keep them, or leave this gate out of one training"
+        return GateResult(_name(gate), passed=False, value=None, target=0.0, reason=reason)
+    gain = _gain(gate.metric, evidence, evidence.champion.scores)
     verdict = "not significantly worse" if gain.high >= 0 else "significantly worse"
-    reason = f"{verdict} than the champion {version}: {_gained(gate.metric, gain)}"
+    reason = f"{verdict} than the champion {evidence.champion.version}: {_gained(gate.metric, gain)}"
     return GateResult(_name(gate), gain.high >= 0, gain, 0.0, reason)
 
 

@@ -1,0 +1,77 @@
+"""The dataset: every past occasion whose truth is known, with the features as they would have been served then."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+from attrs import frozen
+
+from charkha.clock import to_iso
+from charkha.engines.engine import Engine
+from charkha.features.offline import offline_features
+from charkha.features.plan import FeaturePlan, plan_features
+from charkha.features.rows import read_rows
+from charkha.features.spine import label_spine
+from charkha.spec.model import Model
+from charkha.storage.log import Log
+from charkha.training.fingerprint import fingerprint
+
+
+class NoLabels(Exception):
+    """No occasion of a model has a known label yet. `model` and `as_of_us` say which and when."""
+
+    def __init__(self, model: Model, as_of_us: int, rows: int) -> None:
+        self.model, self.as_of_us, self.rows = model.name, as_of_us, rows
+        super().__init__(
+            f"model {model.name!r}: expected rows of source {model.label.source.name!r} with a label known by "
+            f"{to_iso(as_of_us)}, got none among the {rows} rows known by then. Train as of a later time, or check the "
+            "label's truth and known columns"
+        )
+
+
+@frozen(eq=False)
+class Dataset:
+    """A point-in-time correct training table.
+
+    features: the features' columns, in the plan's order. spine: the request fields, `_at_us`, `_label` (never null) and
+    `_label_known_us` (at most `as_of_us`), row by row beside the features; in order of `_at_us`.
+    rows: source name → the rows known by `as_of_us` that the features were computed from.
+    fingerprint: of spine and features, which are all that a model learns from.
+    """
+
+    features: pl.DataFrame
+    spine: pl.DataFrame
+    rows: Mapping[str, pl.DataFrame]
+    fingerprint: str
+    as_of_us: int
+
+
+def build_dataset(
+    model: Model, root: Path, log: Log | None, as_of_us: int, engine: Engine, *, since_us: int | None = None
+) -> Dataset:
+    """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
+
+    Reads the batch files under `root` and what was pushed to the log. Raises NoLabels, and DataError for files that
+    are not as declared.
+    """
+    rows = {source.name: read_rows(source, root, log, as_of_us) for source in model.sources}
+    occasions = rows[model.label.source.name]
+    spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
+    if spine.is_empty():
+        raise NoLabels(model, as_of_us, occasions.height)
+    features = features_of(plan_features(model), spine, rows, engine)
+    return Dataset(features, spine, rows, fingerprint(spine, features), as_of_us)
+
+
+def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int | None) -> pl.DataFrame:
+    """Return the occasions from `since_us` on whose label was known by `as_of_us`."""
+    known = pl.col("_label").is_not_nan() & (pl.col("_label_known_us") <= as_of_us)
+    recent = True if since_us is None else pl.col("_at_us") >= since_us
+    return spine.filter(known & recent)
+
+
+def features_of(
+    plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
+) -> pl.DataFrame:
+    """Return the features of a plan for occasions, in their order; the plan's request fields must be in the spine."""
+    return offline_features(plan, spine.select(*plan.request, "_at_us"), rows, engine)

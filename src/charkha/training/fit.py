@@ -1,0 +1,83 @@
+"""From features and labels to a fitted model: encode, learn, calibrate, choose the threshold. Pure, but for the CPU."""
+
+from typing import get_args
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.bundles.calibration import Calibration
+from charkha.bundles.encoding import FeatureSchema, encode, learn_schema
+from charkha.bundles.predictor import Predictor, load_predictor
+from charkha.spec.model import FloatArray, Model
+from charkha.training.calibrate import fit_calibration
+from charkha.training.split import IndexArray, PartName, Parts
+from charkha.training.threshold import cheapest_threshold
+
+
+class OneClassOnly(ValueError):
+    """A part of the split of a binary model has fewer than two rows of one class. `part` and `positives` say which."""
+
+    def __init__(self, part: PartName, positives: int, rows: int) -> None:
+        self.part, self.positives, self.rows = part, positives, rows
+        super().__init__(
+            f"the {part} part of the split: expected at least two rows of each class, got {positives} positive labels "
+            f"in {rows} rows. Lengthen that part of the split, or check the label's truth"
+        )
+
+
+@frozen(eq=False)
+class Fitted:
+    """What was learnt. `state`: the estimator's own, no pickle; `threshold`: None for regression."""
+
+    schema: FeatureSchema
+    state: bytes
+    predictor: Predictor
+    calibration: Calibration | None
+    threshold: float | None
+
+    def score(self, features: pl.DataFrame) -> FloatArray:
+        """Return the calibrated scores of features, float64 (n,)."""
+        scores = self.predictor.predict(encode(self.schema, features))
+        return scores if self.calibration is None else self.calibration.apply(scores)
+
+
+def fit_model(model: Model, features: pl.DataFrame, labels: FloatArray, parts: Parts, seed: int) -> Fitted:
+    """Learn from the training rows; stop early, calibrate and choose the threshold on the validation rows.
+
+    features: one row per label; labels: float64 (n,), 0 or 1 for a binary model. The test rows are not looked at.
+    Raises OneClassOnly, and CannotFit for labels that no estimator takes.
+    """
+    if model.task == "binary":
+        require_both_classes(labels, parts)
+    train, validation = features[parts.train], features[parts.validation]
+    schema = learn_schema(train, features.columns)
+    held_out = encode(schema, validation)
+    state = model.estimator.fit(
+        model.task,
+        (encode(schema, train), labels[parts.train]),
+        (held_out, labels[parts.validation]),
+        schema.categorical,
+        seed,
+    )
+    predictor = load_predictor(model.estimator.kind, state)
+    calibration, threshold = _tune(model, labels[parts.validation], predictor.predict(held_out))
+    return Fitted(schema, state, predictor, calibration, threshold)
+
+
+def _tune(model: Model, labels: FloatArray, scores: FloatArray) -> tuple[Calibration | None, float | None]:
+    """Return the calibration, if one is asked for, and the threshold for binary decisions on what it gives."""
+    if model.task == "regression":
+        return None, None
+    calibration = fit_calibration(model.calibrate, labels, scores) if model.calibrate else None
+    calibrated = calibration.apply(scores) if calibration else scores
+    return calibration, cheapest_threshold(labels, calibrated, model.costs)
+
+
+def require_both_classes(labels: FloatArray, parts: Parts) -> None:
+    """Raise OneClassOnly unless every part has at least two rows of each class."""
+    for part in get_args(PartName):
+        rows: IndexArray = getattr(parts, part)
+        positives = int(np.count_nonzero(labels[rows] > 0.5))
+        if not 2 <= positives <= len(rows) - 2:
+            raise OneClassOnly(part, positives, len(rows))

@@ -1,0 +1,38 @@
+"""What a model was made of: the digest of its definition and the versions of the libraries."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import attrs
+import polars as pl
+
+from charkha.features.expressions import expression_to_json
+from charkha.spec.model import Model
+
+LIBRARIES = ("charkha", "lightgbm", "numpy", "polars", "scikit-learn")
+
+
+def definition_digest(model: Model) -> str:
+    """Return "sha256:…" over everything a definition says: another digest, another definition."""
+    content = {**attrs.asdict(model, value_serializer=_plain), "estimator_kind": model.estimator.kind}
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _plain(_owner: object, _attribute: object, value: object) -> object:
+    if isinstance(value, pl.Expr):
+        return expression_to_json(value)
+    return value.__name__ if isinstance(value, type) else value
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that make a model, as installed."""
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return versions
