@@ -1,0 +1,64 @@
+"""One folder with all that a project keeps: its log, online state, tables, ledger and bundles."""
+
+from pathlib import Path
+from types import TracebackType
+
+from attrs import frozen
+from sqlalchemy import URL
+
+from charkha.storage.ledger import Ledger
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.log import Log
+from charkha.storage.online import OnlineStore
+from charkha.storage.parquet_tables import ParquetTables
+from charkha.storage.segment_log import Fsync, SegmentLog
+from charkha.storage.tables import Tables
+
+
+@frozen(eq=False)
+class Home:
+    """The backends of a project, opened; close it, or use it as a context manager."""
+
+    folder: Path
+    log: Log
+    online: OnlineStore
+    tables: Tables
+    ledger: Ledger
+
+    @property
+    def bundles(self) -> Path:
+        """The folder of the model versions."""
+        return self.folder / "bundles"
+
+    def close(self) -> None:
+        """Release what was opened."""
+        self.online.close()
+        self.ledger.close()
+
+    def __enter__(self) -> "Home":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "never") -> Home:
+    """Open the home in a folder, which is made if it is not there.
+
+    ledger_url: the SQLAlchemy URL of a ledger kept elsewhere.
+    fsync: "always" has the disk confirm every append, part and decision: nothing acknowledged is lost in a power
+        failure. With "never" only a killed process is safe.
+    Raises UnusableLedger.
+    """
+    folder = folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    sync = fsync == "always"
+    return Home(
+        folder=folder,
+        log=SegmentLog(folder / "log", fsync=fsync),
+        online=LmdbOnline(folder / "online"),
+        tables=ParquetTables(folder / "tables", sync=sync),
+        ledger=Ledger(ledger_url or URL.create("sqlite", database=str(folder / "ledger.db")), sync=sync),
+    )

@@ -1,0 +1,33 @@
+"""The ledger: what was decided, what serves, what exists; relational, with its decisions in a chain of hashes."""
+
+from charkha.storage.ledger.errors import BrokenChain, StaleGeneration, UnknownRun, UnknownVersion, UnusableLedger
+from charkha.storage.ledger.ledger import Ledger
+from charkha.storage.ledger.values import (
+    Assignment,
+    Decision,
+    Deployment,
+    Draft,
+    Role,
+    Run,
+    RunStatus,
+    VersionRow,
+    VersionStatus,
+)
+
+__all__ = [
+    "Assignment",
+    "BrokenChain",
+    "Decision",
+    "Deployment",
+    "Draft",
+    "Ledger",
+    "Role",
+    "Run",
+    "RunStatus",
+    "StaleGeneration",
+    "UnknownRun",
+    "UnknownVersion",
+    "UnusableLedger",
+    "VersionRow",
+    "VersionStatus",
+]

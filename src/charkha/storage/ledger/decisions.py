@@ -1,0 +1,71 @@
+"""The chain of decisions: each row's hash covers its content and the hash of the row before."""
+
+import json
+from hashlib import sha256
+
+from attrs import asdict
+from sqlalchemy import Connection, Row, insert, select
+
+from charkha.storage.ledger.canonical import canonical_json
+from charkha.storage.ledger.errors import BrokenChain
+from charkha.storage.ledger.schema import DECISIONS
+from charkha.storage.ledger.values import Decision, Draft
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+
+def chain_hash(previous_hash: str, content: dict[str, object]) -> str:
+    """Return the SHA-256, in hex, of the previous row's hash followed by the canonical JSON of a row's content.
+
+    content: a decision's fields without `previous_hash` and `hash`.
+    """
+    return sha256((previous_hash + canonical_json(content)).encode()).hexdigest()
+
+
+def find_decision(connection: Connection, key: str) -> Decision | None:
+    """Return the decision of a key, or None."""
+    row = connection.execute(select(DECISIONS).where(DECISIONS.c.key == key)).first()
+    return None if row is None else _decision(row)
+
+
+def append_decision(connection: Connection, draft: Draft, generation: int | None) -> Decision:
+    """Write a draft as the next row of the chain; inside the write transaction."""
+    newest = select(DECISIONS.c.sequence, DECISIONS.c.hash).order_by(DECISIONS.c.sequence.desc()).limit(1)
+    sequence, previous_hash = connection.execute(newest).one_or_none() or (0, FIRST_PREVIOUS_HASH)
+    content = {**asdict(draft, recurse=False), "sequence": sequence + 1, "generation": generation}
+    evidence = canonical_json(draft.evidence)
+    content["evidence"] = json.loads(evidence)
+    digest = chain_hash(previous_hash, content)
+    decision = Decision(**content, previous_hash=previous_hash, hash=digest)
+    connection.execute(insert(DECISIONS).values(asdict(decision, recurse=False) | {"evidence": evidence}))
+    return decision
+
+
+def list_decisions(connection: Connection, model: str | None, after: int, limit: int | None) -> list[Decision]:
+    """Return decisions whose sequence is above `after`, oldest first."""
+    query = select(DECISIONS).where(DECISIONS.c.sequence > after).order_by(DECISIONS.c.sequence).limit(limit)
+    if model is not None:
+        query = query.where(DECISIONS.c.model == model)
+    return [_decision(row) for row in connection.execute(query)]
+
+
+def verify_chain(connection: Connection) -> int:
+    """Return how many decisions were checked, all of them. Raises BrokenChain at the first that does not hold."""
+    previous_hash, checked = FIRST_PREVIOUS_HASH, 0
+    for decision in map(_decision, connection.execute(select(DECISIONS).order_by(DECISIONS.c.sequence))):
+        checked += 1
+        if decision.sequence != checked:
+            raise BrokenChain(decision.sequence, f"expected decision {checked} here")
+        if decision.previous_hash != previous_hash:
+            raise BrokenChain(checked, "it does not follow from the hash of the decision before")
+        content = asdict(decision, recurse=False)
+        digest = content.pop("hash")
+        if chain_hash(content.pop("previous_hash"), content) != digest:
+            raise BrokenChain(checked, "its hash is not that of its content")
+        previous_hash = decision.hash
+    return checked
+
+
+def _decision(row: Row[tuple[object, ...]]) -> Decision:
+    fields = row._asdict()
+    return Decision(**fields | {"evidence": json.loads(fields["evidence"])})

@@ -1,0 +1,62 @@
+"""What the ledger refuses."""
+
+
+class StaleGeneration(Exception):
+    """A deployment that somebody else has changed since it was looked at."""
+
+    def __init__(self, model: str, expected: int, found: int) -> None:
+        self.model, self.expected, self.found = model, expected, found
+        super().__init__(model, expected, found)
+
+    def __str__(self) -> str:
+        return (
+            f"deployment of model {self.model!r}: expected generation {self.expected}, found {self.found}: it was "
+            f"changed in the meantime. Nothing was written; look again and decide anew."
+        )
+
+
+class BrokenChain(Exception):
+    """A decision that is not what was written: the chain of hashes breaks at `sequence`."""
+
+    def __init__(self, sequence: int, reason: str) -> None:
+        self.sequence, self.reason = sequence, reason
+        super().__init__(sequence, reason)
+
+    def __str__(self) -> str:
+        return (
+            f"decision {self.sequence} of the ledger: {self.reason}. It or the one before was changed or removed after "
+            f"it was written; compare with an exported copy."
+        )
+
+
+class UnknownVersion(LookupError):
+    """A version of a model that the ledger does not have."""
+
+    def __init__(self, model: str, version: str) -> None:
+        self.model, self.version = model, version
+        super().__init__(model, version)
+
+    def __str__(self) -> str:
+        return f"model {self.model!r} has no version {self.version!r}. Its `versions` lists those it has."
+
+
+class UnknownRun(LookupError):
+    """A run that was never begun."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(key)
+
+    def __str__(self) -> str:
+        return f"run {self.key!r}: expected one that was begun, found none. Call `begin_run` first."
+
+
+class UnusableLedger(Exception):
+    """A database that this version of Charkha cannot use as a ledger."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(url, reason)
+
+    def __str__(self) -> str:
+        return f"ledger {self.url}: {self.reason}"

@@ -1,0 +1,132 @@
+"""The ledger: deployments, decisions, versions, runs and checkpoints, in one database that all processes share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import URL
+
+from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
+from charkha.storage.ledger.database import Database
+from charkha.storage.ledger.decisions import append_decision, find_decision, list_decisions, verify_chain
+from charkha.storage.ledger.deployments import (
+    check_assignments,
+    current_deployment,
+    current_generations,
+    list_deployments,
+    write_deployment,
+)
+from charkha.storage.ledger.errors import StaleGeneration
+from charkha.storage.ledger.runs import end_run, list_runs, start_run
+from charkha.storage.ledger.values import Assignment, Decision, Deployment, Draft, Run, RunStatus, VersionRow
+from charkha.storage.ledger.versions import find_version, list_versions, number_version, write_version
+
+
+class Ledger:
+    """Every method is one transaction; any number of threads and processes may call them at once.
+
+    url: of a SQLite file, made and brought up to date when it is opened.
+    sync: have the disk confirm each commit: safe against power failure, at a flush each. A killed process never loses
+        a commit.
+    Raises UnusableLedger for another kind of database, or one that a newer version of Charkha wrote.
+    """
+
+    def __init__(self, url: str | URL, *, sync: bool = False) -> None:
+        self._database = Database(url, sync=sync)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def deployment(self, model: str) -> Deployment:
+        """Return what serves a model now; generation 0 without assignments when it was never deployed."""
+        with self._database.reading() as connection:
+            return current_deployment(connection, model)
+
+    def deployments(self, model: str) -> list[Deployment]:
+        """Return all generations of a model, oldest first."""
+        with self._database.reading() as connection:
+            return list_deployments(connection, model)
+
+    def generations(self) -> dict[str, int]:
+        """Return the newest generation of every model that was ever deployed; cheap enough to ask all the time."""
+        with self._database.reading() as connection:
+            return current_generations(connection)
+
+    def decide(
+        self, draft: Draft, *, deploy: Sequence[Assignment] | None = None, expect_generation: int | None = None
+    ) -> Decision:
+        """Write a decision and, when `deploy` is given, the model's next generation: both or neither.
+
+        A draft whose key is already in the ledger changes nothing and returns the decision that is there.
+        expect_generation: the generation on which the decision rests; 0 for a model that was never deployed.
+        Raises StaleGeneration when the current one is another, ValueError for assignments that cannot be, TypeError
+        for evidence that JSON cannot say.
+        """
+        check_assignments(deploy or ())
+        with self._database.writing() as connection:
+            first = find_decision(connection, draft.key)
+            if first is not None:
+                return first
+            current = current_deployment(connection, draft.model).generation
+            if expect_generation not in (None, current):
+                raise StaleGeneration(draft.model, expect_generation, current)
+            if deploy is None:
+                return append_decision(connection, draft, None)
+            decision = append_decision(connection, draft, current + 1)
+            write_deployment(connection, decision, deploy)
+            return decision
+
+    def decisions(self, model: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Decision]:
+        """Return decisions in sequence, of one model if given, those above the sequence `after`, at most `limit`."""
+        with self._database.reading() as connection:
+            return list_decisions(connection, model, after, limit)
+
+    def verify(self) -> int:
+        """Check the whole chain of decisions and return their number. Raises BrokenChain."""
+        with self._database.reading() as connection:
+            return verify_chain(connection)
+
+    def next_version(self, model: str, run_key: str) -> str:
+        """Return the version that a training makes, "v1", "v2", …; the same `run_key` always gets the same one."""
+        with self._database.writing() as connection:
+            return number_version(connection, model, run_key)
+
+    def record_version(self, row: VersionRow) -> None:
+        """Write what is known of a version, in place of what was known before."""
+        with self._database.writing() as connection:
+            write_version(connection, row)
+
+    def versions(self, model: str) -> list[VersionRow]:
+        """Return a model's versions, oldest first."""
+        with self._database.reading() as connection:
+            return list_versions(connection, model)
+
+    def version(self, model: str, version: str) -> VersionRow:
+        """Return one version. Raises UnknownVersion."""
+        with self._database.reading() as connection:
+            return find_version(connection, model, version)
+
+    def begin_run(self, key: str, kind: str, model: str, time_us: int) -> Run:
+        """Return the run of a key, begun now if it never was: one that is found may be running, done or failed."""
+        with self._database.writing() as connection:
+            return start_run(connection, key, kind, model, time_us)
+
+    def finish_run(self, key: str, time_us: int, status: RunStatus, result: Mapping[str, object]) -> None:
+        """Write how a run ended; the last word counts. Raises UnknownRun."""
+        with self._database.writing() as connection:
+            end_run(connection, key, time_us, status, result)
+
+    def runs(self, model: str | None = None, kind: str | None = None) -> list[Run]:
+        """Return runs, of one model and kind if given, in the order of their beginning."""
+        with self._database.reading() as connection:
+            return list_runs(connection, model, kind)
+
+    def checkpoint(self, name: str) -> dict[str, Any] | None:
+        """Return what was set under a name, or None."""
+        with self._database.reading() as connection:
+            return read_checkpoint(connection, name)
+
+    def set_checkpoint(self, name: str, value: Mapping[str, object]) -> None:
+        """Set a JSON value under a name, in place of the one before."""
+        with self._database.writing() as connection:
+            write_checkpoint(connection, name, value)

@@ -1,0 +1,113 @@
+"""What the ledger holds, as frozen values. All times are µs since 1970 UTC."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import frozen
+
+Role = Literal["champion", "challenger", "shadow"]
+VersionStatus = Literal["candidate", "rejected", "accepted"]
+RunStatus = Literal["running", "done", "failed"]
+
+
+@frozen
+class Assignment:
+    """One version of a model at work.
+
+    role: champions and challengers answer; shadows score what is answered by others, and are not heard.
+    share: of the requests it answers, 0 to 1; a shadow sees them all.
+    """
+
+    version: str
+    role: Role
+    share: float = 1.0
+
+
+@frozen
+class Deployment:
+    """What serves a model from one generation to the next; generation 0 without assignments: never deployed."""
+
+    model: str
+    generation: int
+    assignments: tuple[Assignment, ...]
+    since_us: int
+
+    @property
+    def champion(self) -> Assignment | None:
+        """The champion, if there is one."""
+        return next((assignment for assignment in self.assignments if assignment.role == "champion"), None)
+
+    @property
+    def shadows(self) -> tuple[Assignment, ...]:
+        """Those that score unseen."""
+        return tuple(assignment for assignment in self.assignments if assignment.role == "shadow")
+
+    @property
+    def serving(self) -> tuple[Assignment, ...]:
+        """Those that answer: champion and challengers."""
+        return tuple(assignment for assignment in self.assignments if assignment.role != "shadow")
+
+
+@frozen
+class Draft:
+    """A decision to be written.
+
+    key: identifies it for ever; a second decision of the same key is the first one again.
+    evidence: what it rests on, as JSON; a number that is not finite is recorded as null.
+    """
+
+    key: str
+    time_us: int
+    model: str
+    actor: str
+    action: str
+    reason: str
+    evidence: Mapping[str, object]
+
+
+@frozen
+class Decision:
+    """One row of the chain; `generation` is that of the deployment it made, if it made one."""
+
+    key: str
+    time_us: int
+    model: str
+    actor: str
+    action: str
+    reason: str
+    evidence: Mapping[str, object]
+    sequence: int
+    generation: int | None
+    previous_hash: str
+    hash: str
+
+
+@frozen
+class VersionRow:
+    """One version of a model.
+
+    digest: of its bundle. fingerprint: of the dataset it learnt from. run_key: of the training that made it.
+    tracking: where the tracker keeps it, such as its run id and registered version.
+    """
+
+    model: str
+    version: str
+    created_us: int
+    digest: str
+    fingerprint: str
+    run_key: str
+    tracking: Mapping[str, str]
+    status: VersionStatus
+
+
+@frozen
+class Run:
+    """One piece of long work that must be done once, such as a training."""
+
+    key: str
+    kind: str
+    model: str
+    started_us: int
+    finished_us: int | None
+    status: RunStatus
+    result: Mapping[str, object]

@@ -1,0 +1,146 @@
+"""One LMDB environment per folder and process, shared by all who open that folder.
+
+LMDB forbids to open a folder twice in a process, and to use an environment in a forked child. So the environment is
+opened at its first use, counted, and closed before a fork: parent and child then each open it anew.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import lmdb
+from attrs import define, field
+
+from charkha.storage.online import OnlineStoreFull
+
+_MAX_READERS = 1024
+_FORK_PATIENCE_SECONDS = 1.0
+
+_registry: dict[Path, "SharedEnvironment"] = {}
+_registry_lock = threading.RLock()
+
+
+class OnlineStoreInherited(Exception):
+    """A store that was in the middle of a transaction when this process was forked from the one that opened it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(folder)
+
+    def __str__(self) -> str:
+        return (
+            f"online store {self.folder}: expected a process that was forked while no transaction was open, got one "
+            f"that was forked inside of one. Fork outside of transactions, or start the process by spawn."
+        )
+
+
+@define(eq=False)
+class SharedEnvironment:
+    """The environment of one folder in this process.
+
+    holders: how many stores share it. live: the transactions that are open or about to be.
+    """
+
+    folder: Path
+    map_bytes: int
+    holders: int = 0
+    live: set[object] = field(factory=set)
+    inherited: bool = False
+    _handle: lmdb.Environment | None = None
+
+    def begin(self, owner: object, *, write: bool = False) -> "lmdb.Transaction[bytes]":
+        """Begin a transaction for `owner`, who must `end` it. Raises OnlineStoreFull and OnlineStoreInherited."""
+        while True:
+            # First live, then look: whoever closes for a fork first hides the handle, then waits for the living.
+            self.live.add(owner)
+            handle = self._handle
+            if handle is not None:
+                try:
+                    return self._begin(handle, write)
+                except BaseException:
+                    self.live.discard(owner)
+                    raise
+            self.live.discard(owner)
+            self._open()
+
+    def end(self, owner: object) -> None:
+        """Forget a transaction that was committed or aborted."""
+        self.live.discard(owner)
+
+    def _begin(self, handle: lmdb.Environment, write: bool) -> "lmdb.Transaction[bytes]":
+        try:
+            return handle.begin(write=write)
+        except lmdb.ReadersFullError:
+            # Killed processes leave their slots taken until somebody looks.
+            handle.reader_check()
+            return handle.begin(write=write)
+        except lmdb.MapResizedError:
+            raise OnlineStoreFull(self.folder, self.map_bytes) from None
+
+    def _open(self) -> None:
+        with _registry_lock:
+            if self.inherited:
+                raise OnlineStoreInherited(self.folder)
+            if self._handle is not None:
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = lmdb.open(
+                str(self.folder), map_size=self.map_bytes, sync=False, readahead=False, max_readers=_MAX_READERS
+            )
+            # The snapshot of a killed reader would keep its pages from being used again.
+            handle.reader_check()
+            self._handle = handle
+
+    def close(self) -> None:
+        """Close the environment; the next transaction opens it again."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    def close_for_fork(self) -> None:
+        """Close once no transaction is open; after a second of waiting, leave it open and unusable for the child."""
+        handle, self._handle = self._handle, None
+        patience = time.perf_counter() + _FORK_PATIENCE_SECONDS
+        while self.live and time.perf_counter() < patience:
+            time.sleep(0.0005)
+        self._handle = handle
+        if not self.live:
+            self.close()
+
+    def after_fork(self) -> None:
+        """In the child: what could not be closed before the fork must not be touched, not even to close it."""
+        self.inherited = self._handle is not None
+        self.live.clear()
+
+
+def share_environment(folder: Path, map_bytes: int) -> SharedEnvironment:
+    """Return the environment of a folder, for one more holder; the first holder's `map_bytes` counts."""
+    with _registry_lock:
+        shared = _registry.setdefault(folder.resolve(), SharedEnvironment(folder, map_bytes))
+        shared.holders += 1
+        return shared
+
+
+def release_environment(shared: SharedEnvironment) -> None:
+    """Give up one hold; the last one closes the environment."""
+    with _registry_lock:
+        shared.holders -= 1
+        if shared.holders == 0:
+            shared.close()
+            _registry.pop(shared.folder.resolve(), None)
+
+
+def _before_fork() -> None:
+    _registry_lock.acquire()
+    for shared in _registry.values():
+        shared.close_for_fork()
+
+
+def _after_fork_in_child() -> None:
+    for shared in _registry.values():
+        shared.after_fork()
+    _registry_lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_registry_lock.release, after_in_child=_after_fork_in_child)

@@ -1,0 +1,12 @@
+"""What Alembic runs: the migrations, on the connection it was given, in the transaction that is open on it."""
+
+import logging
+
+from alembic import context
+
+# An application that logs at INFO did not ask to hear of each step.
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+context.configure(connection=context.config.attributes["connection"])
+with context.begin_transaction():
+    context.run_migrations()

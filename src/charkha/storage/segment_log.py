@@ -1,0 +1,91 @@
+"""The log in files of one folder: a folder per stream and partition, in it segments of records."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from charkha.storage.log import Position, PositionBeyondEnd, Record
+from charkha.storage.names import checked_name, checked_path
+from charkha.storage.segment_writer import SegmentWriter
+from charkha.storage.segments import Segment, list_segments, payloads, whole_end
+
+# "=" cannot be in a name, so a partition's folder is never taken for a piece of a stream's name.
+_PARTITION = "partition="
+Fsync = Literal["never", "always"]
+
+
+class SegmentLog:
+    """A log on a local file system.
+
+    fsync: "never" leaves it to the operating system when the disk has an append: a killed process loses nothing, a
+        power failure may lose the last seconds. "always" waits for the disk at every append: milliseconds each.
+    segment_bytes: the size from which a segment is sealed and the next begun.
+    """
+
+    def __init__(self, folder: Path, *, fsync: Fsync = "never", segment_bytes: int = 64 << 20) -> None:
+        if fsync not in ("never", "always"):
+            raise ValueError(f'fsync: expected "never" or "always", got {fsync!r}')
+        self._folder, self._fsync, self._segment_bytes = folder, fsync, segment_bytes
+        # (stream, partition) → an offset after a whole append of the newest segment, where looking for the end goes on.
+        self._known_ends: dict[tuple[str, str], int] = {}
+
+    def writer(self, stream: str, partition: str) -> SegmentWriter:
+        """Return a writer of one partition; see `Log.writer`."""
+        folder = self._partition_folder(stream, partition)
+        return SegmentWriter(folder, sync=self._fsync == "always", segment_bytes=self._segment_bytes)
+
+    def read(self, stream: str, after: Position | None = None) -> Iterator[Record]:
+        """Yield the records from `after` up to the end as of this call; see `Log.read`."""
+        starts = after or {}
+        ends = {**dict.fromkeys(starts, 0), **self.end(stream)}
+        for partition, end in ends.items():
+            if starts.get(partition, 0) > end:
+                raise PositionBeyondEnd(stream, partition, starts[partition], end)
+        spans = [(partition, starts.get(partition, 0), ends[partition]) for partition in sorted(ends)]
+        return self._read_spans(stream, spans)
+
+    def end(self, stream: str) -> dict[str, int]:
+        """Return the end offset of every partition; see `Log.end`."""
+        return {partition: self._end(stream, partition) for partition in self._partitions(stream)}
+
+    def streams(self) -> list[str]:
+        """Return the names of all streams; see `Log.streams`."""
+        found = self._folder.rglob(f"{_PARTITION}*")
+        return sorted({folder.parent.relative_to(self._folder).as_posix() for folder in found})
+
+    def _read_spans(self, stream: str, spans: list[tuple[str, int, int]]) -> Iterator[Record]:
+        for partition, start, stop in spans:
+            for segment, segment_stop in _up_to(list_segments(self._partition_folder(stream, partition)), stop):
+                if start < segment_stop:
+                    for begin, end, payload in payloads(segment, max(start, segment.base), segment_stop):
+                        yield Record(partition, begin, end, payload)
+
+    def _end(self, stream: str, partition: str) -> int:
+        segments = list_segments(self._partition_folder(stream, partition))
+        if not segments:
+            return 0
+        newest = segments[-1]
+        known = self._known_ends.get((stream, partition), 0)
+        size = newest.path.stat().st_size
+        start = known if newest.base <= known <= newest.base + size else newest.base
+        end = whole_end(newest, start)
+        self._known_ends[stream, partition] = end
+        return end
+
+    def _partitions(self, stream: str) -> list[str]:
+        try:
+            names = os.listdir(self._folder / checked_path("stream", stream))
+        except FileNotFoundError:
+            return []
+        return sorted(name.removeprefix(_PARTITION) for name in names if name.startswith(_PARTITION))
+
+    def _partition_folder(self, stream: str, partition: str) -> Path:
+        named = f"{_PARTITION}{checked_name('partition', partition)}"
+        return self._folder / checked_path("stream", stream) / named
+
+
+def _up_to(segments: list[Segment], stop: int) -> list[tuple[Segment, int]]:
+    """Return each segment that begins before `stop`, and where it ends: where the next begins, the newest at `stop`."""
+    ends = [*(segment.base for segment in segments[1:]), stop]
+    return [(segment, min(end, stop)) for segment, end in zip(segments, ends, strict=True) if segment.base < stop]
