@@ -1,33 +1,60 @@
 """Gradient-boosted trees with LightGBM: the estimator to start with on tables."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, le
 
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.lightgbm_runtime import NativeBooster
+from charkha.bundles.parameters import bounded, check_parameters
 from charkha.spec.model import FloatArray, Task
 
+# Task → LightGBM's objective, and the metric that early stopping watches.
 OBJECTIVES: dict[Task, tuple[str, str]] = {"binary": ("binary", "binary_logloss"), "regression": ("regression", "l2")}
 
 
 @frozen(kw_only=True)
 class LightGBM:
-    """Gradient-boosted trees: strong on tables as they come, with nulls, categories and unscaled numbers."""
+    """Gradient-boosted trees: strong on tables as they come, with nulls, categories and numbers of any scale.
+
+    The defaults suit 10,000 to 10 million rows. With fewer, lower `leaves` (to 7, say) and `min_rows_per_leaf` (to
+    10); when train is much better than test, raise `min_rows_per_leaf`. A null is a value of its own, and goes to the
+    side of each split where it helped in training; a category never seen counts as null.
+
+        ck.LightGBM()
+        ck.LightGBM(trees=2000, learning_rate=0.02)     # slower, often a little better
+
+    trees: the most trees to grow. Early stopping usually takes fewer. Time to train and to predict grow with them.
+    leaves: the most leaves of one tree. More catch finer interactions, and memorise small data.
+    learning_rate: how much each tree corrects. Half of it wants about twice the trees.
+    min_rows_per_leaf: the fewest training rows behind one answer. Raise it against noise.
+    early_stopping: stop when this many trees in a row did not help on the validation rows, and keep the best number;
+        None grows all `trees`.
+    feature_share: the share of the features each tree may look at. Below 1, no single feature takes over.
+    row_share: the share of the rows each tree learns from. Below 1 it trains faster and memorises less.
+    l2: penalty on large leaf values. Raise it against noise; 0 is none.
+    threads: for training; 0 uses every core. Predictions always use one: a server's cores are for its requests.
+
+    The same rows, parameters, seed and version of LightGBM give the same model on any number of threads.
+    Raises DefinitionError with every parameter that is out of bounds.
+    """
 
     kind: ClassVar[str] = "lightgbm"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=400, validator=ge(1))
-    leaves: int = field(default=31, validator=[ge(2), le(131072)])
-    learning_rate: float = field(default=0.05, validator=gt(0))
-    min_rows_per_leaf: int = field(default=50, validator=ge(1))
-    early_stopping: int | None = field(default=50)
-    feature_share: float = field(default=0.8, validator=[gt(0), le(1)])
-    row_share: float = field(default=0.8, validator=[gt(0), le(1)])
-    l2: float = field(default=1.0, validator=ge(0))
-    threads: int = field(default=0, validator=ge(0))
+    trees: int = field(default=400, metadata=bounded(low=1, whole=True))
+    leaves: int = field(default=31, metadata=bounded(low=2, high=131072, whole=True))
+    learning_rate: float = field(default=0.05, metadata=bounded(low=0, above=True))
+    min_rows_per_leaf: int = field(default=50, metadata=bounded(low=1, whole=True))
+    early_stopping: int | None = field(default=50, metadata=bounded(low=1, whole=True, optional=True))
+    feature_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
+    row_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
+    l2: float = field(default=1.0, metadata=bounded(low=0))
+    threads: int = field(default=0, metadata=bounded(low=0, whole=True))
+
+    def __attrs_post_init__(self) -> None:
+        check_parameters(self)
 
     def fit(
         self,
@@ -37,19 +64,21 @@ class LightGBM:
         categorical: tuple[int, ...],
         seed: int,
     ) -> bytes:
-        """Learn, and return the model in LightGBM's own text format. Raises CannotFit."""
+        """Learn, and return the model in LightGBM's own text format.
+
+        Without validation rows all `trees` are grown. Raises CannotFit.
+        """
         import lightgbm
 
         check_rows(task, *train)
-        rows = lightgbm.Dataset(train[0], train[1], categorical_feature=list(categorical), free_raw_data=True)
-        stops = self.early_stopping is not None and len(validation[1]) > 0
-        booster = lightgbm.train(
-            self._parameters(task, seed),
-            rows,
-            num_boost_round=self.trees,
-            valid_sets=[lightgbm.Dataset(validation[0], validation[1], reference=rows)] if stops else [],
-            callbacks=[lightgbm.early_stopping(self.early_stopping, verbose=False)] if stops else [],
-        )
+        parameters = self._parameters(task, seed)
+        rows = lightgbm.Dataset(*train, params=parameters, categorical_feature=list(categorical))
+        watched: list[lightgbm.Dataset] = []
+        callbacks: list[Callable[..., Any]] = []
+        if self.early_stopping is not None and len(validation[1]) > 0:
+            watched = [rows.create_valid(*validation)]
+            callbacks = [lightgbm.early_stopping(self.early_stopping, verbose=False)]
+        booster = lightgbm.train(parameters, rows, self.trees, valid_sets=watched, callbacks=callbacks)
         return bytes(booster.model_to_string(num_iteration=booster.best_iteration).encode())
 
     def _parameters(self, task: Task, seed: int) -> dict[str, Any]:

@@ -1,24 +1,86 @@
 """Linear models: logistic regression for `binary`, ridge for `regression`."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 from attrs import field, frozen
-from attrs.validators import gt
 
 from charkha.bundles.fitting import check_rows
+from charkha.bundles.parameters import bounded, check_parameters
 from charkha.bundles.predictor import BadState, WrongShape
 from charkha.spec.model import FloatArray, Task
 
 
-class LinearState(msgspec.Struct, frozen=True):
-    """The fitted weights. All arrays are in the order of their columns.
+@frozen(kw_only=True)
+class Linear:
+    """A weighted sum of the features: small, quick, easy to explain; and the baseline that trees should beat.
+
+    Numbers are standardised (less their mean, over their standard deviation); a null or infinite one counts as the
+    mean, and that it was so has a weight of its own. Every category has a weight; one never seen has none.
+
+        ck.Linear()
+        ck.Linear(strength=10)      # fewer rows than features, or noise: smaller weights
+
+    strength: of the penalty on large weights. Higher values follow the data less.
+    clip: numbers further from their mean than this many standard deviations count as if they were there, so that one
+        absurd value cannot decide alone.
+
+    Raises DefinitionError with every parameter that is out of bounds.
+    """
+
+    kind: ClassVar[str] = "linear"
+    tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
+
+    strength: float = field(default=1.0, metadata=bounded(low=0, above=True))
+    clip: float = field(default=10.0, metadata=bounded(low=0, above=True))
+
+    def __attrs_post_init__(self) -> None:
+        check_parameters(self)
+
+    def fit(
+        self,
+        task: Task,
+        train: tuple[FloatArray, FloatArray],
+        validation: tuple[FloatArray, FloatArray],
+        categorical: tuple[int, ...],
+        seed: int,
+    ) -> bytes:
+        """Learn from the training rows alone, and return the weights as JSON. Raises CannotFit."""
+        check_rows(task, *train)
+        pipeline = self.pipeline(task, train[0], categorical).fit(*train)
+        return msgspec.json.encode(_state_of(pipeline, task, train[0], self.clip, categorical))
+
+    def pipeline(self, task: Task, matrix: FloatArray, categorical: tuple[int, ...]) -> Any:
+        """Return the same model as an unfitted scikit-learn pipeline. `matrix`: the training rows."""
+        from sklearn.compose import ColumnTransformer
+        from sklearn.impute import MissingIndicator, SimpleImputer
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+        numeric = _numeric(matrix, categorical)
+        clip = FunctionTransformer(np.clip, kw_args={"a_min": -self.clip, "a_max": self.clip})
+        mean = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
+        codes = [np.arange(_codes(matrix[:, position])) for position in categorical]
+        columns = ColumnTransformer(
+            [
+                ("numbers", make_pipeline(FunctionTransformer(_finite), StandardScaler(), clip, mean), numeric),
+                ("nulls", make_pipeline(FunctionTransformer(_finite), MissingIndicator(features="all")), numeric),
+                ("codes", OneHotEncoder(categories=codes, handle_unknown="ignore"), list(categorical)),
+            ]
+        )
+        learner = LogisticRegression(C=1 / self.strength, max_iter=1000) if task == "binary" else Ridge(self.strength)
+        return make_pipeline(columns, learner)
+
+
+class LinearState(msgspec.Struct, frozen=True, kw_only=True):
+    """The fitted weights; those of columns are in the order of `numeric` or `categorical`.
 
     numeric, categorical: the positions of the columns in the matrix.
-    centres, scales, weights: per numeric column: standardised = (value - centre) / scale, within ±clip.
-    null_weights: per numeric column: added when the value is null.
-    tables: per categorical column: what each code adds; a null or unseen category adds nothing.
+    centres, scales, weights: per numeric column; (value - centre) / scale, within ±clip, is weighted.
+    null_weights: per numeric column; added when the value is null.
+    tables: per categorical column: what each code adds; null or unseen adds nothing.
     """
 
     task: Task
@@ -34,30 +96,37 @@ class LinearState(msgspec.Struct, frozen=True):
     tables: tuple[tuple[float, ...], ...]
 
 
-@frozen(kw_only=True)
-class Linear:
-    """A weighted sum of the features: small, quick and easy to explain; a baseline that trees should beat."""
+class LinearPredictor:
+    """A fitted linear model on NumPy alone; never changes, so safe to use from several threads."""
 
-    kind: ClassVar[str] = "linear"
-    tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
+    def __init__(self, state: LinearState) -> None:
+        self._state = state
+        self._numeric = np.array(state.numeric, dtype=np.intp)
+        self._centres, self._scales = np.array(state.centres), np.array(state.scales)
+        self._weights, self._null_weights = np.array(state.weights), np.array(state.null_weights)
+        self._tables = [
+            (at, np.array((*table, 0.0))) for at, table in zip(state.categorical, state.tables, strict=True)
+        ]
 
-    strength: float = field(default=1.0, validator=gt(0))
-    clip: float = field(default=10.0, validator=gt(0))
+    def predict(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
+        if matrix.ndim != 2 or matrix.shape[1] != self._state.columns:
+            raise WrongShape(self._state.columns, matrix.shape)
+        total = self._numbers_add(matrix[:, self._numeric])
+        for position, table in self._tables:
+            total += table[_codes_or_last(matrix[:, position], len(table) - 1)]
+        return np.exp(-np.logaddexp(0.0, -total)) if self._state.task == "binary" else total
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
-        """Learn, and return the weights as JSON. Raises CannotFit."""
-        check_rows(task, *train)
-        return msgspec.json.encode(_fit(self, task, train, categorical))
+    def _numbers_add(self, numbers: FloatArray) -> FloatArray:
+        null = ~np.isfinite(numbers)
+        with np.errstate(over="ignore", invalid="ignore"):
+            standard = (numbers - self._centres) / self._scales
+        clipped = np.where(null, 0.0, np.clip(standard, -self._state.clip, self._state.clip))
+        total: FloatArray = self._state.intercept + clipped @ self._weights + null @ self._null_weights
+        return total
 
 
-def load(state: bytes) -> "LinearPredictor":
+def load(state: bytes) -> LinearPredictor:
     """Return the predictor of a fitted state. Raises BadState."""
     try:
         return LinearPredictor(msgspec.json.decode(state, type=LinearState))
@@ -65,59 +134,42 @@ def load(state: bytes) -> "LinearPredictor":
         raise BadState(f"expected the JSON of a linear model: {error}") from None
 
 
-class LinearPredictor:
-    """A fitted linear model on NumPy alone."""
-
-    def __init__(self, state: LinearState) -> None:
-        self._state = state
-        self._numeric = np.array(state.numeric, dtype=np.intp)
-        self._centres, self._scales = np.array(state.centres), np.array(state.scales)
-        self._weights, self._null_weights = np.array(state.weights), np.array(state.null_weights)
-        self._tables = [np.array((*table, 0.0)) for table in state.tables]
-
-    def predict(self, matrix: FloatArray) -> FloatArray:
-        """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._state.columns:
-            raise WrongShape(self._state.columns, matrix.shape)
-        numbers = matrix[:, self._numeric]
-        null = np.isnan(numbers)
-        standard = ((numbers - self._centres) / self._scales).clip(-self._state.clip, self._state.clip)
-        standard[null] = 0.0
-        total = self._state.intercept + standard @ self._weights + null @ self._null_weights
-        for position, table in zip(self._state.categorical, self._tables, strict=True):
-            codes = matrix[:, position]
-            known = (codes >= 0) & (codes < len(table) - 1)
-            total += table[np.where(known, codes, len(table) - 1).astype(np.intp)]
-        return np.exp(-np.logaddexp(0.0, -total)) if self._state.task == "binary" else total
+def _numeric(matrix: FloatArray, categorical: tuple[int, ...]) -> list[int]:
+    """Return the positions of the numbers. A column without any has no mean and teaches nothing: it is left out."""
+    some = np.isfinite(matrix).any(axis=0)
+    return [position for position in range(matrix.shape[1]) if some[position] and position not in categorical]
 
 
-def _fit(
-    declared: Linear, task: Task, train: tuple[FloatArray, FloatArray], categorical: tuple[int, ...]
-) -> LinearState:
-    from sklearn.linear_model import LogisticRegression, Ridge
+def _codes(column: FloatArray) -> int:
+    """Return how many codes a training column has; at least one, which scikit-learn asks for."""
+    return int(np.nanmax(column, initial=0.0)) + 1
 
-    matrix, labels = train
-    numeric = tuple(i for i in range(matrix.shape[1]) if i not in categorical)
-    numbers = matrix[:, list(numeric)]
-    null = np.isnan(numbers)
-    counts = np.maximum((~null).sum(axis=0), 1)
-    centres = np.where(null, 0.0, numbers).sum(axis=0) / counts
-    spread = np.sqrt(np.where(null, 0.0, (numbers - centres) ** 2).sum(axis=0) / counts)
-    scales = np.where(spread > 0, spread, 1.0)
-    standard = np.where(null, 0.0, ((numbers - centres) / scales).clip(-declared.clip, declared.clip))
-    sizes = [int(np.nanmax(matrix[:, i], initial=-1.0)) + 1 for i in categorical]
-    onehot = [matrix[:, [i]] == np.arange(size) for i, size in zip(categorical, sizes, strict=True)]
-    design = np.hstack([standard, null, *onehot]).astype(np.float64)
-    if task == "binary":
-        model = LogisticRegression(C=declared.strength, max_iter=1000)
-    else:
-        model = Ridge(alpha=1.0 / declared.strength)
-    model.fit(design, labels)
-    weights = np.ravel(model.coef_)
-    bounds = np.cumsum([len(numeric), len(numeric), *sizes])
-    parts = np.split(weights, bounds[:-1])
+
+def _finite(numbers: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _codes_or_last(values: FloatArray, last: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    return np.where((values >= 0) & (values < last), values, last).astype(np.intp)
+
+
+def _state_of(pipeline: Any, task: Task, matrix: FloatArray, clip: float, categorical: tuple[int, ...]) -> LinearState:
+    transformer, learner = pipeline[0], pipeline[1]
+    numeric = _numeric(matrix, categorical)
+    scaler = transformer.named_transformers_["numbers"][1] if numeric else None
+    sizes = [len(codes) for codes in transformer.named_transformers_["codes"].categories_] if categorical else []
+    parts = np.split(np.ravel(learner.coef_), np.cumsum([len(numeric), len(numeric), *sizes])[:-1])
+    weights, null_weights, *tables = [tuple(part.tolist()) for part in parts]
     return LinearState(
-        task, matrix.shape[1], float(np.ravel(model.intercept_)[0]), declared.clip,
-        numeric, tuple(centres.tolist()), tuple(scales.tolist()), tuple(parts[0].tolist()), tuple(parts[1].tolist()),
-        categorical, tuple(tuple(part.tolist()) for part in parts[2:]),
-    )  # fmt: skip
+        task=task,
+        columns=matrix.shape[1],
+        intercept=float(np.ravel(learner.intercept_)[0]),
+        clip=clip,
+        numeric=tuple(numeric),
+        centres=tuple(scaler.mean_.tolist()) if scaler else (),
+        scales=tuple(scaler.scale_.tolist()) if scaler else (),
+        weights=weights,
+        null_weights=null_weights,
+        categorical=categorical,
+        tables=tuple(tables),
+    )

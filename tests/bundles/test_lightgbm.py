@@ -1,0 +1,154 @@
+"""LightGBM's library called by us against LightGBM called by itself."""
+
+import gc
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charkha.bundles import lightgbm_runtime
+from charkha.bundles.estimators import LightGBM
+from charkha.bundles.lightgbm_runtime import FEW_ROWS, NativeBooster, library
+from charkha.spec.model import FloatArray, Task
+
+COLUMNS = 6
+
+
+@pytest.fixture(scope="module", params=["binary", "regression"])
+def state(request: pytest.FixtureRequest) -> bytes:
+    task: Task = request.param
+    rng = np.random.default_rng(3)
+    matrix = rng.normal(size=(3000, COLUMNS))
+    matrix[:, 0] = rng.integers(0, 30, 3000)
+    matrix[rng.random(matrix.shape) < 0.1] = np.nan
+    signal = np.nan_to_num(matrix[:, 1] * matrix[:, 2]) + (np.nan_to_num(matrix[:, 0]) % 3)
+    labels = (signal > 1).astype(np.float64) if task == "binary" else signal
+    split = ((matrix[:2500], labels[:2500]), (matrix[2500:], labels[2500:]))
+    return LightGBM(trees=60, threads=1).fit(task, *split, categorical=(0,), seed=1)
+
+
+def peer(state: bytes, matrix: FloatArray) -> FloatArray:
+    answers: FloatArray = np.asarray(lightgbm.Booster(model_str=state.decode()).predict(matrix))
+    return answers
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=64)
+CODES = st.integers(-3, 600).map(float) | st.just(float("nan"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.lists(st.tuples(CODES, *[NUMBERS] * (COLUMNS - 1)), min_size=1, max_size=4))
+def test_any_row_is_answered_as_by_lightgbm_itself(state: bytes, data: list[tuple[float, ...]]) -> None:
+    matrix = np.array(data)
+    ours = NativeBooster(state).predict(matrix)
+    np.testing.assert_allclose(ours, peer(state, matrix), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1, 500])
+def test_few_and_many_rows_are_answered_as_by_lightgbm_itself(state: bytes, rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    matrix = rng.normal(size=(rows, COLUMNS)) * 10.0 ** rng.integers(-300, 300, (rows, COLUMNS))
+    matrix[:, 0] = rng.integers(-1, 60, rows)
+    matrix[rng.random(matrix.shape) < 0.2] = np.nan
+    np.testing.assert_allclose(NativeBooster(state).predict(matrix), peer(state, matrix), rtol=1e-12, atol=1e-12)
+
+
+def test_categories_were_learnt_as_categories(state: bytes) -> None:
+    model = lightgbm.Booster(model_str=state.decode()).dump_model()
+    kinds = {_decision(tree["tree_structure"]) for tree in model["tree_info"]}
+    assert "==" in set().union(*kinds)
+
+
+def _decision(node: dict[str, object]) -> frozenset[str]:
+    if "decision_type" not in node:
+        return frozenset()
+    below = [node["left_child"], node["right_child"]]
+    return frozenset({str(node["decision_type"])}).union(*(_decision(child) for child in below))  # type: ignore[arg-type]
+
+
+def test_early_stopping_keeps_the_best_number_of_trees() -> None:
+    rng = np.random.default_rng(0)
+    noise, labels = rng.normal(size=(600, 3)), rng.integers(0, 2, 600).astype(np.float64)
+    halves = ((noise[:300], labels[:300]), (noise[300:], labels[300:]))
+    stopped = LightGBM(trees=100, early_stopping=5, threads=1).fit("binary", *halves, categorical=(), seed=1)
+    full = LightGBM(trees=100, early_stopping=None, threads=1).fit("binary", *halves, categorical=(), seed=1)
+    assert lightgbm.Booster(model_str=stopped.decode()).num_trees() < 30
+    assert lightgbm.Booster(model_str=full.decode()).num_trees() == 100
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_does_not_change_the_model(threads: int) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(2000, 5))
+    rows = (matrix, (matrix[:, 0] > 0).astype(np.float64))
+    state = LightGBM(trees=10, threads=threads).fit("binary", rows, rows, (), 1)
+    again = LightGBM(trees=10, threads=3).fit("binary", rows, rows, (), 1)
+    assert _trees(state) == _trees(again)
+
+
+def _trees(state: bytes) -> bytes:
+    return state.split(b"end of trees")[0]
+
+
+def test_handles_are_freed_once(state: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.freed: list[str] = []
+
+        def __getattr__(self, name: str) -> object:
+            if name.endswith("Free"):
+                self.freed.append(name)
+            return getattr(library().holding, name)
+
+    counting = Counting()
+    monkeypatch.setattr(lightgbm_runtime, "library", lambda: lightgbm_runtime.Library(counting, library().releasing))  # type: ignore[arg-type]
+    booster = NativeBooster(state)
+    assert counting.freed == []
+    del booster
+    gc.collect()
+    assert counting.freed == ["LGBM_FastConfigFree", "LGBM_BoosterFree"]
+
+
+def test_predicting_keeps_no_memory(state: bytes) -> None:
+    booster, matrix = NativeBooster(state), np.zeros((FEW_ROWS + 1, COLUMNS))
+    booster.predict(matrix)
+    tracemalloc.start()
+    for _ in range(300):
+        booster.predict(matrix)
+        booster.predict(matrix[:1])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 20_000
+
+
+def test_without_the_library_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lightgbm_runtime, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="expected LightGBM's shared library in a package lightgbm, found none"):
+        lightgbm_runtime.library.__wrapped__()
+
+
+def test_a_library_that_cannot_be_loaded_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "lib_lightgbm.so"
+    broken.write_bytes(b"not a library")
+    monkeypatch.setattr(lightgbm_runtime, "_library_path", lambda: broken)
+    with pytest.raises(ImportError, match="apt-get install libgomp1"):
+        lightgbm_runtime.library.__wrapped__()
+
+
+def test_it_says_nothing_on_the_console_and_imports_no_lightgbm(state: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(state)
+    code = (
+        "import sys, pathlib, numpy as np\n"
+        "from charkha.bundles.predictor import load_predictor\n"
+        f"p = load_predictor('lightgbm', pathlib.Path({str(tmp_path / 'state')!r}).read_bytes())\n"
+        f"p.predict(np.zeros((100, {COLUMNS})))\n"
+        "assert not {'lightgbm', 'sklearn', 'pandas', 'scipy'} & sys.modules.keys(), sorted(sys.modules)\n"
+    )
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
