@@ -1,6 +1,6 @@
 """Checks of one Polars expression: columns, types, no Python inside, and each row answered from that row alone.
 
-Nothing is read: types are resolved on an empty table, and the last check runs on four made-up rows.
+Nothing is read: types are resolved on an empty table, and the last check runs on a few made-up rows.
 """
 
 import json
@@ -10,12 +10,21 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PolarsError, ShapeError
 
 from charkha.spec.checks.values import quote, way_to
 from charkha.spec.faults import Fault
+from charkha.spec.fields import TIME
 
+# Node names under which Polars keeps code of others or opaque objects.
+FOREIGN = ("anonymous", "python", "plugin", "pickle", "object")
 Wanted = Literal["feature", "boolean", "number"]
+ROWS = 12
+MADE_UP: Mapping[pl.DataType, tuple[object, ...]] = {
+    pl.String(): ("b", "a", "c"),
+    pl.Boolean(): (True, False),
+    TIME: tuple(datetime(2020, month, 3, month, tzinfo=UTC) for month in (5, 2, 11)),
+}
 WORDS: Mapping[Wanted, str] = {
     "feature": "a number, a boolean or text",
     "boolean": "a boolean",
@@ -40,20 +49,45 @@ def expression_faults(
     yield from early or _type_faults(where, expression, columns, wanted)
 
 
-def uses_python(expression: pl.Expr) -> bool:
-    """Say whether a Python function hides in an expression: it could be stored only as pickled code."""
+def foreign_code(serialised: str) -> str | None:
+    """Return the node of an expression, given as Polars' JSON, that holds code of others; None when there is none.
+
+    Python functions, plugins and opaque objects: none can be stored or loaded safely. Polars keeps a Python function
+    as pickled bytes under names that differ by release, so bytes anywhere but in a literal are refused as well.
+    """
+    return next((node for node, below in _nodes(json.loads(serialised)) if _is_foreign(node, below)), None)
+
+
+def _is_foreign(node: str, below: object) -> bool:
+    named = any(word in node.lower() for word in FOREIGN)
+    return named or (isinstance(below, list) and len(below) > 16 and all(isinstance(item, int) for item in below))
+
+
+def _nodes(tree: object) -> Iterator[tuple[str, object]]:
+    """Yield every node's name and what is below it; the data of a literal is none."""
+    if isinstance(tree, dict):
+        for name, below in tree.items():
+            yield name, None if name == "Literal" else below
+            if name == "function" and isinstance(below, str):
+                yield below, None
+            yield from _literal_kinds(below) if name == "Literal" else _nodes(below)
+    elif isinstance(tree, list):
+        for below in tree:
+            yield from _nodes(below)
+
+
+def _literal_kinds(tree: object) -> Iterator[tuple[str, object]]:
+    while isinstance(tree, dict) and len(tree) == 1:
+        ((name, tree),) = tree.items()
+        yield name, None
+
+
+def _holds_foreign_code(expression: pl.Expr) -> bool:
     try:
-        tree = json.loads(expression.meta.serialize(format="json"))
+        return foreign_code(expression.meta.serialize(format="json")) is not None
     except Exception:
         # Polars cannot write down what holds a function it cannot pickle.
         return True
-    return _has_function(tree)
-
-
-def _has_function(node: object) -> bool:
-    if isinstance(node, dict):
-        return any("Anonymous" in key or "Python" in key or _has_function(value) for key, value in node.items())
-    return isinstance(node, list) and any(_has_function(value) for value in node)
 
 
 def roots(expression: pl.Expr) -> list[str]:
@@ -73,9 +107,9 @@ def _form_faults(where: str, expression: pl.Expr, columns: Mapping[str, pl.DataT
     if expression.meta.has_multiple_outputs():
         remedy = 'Name one column: pl.col("x"), without patterns, selectors or lists.'
         yield Fault(where, "one value for each row", "an expression over several columns", remedy)
-    elif uses_python(expression):
+    elif _holds_foreign_code(expression):
         remedy = "Write it with Polars expressions alone: they are stored as data and run without Python."
-        yield Fault(where, "no Python function", "map_elements, map_batches or the like", remedy)
+        yield Fault(where, "no Python function", "map_elements, map_batches, a plugin or the like", remedy)
     else:
         for name in roots(expression):
             if name not in columns:
@@ -114,35 +148,30 @@ def _fits(kind: pl.DataType, wanted: Wanted) -> bool:
 
 
 def _looks_at_other_rows(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
-    """Compare four made-up rows answered together, with each answered alone.
+    """Compare made-up rows answered together with each of them answered alone.
 
-    Polars' own answer (`meta.is_row_separable`) misses an aggregation inside `fill_null` or a list; the value tells.
+    Polars' own answer (`meta.is_row_separable`) misses an aggregation inside `fill_null` or a list; the values tell.
     An expression that fails on the made-up values, such as a strict cast of text, is given the benefit of the doubt.
     """
     frame = _made_up_rows({name: columns[name] for name in roots(expression)})
     try:
-        together = frame.select(expression.alias("value"))["value"]
-        alone = [frame[row : row + 1].select(expression.alias("value"))["value"] for row in range(frame.height)]
+        together = frame.with_columns(expression.alias("value"))["value"]
+        alone = [frame[row : row + 1].with_columns(expression.alias("value"))["value"] for row in range(ROWS)]
+    except ShapeError:
+        return True
     except PolarsError:
         return False
-    one_each = all(len(value) == 1 for value in alone)
-    # A literal is one value for any number of rows.
-    if len(together) == 1 and not roots(expression):
-        return False
-    return not one_each or len(together) != frame.height or not together.equals(pl.concat(alone))
+    return not together.equals(pl.concat(alone))
 
 
 def _made_up_rows(columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return four rows of different values, the last one null, for every column."""
+    """Return a few rows in which values repeat, differ and lack, in no order."""
     draw = random.Random(7)
-    values: dict[pl.DataType, list[object]] = {
-        pl.String(): ["b", "a", "c"],
-        pl.Boolean(): [True, False, True],
-        pl.Datetime("us", "UTC"): [datetime(2020, month, 3, month, tzinfo=UTC) for month in (5, 2, 11)],
-    }
     data = {}
     for name, kind in columns.items():
-        numbers = [draw.randrange(1, 1000) for _ in range(3)]
-        data[name] = pl.Series(name, [*values.get(kind, numbers), None], dtype=kind, strict=False)
-    # Without columns the table still needs its four rows.
-    return pl.DataFrame(data) if data else pl.DataFrame({"": range(4)})
+        values: list[object] = [*MADE_UP.get(kind, (512, 3, 77)), None]
+        rows = values + [draw.choice(values) for _ in range(ROWS - len(values))]
+        draw.shuffle(rows)
+        data[name] = pl.Series(name, rows, dtype=kind, strict=False)
+    # Without columns the table still needs its rows.
+    return pl.DataFrame(data) if data else pl.DataFrame({"": range(ROWS)})
