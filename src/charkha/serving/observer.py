@@ -1,0 +1,34 @@
+"""Who is told what goes on in serving: metrics and logs, kept out of the service itself."""
+
+from typing import Protocol
+
+from charkha.serving.lineup import LineUp, Player
+
+
+class Observer(Protocol):
+    """Is told what goes on; must neither raise nor wait."""
+
+    def predicted(self, model: str, rows: int, latency_us: int) -> None:
+        """A call was answered and logged."""
+        ...
+
+    def failed(self, model: str, player: Player, error: Exception) -> None:
+        """A challenger or shadow failed; the call was answered without it."""
+        ...
+
+    def deployed(self, lineup: LineUp) -> None:
+        """A line-up now answers."""
+        ...
+
+
+class Quiet:
+    """The observer that does nothing."""
+
+    def predicted(self, model: str, rows: int, latency_us: int) -> None:
+        """Do nothing."""
+
+    def failed(self, model: str, player: Player, error: Exception) -> None:
+        """Do nothing."""
+
+    def deployed(self, lineup: LineUp) -> None:
+        """Do nothing."""

@@ -1,0 +1,237 @@
+"""From the log of predictions back to a table: many tiny records at once.
+
+Per record only its parts are collected, in Python lists; everything of the size of rows happens once, over all records,
+in NumPy and Polars. Three kinds of row numbers meet here: of the batch, of all rows asked for, of all features kept.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from attrs import Factory, define
+
+from charkha.bundles.encoding import FeatureSchema
+from charkha.bundles.store import BundleStore
+from charkha.serving.prediction_ids import expand_ids, unpack_ids
+from charkha.serving.prediction_log import FIELD_DTYPES, FORMAT, FeaturesUsed, PredictionBatch, VersionAnswers
+from charkha.serving.routing import IndexArray
+from charkha.storage.log import Record
+
+REQUEST_PREFIX = "request."
+PREDICTION_SCHEMA = pl.Schema(
+    {
+        "id": pl.String(),
+        "_at_us": pl.Int64(),
+        "version": pl.String(),
+        "role": pl.String(),
+        "score": pl.Float64(),
+        "decision": pl.Boolean(),
+        "rules": pl.List(pl.String()),
+        "latency_us": pl.Int64(),
+    }
+)
+
+_decoder = msgspec.msgpack.Decoder(PredictionBatch)
+
+
+class UnreadablePredictions(Exception):
+    """A record in the log of predictions that holds none."""
+
+
+def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.DataFrame:
+    """Return the predictions of records, in their order: one row for each version that scored a request.
+
+    Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
+    (Float64 or String; what was null or NaN is null). All rows of one id have one `_at_us` and one request; `role`
+    tells its answer (champion or challenger) from its shadows.
+    Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
+    """
+    batches = [_decode(record) for record in records]
+    if not batches:
+        return pl.DataFrame(schema=PREDICTION_SCHEMA)
+    asked = _asked(batches)
+    groups = _group(batches)
+    kept = {owner: _features_frame(bundles.manifest(*owner).schema, table) for owner, table in groups.tables.items()}
+    frames = [_group_frame(key, group, asked, kept[key[0], key[3]]) for key, group in groups.answers.items()]
+    return pl.concat(frames, how="diagonal").sort("_row", "_block").drop("_row", "_block")
+
+
+def _decode(record: Record) -> PredictionBatch:
+    try:
+        batch = _decoder.decode(record.payload)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(record, str(error)) from error
+    if batch.format != FORMAT:
+        raise _unreadable(record, f"format {batch.format}")
+    return batch
+
+
+def _unreadable(record: Record, found: str) -> UnreadablePredictions:
+    return UnreadablePredictions(
+        f"partition '{record.partition}', offset {record.start}: expected predictions in format {FORMAT}, got {found}. "
+        "Read the log with the version of Charkha that wrote it, or a newer one"
+    )
+
+
+def _asked(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
+    """Return one row per row asked for: id, time, latency and the request's fields."""
+    counts = [len(batch.requests) for batch in batches]
+    packed = expand_ids(b"".join(batch.first_id for batch in batches), counts)
+    columns = {
+        "id": unpack_ids(packed),
+        "_at_us": np.repeat(np.array([batch.time_us for batch in batches], dtype=np.int64), counts),
+        "latency_us": np.repeat(np.array([batch.latency_us for batch in batches], dtype=np.int64), counts),
+    }
+    return pl.DataFrame(columns).hstack(_request_fields(batches))
+
+
+def _request_fields(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
+    """Return the requests' fields; where definitions changed, fields that a request had not are null."""
+    parts: list[pl.DataFrame] = []
+    rows: list[Sequence[Any]] = []
+    for position, batch in enumerate(batches):
+        rows.extend(batch.requests)
+        following = batches[position + 1] if position + 1 < len(batches) else None
+        if following is None or (following.fields, following.kinds) != (batch.fields, batch.kinds):
+            parts.append(_fields_frame(batch, rows))
+            rows = []
+    return pl.concat(parts, how="diagonal")
+
+
+def _fields_frame(batch: PredictionBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:
+    columns = zip(batch.fields, batch.kinds, zip(*rows, strict=True), strict=True)
+    return pl.DataFrame([pl.Series(REQUEST_PREFIX + name, v, dtype=FIELD_DTYPES[kind]) for name, kind, v in columns])
+
+
+@define
+class _Runs:
+    """Row numbers as runs: `starts[i]`, then the `counts[i] - 1` numbers after it."""
+
+    starts: list[int] = Factory(list)
+    counts: list[int] = Factory(list)
+
+    def add(self, base: int, rows: Sequence[int] | None, count: int) -> None:
+        if rows is None:
+            self.starts.append(base)
+            self.counts.append(count)
+        else:
+            self.starts.extend(base + row for row in rows)
+            self.counts.extend([1] * len(rows))
+
+    def expand(self) -> IndexArray:
+        counts = np.array(self.counts, dtype=np.int64)
+        firsts = np.cumsum(counts) - counts
+        return np.repeat(np.array(self.starts, dtype=np.int64) - firsts, counts) + np.arange(counts.sum())
+
+
+@define
+class _Table:
+    """The features kept under the column names of one version."""
+
+    parts: list[FeaturesUsed] = Factory(list)
+    rows: int = 0
+
+
+@define
+class _Group:
+    """The answers of one version in one role whose features are kept in one table."""
+
+    asked: _Runs = Factory(_Runs)
+    kept: _Runs = Factory(_Runs)
+    blocks: list[int] = Factory(list)
+    answers: list[VersionAnswers] = Factory(list)
+
+
+# model, version, role, version whose bundle names the features
+_Key = tuple[str, str, str, str]
+
+
+@define
+class _Groups:
+    answers: dict[_Key, _Group] = Factory(dict)
+    tables: dict[tuple[str, str], _Table] = Factory(dict)
+
+
+def _group(batches: Sequence[PredictionBatch]) -> _Groups:
+    groups = _Groups()
+    asked = 0
+    for batch in batches:
+        count = len(batch.requests)
+        bases = [_keep(groups.tables, batch.model, used, count) for used in batch.features]
+        for block, answers in enumerate(batch.answers):
+            key = (batch.model, answers.version, answers.role, batch.features[answers.features].version)
+            group = groups.answers.get(key) or groups.answers.setdefault(key, _Group())
+            group.asked.add(asked, answers.rows, count)
+            group.kept.add(bases[answers.features], answers.rows, count)
+            group.blocks.append(block)
+            group.answers.append(answers)
+        asked += count
+    return groups
+
+
+def _keep(tables: dict[tuple[str, str], _Table], model: str, used: FeaturesUsed, count: int) -> int:
+    """Add features to their table; return the number of their first row there."""
+    table = tables.get((model, used.version)) or tables.setdefault((model, used.version), _Table())
+    table.parts.append(used)
+    table.rows += count
+    return table.rows - count
+
+
+def _group_frame(key: _Key, group: _Group, asked: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    _, version, role, _ = key
+    rows = group.asked.expand()
+    answers = _answers_frame(group).with_columns(version=pl.lit(version), role=pl.lit(role), _row=pl.Series(rows))
+    whole = answers.hstack(asked[rows].get_columns()).hstack(kept[group.kept.expand()].get_columns())
+    return whole.select(*PREDICTION_SCHEMA, pl.exclude(*PREDICTION_SCHEMA))
+
+
+def _answers_frame(group: _Group) -> pl.DataFrame:
+    sizes = [len(answers.scores) // 8 for answers in group.answers]
+    scores = np.frombuffer(b"".join(answers.scores for answers in group.answers), dtype=np.float64)
+    columns = {
+        "score": pl.Series(scores),
+        "decision": _decisions(group.answers, sizes),
+        "rules": _rules(group.answers, sizes),
+        "_block": pl.Series(np.repeat(np.array(group.blocks, dtype=np.int64), sizes)),
+    }
+    return pl.DataFrame(columns)
+
+
+def _decisions(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:
+    undecided = b"\x02"
+    parts = zip(answers, sizes, strict=True)
+    packed = b"".join(undecided * size if part.decisions is None else part.decisions for part, size in parts)
+    codes = np.frombuffer(packed, dtype=np.uint8)
+    return pl.select(pl.when(pl.Series(codes != 2)).then(pl.Series(codes == 1))).to_series()
+
+
+def _rules(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:
+    if all(part.rules is None for part in answers):
+        return pl.Series([[]], dtype=PREDICTION_SCHEMA["rules"]).new_from_index(0, sum(sizes))
+    hits: list[Sequence[str]] = []
+    for part, size in zip(answers, sizes, strict=True):
+        hits.extend([()] * size if part.rules is None else part.rules)
+    return pl.Series(hits, dtype=PREDICTION_SCHEMA["rules"])
+
+
+def _features_frame(schema: FeatureSchema, table: _Table) -> pl.DataFrame:
+    """Return everything kept in a table, one column per feature."""
+    packed = b"".join(part.matrix for part in table.parts)
+    matrix = np.frombuffer(packed, dtype=np.float64).reshape(table.rows, len(schema.columns))
+    text = iter([_joined(table.parts, number) for number in range(len(schema.categorical))])
+    series = [
+        pl.Series(column.name, next(text), dtype=pl.String)
+        if column.kind == "categorical"
+        else pl.Series(column.name, np.ascontiguousarray(matrix[:, position])).fill_nan(None)
+        for position, column in enumerate(schema.columns)
+    ]
+    return pl.DataFrame(series)
+
+
+def _joined(parts: Sequence[FeaturesUsed], number: int) -> list[str | None]:
+    values: list[str | None] = []
+    for part in parts:
+        values.extend(part.text[number])
+    return values

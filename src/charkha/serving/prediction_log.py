@@ -1,0 +1,149 @@
+"""The log of predictions: one record per call, holding all that is needed to judge, explain and repeat it.
+
+A record is one MessagePack array (`PredictionBatch`). Numbers travel as float64 bytes, so that writing one costs a few
+microseconds; names of features are not repeated in it, they are those of the version's bundle. `prediction_frames`
+reads records back in bulk.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.bundles.encoding import FeatureSchema
+from charkha.serving.prediction_ids import ID_BYTES
+from charkha.spec.fields import POLARS_TYPES, FieldType
+from charkha.spec.model import FloatArray
+from charkha.storage.log import Log
+
+Role = Literal["champion", "challenger", "shadow"]
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+FORMAT = 1
+# One letter per type of a request field, so that a record says what its fields are.
+_LETTERS: Mapping[FieldType, str] = {kind: kind.__name__[0] for kind in POLARS_TYPES}
+FIELD_DTYPES: Mapping[str, pl.DataType] = {_LETTERS[kind]: dtype for kind, dtype in POLARS_TYPES.items()}
+
+
+class FeaturesUsed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The features of every row of the batch, as some versions saw them.
+
+    version: whose bundle names the columns; matrix: float64 (rows, columns), C order; text: the values of each
+    categorical column, in the order of the matrix (there its codes are not enough: an unseen category has none).
+    """
+
+    version: str
+    matrix: bytes
+    text: tuple[Sequence[str | None], ...]
+
+
+class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one version answered.
+
+    features: position in the batch's features. rows: which rows of the batch; None for all. scores: float64 (n,).
+    decisions: one byte each; None when the version decides nothing. rules: the rules that held; None when none did.
+    """
+
+    version: str
+    role: Role
+    features: int
+    rows: tuple[int, ...] | None
+    scores: bytes
+    decisions: bytes | None
+    rules: Sequence[tuple[str, ...]] | None
+
+
+class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One call. first_id: 16 bytes, the other rows' ids follow on. time_us: of the prediction, by the clock.
+
+    fields, kinds: the names of the request's fields, and a letter for the type of each. requests: their values by row.
+    """
+
+    format: int
+    model: str
+    first_id: bytes
+    time_us: int
+    latency_us: int
+    fields: tuple[str, ...]
+    kinds: str
+    requests: Sequence[tuple[Any, ...]]
+    features: tuple[FeaturesUsed, ...]
+    answers: tuple[VersionAnswers, ...]
+
+
+@frozen(eq=False)
+class Scored:
+    """What one version made of all rows of a call: scores float64 (n,), decisions bool (n,), rules that held by row."""
+
+    version: str
+    role: Role
+    used: FeaturesUsed
+    scores: FloatArray
+    decisions: BoolArray | None
+    hits: Sequence[tuple[str, ...]]
+
+    def of(self, rows: tuple[int, ...]) -> "Scored":
+        """Return the same of some rows only."""
+        decisions = None if self.decisions is None else self.decisions[list(rows)]
+        return Scored(
+            self.version, self.role, self.used, self.scores[list(rows)], decisions, [self.hits[row] for row in rows]
+        )
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def prediction_stream(model: str) -> str:
+    """Return the name of the log stream that holds a model's predictions."""
+    return f"predictions/{model}"
+
+
+def field_kinds(fields: Mapping[str, FieldType]) -> str:
+    """Return one letter per request field, for `PredictionBatch.kinds`."""
+    return "".join(_LETTERS[kind] for kind in fields.values())
+
+
+def features_used(version: str, schema: FeatureSchema, matrix: FloatArray, features: pl.DataFrame) -> FeaturesUsed:
+    """Return the features of a batch as they are logged: numbers from the matrix, text from the table."""
+    names = [schema.columns[position].name for position in schema.categorical]
+    text = tuple(features.get_column(name).to_list() for name in names)
+    return FeaturesUsed(version, matrix.tobytes(), text)
+
+
+def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None = None) -> VersionAnswers:
+    """Return what one version answered, as it is logged.
+
+    features: its position among the features of the batch. rows: which of them it answered, if not all.
+    """
+    part = scored if rows is None else scored.of(rows)
+    decisions = None if part.decisions is None else part.decisions.tobytes()
+    rules = part.hits if any(part.hits) else None
+    return VersionAnswers(part.version, part.role, features, rows, part.scores.tobytes(), decisions, rules)
+
+
+def encode_predictions(batch: PredictionBatch) -> bytes:
+    """Return the record of one call."""
+    return _encoder.encode(batch)
+
+
+def pack_first_id(first: int) -> bytes:
+    """Return the first id of a batch as it is logged."""
+    return first.to_bytes(ID_BYTES, "big")
+
+
+class PredictionLog:
+    """Appends the predictions of one model to its log; safe to use from several threads."""
+
+    def __init__(self, log: Log, model: str, partition: str) -> None:
+        self._writer = log.writer(prediction_stream(model), partition)
+
+    def append(self, batch: PredictionBatch) -> None:
+        """Log one call: acknowledged when this returns."""
+        self._writer.append([encode_predictions(batch)])
+
+    def close(self) -> None:
+        """Close the writer."""
+        self._writer.close()

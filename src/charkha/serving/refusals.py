@@ -1,0 +1,66 @@
+"""Why a request was refused, as the client reads it.
+
+    Refused                  status, code, message, field
+    ├── Malformed            400  not JSON, or JSON that says two things
+    ├── Invalid              422  JSON of the wrong shape: names the field
+    ├── TooLarge             413  more bytes or rows than are taken at once
+    └── …                    whatever else the routes refuse, with its own status and code
+
+Every refusal becomes `{"error": {"code", "message", "field"}}`; `field` is a path such as `rows[2].distance`, null
+where no field is to blame.
+"""
+
+import msgspec
+
+SHOWN = 200
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What the client is told."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class Refused(Exception):
+    """A request that is not answered as asked. `headers` go with the response."""
+
+    def __init__(
+        self, status: int, code: str, message: str, field: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.refusal = Refusal(code, shortened(message), None if field is None else shortened(field))
+        self.headers = headers or {}
+        super().__init__(self.refusal.message)
+
+
+class Malformed(Refused):
+    """A body that is not one JSON document in UTF-8, or one that says two things."""
+
+    def __init__(self, message: str, field: str | None = None, code: str = "malformed_json") -> None:
+        super().__init__(400, code, message, field)
+
+
+class Invalid(Refused):
+    """A body of the wrong shape."""
+
+    def __init__(self, message: str, field: str | None) -> None:
+        super().__init__(422, "invalid", message, field)
+
+
+class TooLarge(Refused):
+    """More than is taken at once."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(413, code, message, field)
+
+
+def shortened(text: str) -> str:
+    """Return text cut to what is worth showing: hostile names can be as long as a body."""
+    return text if len(text) <= SHOWN * 2 else f"{text[:SHOWN]}…{text[-SHOWN:]}"
+
+
+def body_of(refusal: Refusal) -> bytes:
+    """Return the JSON body of an error response."""
+    return msgspec.json.encode({"error": refusal})

@@ -1,0 +1,168 @@
+"""The bodies that the routes take, as types made from the definition, and how a body becomes rows of values.
+
+Every field of a definition must be there and no other may be; a value may be null where data may be missing. Numbers
+are never read from text or from booleans, and integers never from decimals: a client that sends "12" has a fault that
+it should hear of.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+import polars as pl
+from attrs import frozen
+from msgspec import Meta
+
+from charkha.clock import to_micros
+from charkha.serving.flaws import count_keys, duplicate, malformed, may_hold_nul, nul_field
+from charkha.serving.refusals import Invalid, Malformed, TooLarge
+from charkha.spec.fields import TIME, FieldType, polars_schema
+from charkha.spec.model import Model, Task
+from charkha.spec.sources import Source
+
+LONGEST_TEXT = 4096
+ROWS = "rows"
+
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+_Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
+_TYPES: Mapping[FieldType, Any] = {str: _Text, int: _Int64, float: float, bool: bool, datetime: _Time}
+_WORDS: Mapping[FieldType, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    datetime: "a time such as 2013-04-01T06:30:00Z",
+}
+_LABELS: Mapping[Task, Any] = {"binary": bool | Literal[0, 1], "regression": float}
+_LABEL_WORDS: Mapping[Task, str] = {"binary": "true, false, 1 or 0", "regression": "a number"}
+
+# The whole body is {"rows": [...]}. A field called "rows" cannot be meant: no field holds an array.
+_MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*[^\s"0-9tf-]')
+_AT = " - at `"
+_WRONG_FIELD = re.compile(r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
+_ROW_NUMBER = re.compile(r"^rows\[\d+\]\.?")
+_FOUND = re.compile(r", got `(?P<kind>\w+)`$")
+_KINDS = {"str": "text", "int": "a whole number", "float": "a decimal", "bool": "a boolean", "null": "null"}
+
+Row = tuple[Any, ...]
+
+
+@frozen(eq=False)
+class RowSchema:
+    """The rows that one route takes: one object, or `{"rows": [...]}` of at most `limit` of them.
+
+    name: of the type in the OpenAPI document. words: field → what is expected of it, in words. row: the type itself.
+    """
+
+    name: str
+    words: Mapping[str, str]
+    limit: int
+    row: type[msgspec.Struct]
+    rows: type[msgspec.Struct]
+    one: "msgspec.json.Decoder[msgspec.Struct]"
+    many: "msgspec.json.Decoder[Any]"
+
+    def decode(self, body: bytes) -> tuple[list[Row], bool]:
+        """Return the rows of a body, values in the order of the fields, and whether it was an object with `rows`.
+
+        Raises Malformed, Invalid and TooLarge, naming the field.
+        """
+        is_many = _MANY.match(body) is not None
+        try:
+            structs = self.many.decode(body).rows if is_many else [self.one.decode(body)]
+        except msgspec.ValidationError as error:
+            raise self._invalid(str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(body, str(error)) from None
+        if count_keys(body) != len(structs) * len(self.words) + is_many:
+            raise duplicate(body)
+        if may_hold_nul(body) and (field := nul_field(msgspec.json.decode(body))) is not None:
+            raise Malformed(f"field '{field}': expected text without NUL characters", field)
+        return [msgspec.structs.astuple(struct) for struct in structs], is_many
+
+    def _invalid(self, error: str) -> Invalid | TooLarge:
+        said, _, path = error.partition(_AT)
+        path = path.rstrip("`").removeprefix("$").removeprefix(".")
+        wrong = _WRONG_FIELD.match(said)
+        if wrong is not None:
+            return self._wrong_field(path, wrong["name"], missing="missing" in wrong["fault"])
+        if path == ROWS and said.startswith("Expected `array` of length <="):
+            return TooLarge("too_many_rows", f"expected at most {self.limit} rows in a request, got more", ROWS)
+        return Invalid(f"{_where(path)}: expected {self._expected(path)}{_found(said)}", path or None)
+
+    def _wrong_field(self, path: str, name: str, *, missing: bool) -> Invalid:
+        field = f"{path}.{name}" if path else name
+        if missing:
+            said = f"expected {self.words[name]}, got nothing; every field must be sent"
+            return Invalid(f"{_where(field)}: {said}", field)
+        return Invalid(f"{_where(field)}: expected one of {', '.join(self.words)}, got an unknown field", field)
+
+    def _expected(self, path: str) -> str:
+        """Return what belongs at a path, in words."""
+        if not path:
+            return 'an object, or {"rows": [...]}'
+        if path == ROWS:
+            return f"an array of 1 to {self.limit} objects"
+        name = _ROW_NUMBER.sub("", path)
+        return self.words[name] if name else f"an object with the fields {', '.join(self.words)}"
+
+
+def request_schema(model: Model, limit: int) -> RowSchema:
+    """Return what the predict route of a model takes: its request fields, each of which may be null."""
+    return _row_schema(f"{model.name}_request", model.request_fields, frozenset(), limit)
+
+
+def event_schema(source: Source, limit: int) -> RowSchema:
+    """Return what the events route of a source takes: its fields; its key and event time may not be null."""
+    needed = {*source.key, source.time} - {None}
+    return _row_schema(f"{source.name}_event", source.fields, frozenset(needed), limit)
+
+
+def label_schema(model: Model, limit: int) -> RowSchema:
+    """Return what the labels route of a model takes: the id of a prediction, and what became true."""
+    types = {"id": UUID, "label": _LABELS[model.task]}
+    words = {"id": "the id of a prediction", "label": _LABEL_WORDS[model.task]}
+    return _build(f"{model.name}_label", types, words, limit)
+
+
+def request_frame(fields: Mapping[str, FieldType], rows: Sequence[Row]) -> pl.DataFrame:
+    """Return decoded rows as the table that `Service.predict` takes; times without a zone are UTC."""
+    columns = list(zip(*rows, strict=True))
+    schema = polars_schema(fields)
+    return pl.DataFrame([_series(n, dtype, v) for (n, dtype), v in zip(schema.items(), columns, strict=True)])
+
+
+def _series(name: str, dtype: pl.DataType, values: Sequence[Any]) -> pl.Series:
+    if dtype == TIME:
+        values = [None if moment is None else to_micros(moment) for moment in values]
+    return pl.Series(name, values, dtype=dtype)
+
+
+def _row_schema(name: str, fields: Mapping[str, FieldType], needed: frozenset[str | None], limit: int) -> RowSchema:
+    types = {field: _TYPES[kind] if field in needed else _TYPES[kind] | None for field, kind in fields.items()}
+    words = {field: _WORDS[kind] if field in needed else f"{_WORDS[kind]} or null" for field, kind in fields.items()}
+    return _build(name, types, words, limit)
+
+
+def _build(name: str, types: Mapping[str, Any], words: Mapping[str, str], limit: int) -> RowSchema:
+    """Make the types. Attributes are numbered, since a field may be called anything, also `class`."""
+    attributes = {f"f{number}": field for number, field in enumerate(types)}
+    define = partial(msgspec.defstruct, forbid_unknown_fields=True, frozen=True, module=__name__)
+    row = define(name, list(zip(attributes, types.values(), strict=True)), rename=attributes)
+    rows = define(f"{name}s", [(ROWS, Annotated[list[row], Meta(min_length=1, max_length=limit)])])  # type: ignore[valid-type]
+    return RowSchema(name, words, limit, row, rows, msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
+
+
+def _where(path: str) -> str:
+    return f"field '{path}'" if path else "body"
+
+
+def _found(said: str) -> str:
+    """Return what came, from a sentence of the decoder: its kind where it says so, else the sentence."""
+    found = _FOUND.search(said)
+    return f"; {said}" if found is None else f", got {_KINDS.get(found['kind'], 'an ' + found['kind'])}"

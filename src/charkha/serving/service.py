@@ -1,0 +1,232 @@
+"""The whole of serving without HTTP: the HTTP app and the replay both call this, so both run the same code."""
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import polars as pl
+from attrs import frozen
+
+from charkha.bundles.store import BundleStore
+from charkha.clock import Clock
+from charkha.features.feed import Feed, Pushed
+from charkha.features.online import online_features
+from charkha.serving.labels import LabelLog
+from charkha.serving.lineup import LineUp, Player, line_up
+from charkha.serving.observer import Observer, Quiet
+from charkha.serving.prediction_ids import first_id
+from charkha.serving.prediction_log import PredictionLog, Scored
+from charkha.serving.routing import IndexArray, assign, positions
+from charkha.serving.scoring import Answered, Answers, Call, answers, record, score
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+
+T = TypeVar("T")
+
+
+class UnknownModel(KeyError):
+    """A model that the project does not define."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        super().__init__(f"expected one of the models {sorted(known)}, got {name!r}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoChampion(Exception):
+    """A model that no version serves; `problem` says why when a deployment could not be loaded."""
+
+    def __init__(self, model: str, problem: str | None = None) -> None:
+        self.model, self.problem = model, problem
+        reason = f": {problem}" if problem else f". Train one: charkha train {model}"
+        super().__init__(f"model '{model}': expected a champion to answer, but none serves{reason}")
+
+
+class WrongRequest(ValueError):
+    """A table of requests that lacks some of the model's request fields."""
+
+    def __init__(self, model: str, missing: Sequence[str]) -> None:
+        self.model, self.missing = model, missing
+        super().__init__(f"model '{model}': expected its request fields as columns, {missing} are not there")
+
+
+@frozen
+class Readiness:
+    """Whether predictions are answered, and by whom.
+
+    champions: model → version, None where there is none. generations: model → the deployment loaded, 0 for none.
+    problems: model → what of its deployment could not be loaded, in words.
+    """
+
+    ready: bool
+    champions: dict[str, str | None]
+    generations: dict[str, int]
+    problems: dict[str, str]
+
+
+class Service:
+    """Answers predictions, takes events and labels, and follows the ledger. Safe to use from several threads.
+
+    partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
+    wrote before each append.
+    """
+
+    def __init__(
+        self, project: Project, home: Home, clock: Clock, partition: str, observer: Observer | None = None
+    ) -> None:
+        self.project = project
+        self._home = home
+        self._clock = clock
+        self._observer: Observer = observer or Quiet()
+        self._bundles = BundleStore(home.bundles)
+        self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        self._predictions = {name: PredictionLog(home.log, name, partition) for name in project.models}
+        self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
+        self._lineups: dict[str, LineUp] = {}
+        self._generations = dict.fromkeys(project.models, 0)
+        self._problems: dict[str, str] = {}
+        self._refreshing = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Follow the ledger: load what it deploys now and swap it in; return whether anything changed.
+
+        Calls in flight keep the line-up they began with. A deployment that cannot be loaded leaves the former one in
+        place, is said by `ready`, and is tried again at the next refresh.
+        """
+        with self._refreshing:
+            current = self._home.ledger.generations()
+            stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
+            swapped = [self._swap(self.project.models[name]) for name in stale]
+        return any(swapped)
+
+    def predict(self, model: str, requests: pl.DataFrame) -> Answers:
+        """Answer requests; when it returns they are in the log.
+
+        requests: one row each, at least one, with the model's request fields as columns. Raises UnknownModel,
+        NoChampion and WrongRequest; also whatever the champion raises.
+        """
+        started = time.perf_counter_ns()
+        call = self._begin(self._lineup(model), requests)
+        answered = self._answer(call)
+        first = first_id(call.time_us)
+        latency_us = (time.perf_counter_ns() - started) // 1000
+        self._predictions[model].append(record(call, answered, first, latency_us))
+        self._observer.predicted(model, requests.height, latency_us)
+        return answers(call, answered, first)
+
+    def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
+        """Take rows of a source in, values in the order of its fields. Raises UnknownSource and NotPushable."""
+        return self._feed.push(source, rows)
+
+    def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> int:
+        """Log what became true of predictions, known from now on; return how many.
+
+        Raises UnknownModel, InvalidPredictionId, and ValueError for a label that is not finite; then none was logged.
+        """
+        self._model(model)
+        self._labels[model].append(ids, labels, self._clock.now())
+        return len(ids)
+
+    def ready(self) -> Readiness:
+        """Say who answers: ready when some model has a champion and every deployment could be loaded."""
+        lineups, problems = self._lineups, dict(self._problems)
+        champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
+        return Readiness(bool(lineups) and not problems, champions, dict(self._generations), problems)
+
+    def lineups(self) -> dict[str, LineUp]:
+        """Return who answers now, by model."""
+        return dict(self._lineups)
+
+    def newest_known_us(self) -> dict[str, int]:
+        """Return, per source that ever had a row, when its newest row became known (µs)."""
+        return self._feed.newest_known_us()
+
+    def close(self) -> None:
+        """Close the logs; the home is its owner's to close."""
+        for predictions in self._predictions.values():
+            predictions.close()
+        for labels in self._labels.values():
+            labels.close()
+
+    def _swap(self, model: Model) -> bool:
+        deployment = self._home.ledger.deployment(model.name)
+        try:
+            lineup, problems = line_up(model, deployment, self._bundles)
+        except Exception as error:
+            self._problems = {**self._problems, model.name: str(error)}
+            return False
+        self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
+        self._lineups = _replaced(self._lineups, model.name, lineup)
+        self._generations[model.name] = deployment.generation
+        if lineup is not None:
+            self._observer.deployed(lineup)
+        return True
+
+    def _model(self, name: str) -> Model:
+        if name not in self.project.models:
+            raise UnknownModel(name, list(self.project.models))
+        return self.project.models[name]
+
+    def _lineup(self, model: str) -> LineUp:
+        lineup = self._lineups.get(model)
+        if lineup is None:
+            raise NoChampion(self._model(model).name, self._problems.get(model))
+        return lineup
+
+    def _begin(self, lineup: LineUp, requests: pl.DataFrame) -> Call:
+        """Fetch the features of every plan from one snapshot. The champion's plan comes first, and may not fail."""
+        if tuple(requests.columns) != lineup.fields:
+            requests = _in_order(lineup, requests)
+        time_us = self._clock.now()
+        champion, *others = lineup.plans
+        with self._home.online.read() as reader:
+            features: list[pl.DataFrame | Exception] = [online_features(champion, reader, requests, time_us)]
+            for plan in others:
+                try:
+                    features.append(online_features(plan, reader, requests, time_us))
+                except Exception as error:
+                    features.append(error)
+        return Call(lineup, requests, time_us, features)
+
+    def _answer(self, call: Call) -> Answered:
+        versions: list[Scored] = [score(call.lineup.champion, call)]
+        who = self._route(call, versions) if call.lineup.challengers else None
+        shadows = [scored for player in call.lineup.shadows if (scored := self._try(player, call))]
+        return Answered(versions, who, shadows)
+
+    def _route(self, call: Call, versions: list[Scored]) -> IndexArray:
+        """Let challengers score; return who answers each row. The rows of one that fails are left to the champion."""
+        lineup = call.lineup
+        places = positions(lineup.model, call.requests.select(lineup.keys).rows())
+        shares = assign(places, [player.share for player in lineup.challengers])
+        who = shares * 0
+        for number, player in enumerate(lineup.challengers, 1):
+            scored = self._try(player, call) if (shares == number).any() else None
+            if scored is not None:
+                who[shares == number] = len(versions)
+                versions.append(scored)
+        return who
+
+    def _try(self, player: Player, call: Call) -> Scored | None:
+        try:
+            return score(player, call)
+        except Exception as error:
+            self._observer.failed(call.lineup.model, player, error)
+            return None
+
+
+def _replaced(values: dict[str, T], name: str, value: T | None) -> dict[str, T]:
+    """Return a copy with a value set, or left out when None: readers never see a dictionary change."""
+    others = {other: kept for other, kept in values.items() if other != name}
+    return others if value is None else {**others, name: value}
+
+
+def _in_order(lineup: LineUp, requests: pl.DataFrame) -> pl.DataFrame:
+    missing = [name for name in lineup.fields if name not in requests.columns]
+    if missing:
+        raise WrongRequest(lineup.model, missing)
+    return requests.select(lineup.fields)
