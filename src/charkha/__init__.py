@@ -1,41 +1,21 @@
-"""Charkha: raw data and one typed definition of a model in, a production machine-learning system out."""
+"""Charkha: raw data and one typed definition of a model in, a production machine-learning system out.
 
-from charkha.spec.faults import DefinitionError, Fault
-from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
-from charkha.spec.model import Costs, Label, Model, Rule, Split
-from charkha.spec.policies import Budget, Monitors, Retrain, compare, shadow
-from charkha.spec.sources import Entity, Source, csv, parquet
-from charkha.spec.views import FeatureView, RequestFeatures, count, last, max, mean, min, sum, variance
+The words of a definition (`charkha.words`) load when one of them is first used: `charkha --help` needs none.
+"""
 
-__all__ = [
-    "Budget",
-    "Costs",
-    "DefinitionError",
-    "Entity",
-    "Fault",
-    "FeatureView",
-    "Label",
-    "Model",
-    "Monitors",
-    "RequestFeatures",
-    "Retrain",
-    "Rule",
-    "Source",
-    "Split",
-    "at_least",
-    "beats_champion",
-    "beats_rules",
-    "beats_trivial",
-    "calibrated",
-    "compare",
-    "count",
-    "csv",
-    "last",
-    "max",
-    "mean",
-    "min",
-    "parquet",
-    "shadow",
-    "sum",
-    "variance",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charkha.words import *  # noqa: F403
+else:
+    # Hidden from type checkers, for which a module with `__getattr__` has every name there is.
+    def __getattr__(name: str) -> object:
+        words = import_module("charkha.words")
+        if name != "__all__" and name not in words.__all__:
+            raise AttributeError(f"module 'charkha' has no word {name!r}; it has {', '.join(words.__all__)}")
+        return getattr(words, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(import_module("charkha.words").__all__)

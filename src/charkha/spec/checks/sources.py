@@ -61,8 +61,8 @@ def _fields_faults(where: str, fields: object) -> Iterator[Fault]:
 
 def _data_faults(where: str, source: Source) -> Iterator[Fault]:
     if source.data is None:
-        if not source.key or source.static:
-            remedy = "Give data=ck.parquet(…) or ck.csv(…), or a time and a key=[…] so that rows can be pushed."
+        if not source.key:
+            remedy = "Give data=ck.parquet(…) or ck.csv(…), or a key=[…] so that rows can be pushed."
             yield Fault(f"{where}, data", "files, or a key to push rows by", "neither", remedy)
         return
     if not isinstance(source.data, Files):
