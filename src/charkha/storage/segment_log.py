@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from charkha.storage.log import Position, PositionBeyondEnd, Record
+from charkha.storage.log import Position, Record, UnknownPosition
 from charkha.storage.names import checked_name, checked_path
 from charkha.storage.segment_writer import SegmentWriter
-from charkha.storage.segments import Segment, list_segments, payloads, whole_end
+from charkha.storage.segments import NotARecord, Segment, list_segments, payloads, whole_end
 
 # "=" cannot be in a name, so a partition's folder is never taken for a piece of a stream's name.
 _PARTITION = "partition="
@@ -41,7 +41,7 @@ class SegmentLog:
         ends = {**dict.fromkeys(starts, 0), **self.end(stream)}
         for partition, end in ends.items():
             if starts.get(partition, 0) > end:
-                raise PositionBeyondEnd(stream, partition, starts[partition], end)
+                raise UnknownPosition(stream, partition, starts[partition], end)
         spans = [(partition, starts.get(partition, 0), ends[partition]) for partition in sorted(ends)]
         return self._read_spans(stream, spans)
 
@@ -56,10 +56,13 @@ class SegmentLog:
 
     def _read_spans(self, stream: str, spans: list[tuple[str, int, int]]) -> Iterator[Record]:
         for partition, start, stop in spans:
-            for segment, segment_stop in _up_to(list_segments(self._partition_folder(stream, partition)), stop):
-                if start < segment_stop:
-                    for begin, end, payload in payloads(segment, max(start, segment.base), segment_stop):
+            segments = list_segments(self._partition_folder(stream, partition))
+            try:
+                for segment, segment_start, segment_stop in _pieces(segments, start, stop):
+                    for begin, end, payload in payloads(segment, segment_start, segment_stop):
                         yield Record(partition, begin, end, payload)
+            except NotARecord:
+                raise UnknownPosition(stream, partition, start, stop) from None
 
     def _end(self, stream: str, partition: str) -> int:
         segments = list_segments(self._partition_folder(stream, partition))
@@ -85,7 +88,12 @@ class SegmentLog:
         return self._folder / checked_path("stream", stream) / named
 
 
-def _up_to(segments: list[Segment], stop: int) -> list[tuple[Segment, int]]:
-    """Return each segment that begins before `stop`, and where it ends: where the next begins, the newest at `stop`."""
+def _pieces(segments: list[Segment], start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
+    """Yield the segments that hold a part of [start, stop), each with its part."""
+    if not segments:  # a partition that nobody has written to yet
+        return []
     ends = [*(segment.base for segment in segments[1:]), stop]
-    return [(segment, min(end, stop)) for segment, end in zip(segments, ends, strict=True) if segment.base < stop]
+    for segment, end in zip(segments, ends, strict=True):
+        piece = max(start, segment.base), min(end, stop)
+        if piece[0] < piece[1]:
+            yield segment, *piece

@@ -1,0 +1,69 @@
+"""Feature plans survive the way through a bundle, and carry no code."""
+
+import polars as pl
+import pytest
+
+import charkha as ck
+from charkha.features.expressions import UnsafeExpression, expression_from_json, expression_to_json
+from charkha.features.plan import FeaturePlan, evaluate_expressions, in_order_of_use
+
+FLIGHTS = ck.Source("flights", {"id": int, "origin": str, "dest": str, "delay": float}, time="id", key=["id"])
+
+
+def plan() -> FeaturePlan:
+    routes = ck.FeatureView(
+        "route",
+        ck.Entity("route", ["origin", "dest"]),
+        FLIGHTS,
+        windows=[ck.mean("delay", over=["1h", "7d"]), ck.count(over="2h", hop="1h")],
+        latest=["delay"],
+        max_age="3h",
+    )
+    hour = pl.col("at").dt.convert_time_zone("America/New_York").dt.hour()
+    expressions = {"s.hour": hour, "s.rush": pl.col("s.hour").is_in([7, 8, 17]) & (pl.col("route.mean_delay_1h") > 3)}
+    return FeaturePlan((routes,), {"origin": str, "dest": str}, "at", expressions, ("route.delay", "s.hour", "s.rush"))
+
+
+def test_a_plan_is_the_same_after_json():
+    again = FeaturePlan.from_json(plan().to_json())
+    assert again.to_json() == plan().to_json()
+    assert again.views == plan().views
+    frame = pl.DataFrame({"at": [0], "route.mean_delay_1h": [4.0]}, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    expected = evaluate_expressions(plan().expressions, frame)
+    assert evaluate_expressions(again.expressions, frame).equals(expected)
+    assert expected["s.hour"].to_list() == [19]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [pl.col("a").map_batches(lambda s: s), pl.col("a") + pl.col("b").map_batches(abs), pl.lit(object(), allow_object=True)],
+    ids=["function", "nested", "object"],
+)
+def test_expressions_with_code_are_refused(expression):
+    with pytest.raises((UnsafeExpression, pl.exceptions.PolarsError)):
+        expression_to_json(expression)
+
+
+def test_a_planted_pickle_is_refused_before_it_is_read():
+    harmless = expression_to_json(pl.col("a") + 1)
+    planted = harmless.replace('"Column"', '"AnonymousFunction"')
+    with pytest.raises(UnsafeExpression, match="map_elements"):
+        expression_from_json(planted)
+
+
+def test_the_word_python_in_a_literal_is_only_text():
+    text = expression_to_json(pl.col("language") == "python plugin")
+    frame = pl.DataFrame({"language": ["python plugin", "c"]})
+    assert frame.select(expression_from_json(text)).to_series().to_list() == [True, False]
+
+
+def test_expressions_come_after_those_they_use():
+    expressions = {"c": pl.col("b") + 1, "b": pl.col("a") + 1, "d": pl.col("a") * pl.col("c")}
+    assert list(in_order_of_use(expressions)) == ["b", "c", "d"]
+    frame = evaluate_expressions(in_order_of_use(expressions), pl.DataFrame({"a": [1]}))
+    assert frame.row(0, named=True) == {"a": 1, "b": 2, "c": 3, "d": 3}
+
+
+def test_a_circle_is_said_by_name():
+    with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
+        in_order_of_use({"a": pl.col("b"), "b": pl.col("a")})

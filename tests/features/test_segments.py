@@ -1,0 +1,60 @@
+"""Range reductions and searches against loops."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charkha.features.segments import (
+    count_until,
+    range_chunks,
+    range_members,
+    reduce_ranges,
+    run_ends,
+    run_starts,
+)
+
+pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=20)
+
+
+@given(st.lists(st.integers(-9, 9), max_size=15), st.data())
+def test_reduce_ranges_is_a_loop(values, data):
+    cut = st.integers(0, len(values))
+    ranges = sorted(tuple(sorted(pair)) for pair in data.draw(st.lists(st.tuples(cut, cut), max_size=8)))
+    lows, highs = (np.array([pair[side] for pair in ranges], np.int64) for side in (0, 1))
+    found = reduce_ranges(np.add, np.array(values, np.float64), lows, highs, 0.0)
+    assert found.tolist() == [sum(values[low:high]) for low, high in ranges]
+
+
+@given(pairs, pairs, st.booleans())
+def test_count_until_is_a_loop(rows, asked, equal):
+    rows = sorted(rows)
+    columns = [np.array([pair[side] for pair in table], np.int64) for table in (rows, asked) for side in (0, 1)]
+    found = count_until(*columns, equal=equal)
+
+    def before(row, question):
+        return row[0] < question[0] or (row[0] == question[0] and (row[1] < question[1] or (equal and row == question)))
+
+    assert found.tolist() == [sum(before(row, question) for row in rows) for question in asked]
+
+
+@given(pairs)
+def test_runs_cover_every_row_once(rows):
+    rows = sorted(rows)
+    keys, times = (np.array([pair[side] for pair in rows], np.int64) for side in (0, 1))
+    starts = run_starts(keys, times)
+    ends = run_ends(starts, len(rows))
+    runs = [rows[low:high] for low, high in zip(starts, ends, strict=True)]
+    assert [row for run in runs for row in run] == rows
+    assert all(len(set(run)) == 1 for run in runs)
+    assert len(runs) == len(set(rows))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12), st.integers(1, 20))
+def test_chunks_cover_every_range_once_and_members_are_those_of_the_range(ranges, most):
+    lows = np.array([low for low, _ in ranges], np.int64)
+    highs = lows + np.array([length for _, length in ranges], np.int64)
+    covered = []
+    for chunk in range_chunks(lows, highs, most):
+        owner, index = range_members(lows[chunk], highs[chunk])
+        covered += [(place + chunk.start, member) for place, member in zip(owner.tolist(), index.tolist(), strict=True)]
+    assert covered == [(place, member) for place in range(len(ranges)) for member in range(lows[place], highs[place])]
