@@ -48,7 +48,7 @@ class Log(Protocol):
         """Yield the records from `after` (all of them unless given) up to the end as of this call.
 
         Partitions come in the order of their names, those absent from `after` from their first record. A stream
-        nobody has written yet is empty. Raises PositionBeyondEnd and LogCorrupt.
+        nobody has written yet is empty. Raises UnknownPosition and LogCorrupt.
         """
         ...
 
@@ -76,7 +76,7 @@ class LogCorrupt(Exception):
         )
 
 
-class PositionBeyondEnd(Exception):
+class UnknownPosition(LookupError):
     """A position that the log does not have: it was lost or replaced after a reader had come that far."""
 
     def __init__(self, stream: str, partition: str, offset: int, end: int) -> None:
@@ -85,7 +85,7 @@ class PositionBeyondEnd(Exception):
 
     def __str__(self) -> str:
         return (
-            f"stream {self.stream!r}, partition {self.partition!r}: expected a position up to the log's end "
-            f"{self.end}, got {self.offset}: what was derived from the log is ahead of it. Restore the log, "
-            f"or build the derived state anew."
+            f"stream {self.stream!r}, partition {self.partition!r}: expected the start of a record, or the log's end "
+            f"{self.end}, got offset {self.offset}: what was derived from the log does not belong to it. Restore the "
+            f"log, or build the derived state anew."
         )

@@ -50,7 +50,7 @@ class ParquetTables:
     def read(self, table: str, part: str) -> pl.DataFrame:
         """Return one part; see `Tables.read`."""
         try:
-            return pl.read_parquet(self._path(table, part), glob=False)
+            return pl.read_parquet(self._path(table, part), glob=False, hive_partitioning=False)
         except FileNotFoundError:
             raise UnknownPart(table, part) from None
 
@@ -61,7 +61,7 @@ class ParquetTables:
             raise UnknownTable(table)
         # A scan of many files wants one schema: neighbours that share theirs are scanned together.
         groups = groupby(paths, key=lambda path: list(pl.read_parquet_schema(path).items()))
-        scans = [pl.scan_parquet(list(group), glob=False) for _, group in groups]
+        scans = [pl.scan_parquet(list(group), glob=False, hive_partitioning=False) for _, group in groups]
         return scans[0] if len(scans) == 1 else pl.concat(scans, how="diagonal_relaxed")
 
     def delete(self, table: str, part: str) -> None:

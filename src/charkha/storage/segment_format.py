@@ -1,8 +1,8 @@
 """The bytes of a log segment.
 
-A record is a header (kind, length of the payload, checksum) and the payload. The checksum starts from the record's
-offset, so that a record is whole only where it was written: a copy of it inside another payload is not one. The kind
-says whether the record is the last of its append; only then does the append count, all of it.
+A record is a header (kind, length of the payload, checksum) and the payload. The kind says whether the record is the
+last of its append; only then does the append count, all of it. The checksum starts from the kind and the record's
+offset, so that a record is whole only where it was written: a copy of it inside another payload is not one.
 """
 
 import os
@@ -13,10 +13,13 @@ from zlib import crc32
 _HEADER = Struct("<4sII")
 HEADER_BYTES = _HEADER.size
 MAX_PAYLOAD_BYTES = (1 << 32) - 1
-_MORE = b"\xc4\xa8\xffM"
-_LAST = b"\xc4\xa8\xffL"
-_KINDS = (_MORE, _LAST)
-_KIND_PREFIX = _LAST[:3]
+# No text in UTF-8 holds 0xff, so few payloads look like a record to `has_record_after`.
+_KIND_PREFIX = b"\xc4\xa8\xff"
+_MORE = _KIND_PREFIX + b"M"
+_LAST = _KIND_PREFIX + b"L"
+_CHECKSUM_BITS = 0xFFFFFFFF
+# Kind → what its records' offsets are mixed with before they start the checksum.
+_KINDS = {_LAST: 0, _MORE: _CHECKSUM_BITS}
 _CHUNK_BYTES = 1 << 20
 
 # Start and end offset of a record, its payload, and whether it is the last of its append.
@@ -26,7 +29,7 @@ StoredRecord = tuple[int, int, bytes, bool]
 def frame(payloads: Sequence[bytes], offset: int) -> bytes:
     """Return the bytes of one append of at least one payload. Raises ValueError for a payload of 4 GiB or more."""
     pieces = []
-    remaining = len(payloads)
+    kind, remaining = _MORE, len(payloads)
     for payload in payloads:
         length = len(payload)
         if length > MAX_PAYLOAD_BYTES:
@@ -34,10 +37,16 @@ def frame(payloads: Sequence[bytes], offset: int) -> bytes:
                 f"expected a payload of at most {MAX_PAYLOAD_BYTES} bytes, got {length}. Append it in pieces."
             )
         remaining -= 1
-        pieces.append(_HEADER.pack(_MORE if remaining else _LAST, length, crc32(payload, offset & 0xFFFFFFFF)))
+        if not remaining:
+            kind = _LAST
+        pieces.append(_HEADER.pack(kind, length, _checksum(kind, offset, payload)))
         pieces.append(payload)
         offset += HEADER_BYTES + length
     return b"".join(pieces)
+
+
+def _checksum(kind: bytes, offset: int, payload: bytes) -> int:
+    return crc32(payload, (offset ^ _KINDS[kind]) & _CHECKSUM_BITS)
 
 
 def _whole_records(buffer: bytes | memoryview, offset: int) -> Iterator[StoredRecord]:
@@ -49,7 +58,7 @@ def _whole_records(buffer: bytes | memoryview, offset: int) -> Iterator[StoredRe
         if kind not in _KINDS or end > size:
             return
         payload = bytes(buffer[at + HEADER_BYTES : end])
-        if crc32(payload, (offset + at) & 0xFFFFFFFF) != checksum:
+        if _checksum(kind, offset + at, payload) != checksum:
             return
         yield offset + at, offset + end, payload, kind == _LAST
         at = end

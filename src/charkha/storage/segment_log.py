@@ -94,6 +94,6 @@ def _pieces(segments: list[Segment], start: int, stop: int) -> Iterator[tuple[Se
         return []
     ends = [*(segment.base for segment in segments[1:]), stop]
     for segment, end in zip(segments, ends, strict=True):
-        piece = max(start, segment.base), min(end, stop)
-        if piece[0] < piece[1]:
-            yield segment, *piece
+        piece_start, piece_stop = max(start, segment.base), min(end, stop)
+        if piece_start < piece_stop:
+            yield segment, piece_start, piece_stop

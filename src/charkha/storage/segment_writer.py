@@ -7,18 +7,17 @@ import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-
-from attrs import frozen
+from typing import NamedTuple
 
 from charkha.storage.forks import renewed_after_fork
 from charkha.storage.segment_format import frame
 from charkha.storage.segments import Segment, list_segments, segment_at, settled_end
 
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _LOGGER = logging.getLogger(__name__)
 
 
-@frozen
-class _Tail:
+class _Tail(NamedTuple):
     """The newest segment as this writer left it."""
 
     descriptor: int
@@ -50,8 +49,8 @@ class SegmentWriter:
         """
         with self._thread_lock:
             lock = self._lock if self._lock is not None else self._open_lock()
-            fcntl.flock(lock, fcntl.LOCK_EX)
             try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
                 return self._append(self._settled_tail(), payloads)
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)
@@ -60,16 +59,12 @@ class SegmentWriter:
         """Release the files."""
         with self._thread_lock:
             self._closed = True
-            self._leave_tail()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._release()
 
     def after_fork(self) -> None:
-        """Open everything anew: a lock shared with the parent would not keep the parent out."""
+        """Open everything anew: a lock shared with the parent would not keep the parent out, and would outlive it."""
         self._thread_lock = threading.Lock()
-        self._lock = None
-        self._tail = None
+        self._release()
 
     def _open_lock(self) -> int:
         if self._closed:
@@ -103,8 +98,7 @@ class SegmentWriter:
         tail = self._tail
         if tail is not None:
             found = os.fstat(tail.descriptor)
-            unsealed = found.st_mode & stat.S_IWUSR
-            if unsealed and found.st_size == tail.end - tail.base and found.st_size < self._segment_bytes:
+            if found.st_mode & _WRITABLE and found.st_size == tail.end - tail.base < self._segment_bytes:
                 return tail
         return self._find_tail()
 
@@ -115,12 +109,13 @@ class SegmentWriter:
             return self._start_segment(0)
         newest, tail = segments[-1], self._tail
         end = settled_end(newest, tail.end if tail and tail.base == newest.base else newest.base)
-        if not newest.path.stat().st_mode & stat.S_IWUSR:
+        mode = stat.S_IMODE(newest.path.stat().st_mode)
+        if not mode & _WRITABLE:
             return self._start_segment(end)
         entered = self._enter(newest, end)
         if end - newest.base < self._segment_bytes:
             return entered
-        newest.path.chmod(0o444)
+        newest.path.chmod(mode & ~_WRITABLE)
         return self._start_segment(end)
 
     def _enter(self, segment: Segment, end: int) -> _Tail:
@@ -139,6 +134,12 @@ class SegmentWriter:
         if self._sync and self._lock is not None:
             os.fsync(self._lock)
         return tail
+
+    def _release(self) -> None:
+        self._leave_tail()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _leave_tail(self) -> None:
         if self._tail is not None:

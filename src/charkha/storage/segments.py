@@ -70,10 +70,14 @@ def _look_for_end(segment: Segment, start: int) -> tuple[int, int | None]:
     return end, bad if damaged else None
 
 
-def payloads(segment: Segment, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (start, end, payload) of the records in [start, stop), which are all known to be whole or sealed.
+class NotARecord(Exception):
+    """An offset inside a segment at which no record was ever written."""
 
-    Raises LogCorrupt at one that is not.
+
+def payloads(segment: Segment, start: int, stop: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, end, payload) of the records in [start, stop), which all were whole when they were written.
+
+    Raises LogCorrupt at one that no longer is, NotARecord when none begins at `start`.
     """
     descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -81,9 +85,15 @@ def payloads(segment: Segment, start: int, stop: int) -> Iterator[tuple[int, int
         for begin, at, payload, _ in read_records(descriptor, segment.base, start, stop):
             yield begin, at, payload
         if at < stop:
-            raise _corrupt(segment, at)
+            raise _damage(descriptor, segment, at, stop)
     finally:
         os.close(descriptor)
+
+
+def _damage(descriptor: int, segment: Segment, at: int, stop: int) -> Exception:
+    """Return what is wrong where no record was found: the offset, when the records from the beginning pass it by."""
+    _, bad = find_end(descriptor, segment.base, segment.base, stop)
+    return _corrupt(segment, bad) if bad <= at else NotARecord()
 
 
 def _corrupt(segment: Segment, offset: int) -> LogCorrupt:

@@ -1,5 +1,6 @@
 """The ledger: what was decided, what serves, what exists; relational, with its decisions in a chain of hashes."""
 
+from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import BrokenChain, StaleGeneration, UnknownRun, UnknownVersion, UnusableLedger
 from charkha.storage.ledger.ledger import Ledger
 from charkha.storage.ledger.values import (
@@ -30,4 +31,5 @@ __all__ = [
     "UnusableLedger",
     "VersionRow",
     "VersionStatus",
+    "chain_hash",
 ]

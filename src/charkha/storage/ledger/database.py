@@ -7,14 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from charkha.storage.forks import renewed_after_fork
 from charkha.storage.ledger.errors import UnusableLedger
-from charkha.storage.ledger.schema import HEAD
+from charkha.storage.ledger.schema import HEAD, REVISION_TABLE
 from charkha.storage.locks import locked
 
 _BUSY_MILLISECONDS = 60_000
+_EXPECTED = "expected the URL of a SQLite file, such as sqlite:////srv/charkha/ledger.db"
 
 
 class Database:
@@ -29,8 +30,12 @@ class Database:
         self._engine = _engine(self._url, sync)
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         renewed_after_fork(self)
-        if self._revision() != HEAD:
-            self._migrate()
+        try:
+            if self._revision() != HEAD:
+                self._migrate()
+        except DatabaseError as error:
+            self.close()
+            raise UnusableLedger(str(self._url), f"{_EXPECTED}; SQLite says: {error.orig}") from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -54,9 +59,9 @@ class Database:
 
     def _revision(self) -> str | None:
         with self.reading() as connection:
-            if not inspect(connection).has_table("alembic_version"):
+            if not inspect(connection).has_table(REVISION_TABLE):
                 return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return connection.execute(text(f"SELECT version_num FROM {REVISION_TABLE}")).scalar()
 
     def _migrate(self) -> None:
         # The lock beside the file also covers the change to WAL mode, which SQLite does not wait for.
@@ -79,13 +84,12 @@ class Database:
 
 
 def _sqlite_url(url: str | URL) -> URL:
-    expected = "expected the URL of a SQLite file, such as sqlite:////srv/charkha/ledger.db"
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise UnusableLedger(str(url), expected) from None
+        raise UnusableLedger(str(url), _EXPECTED) from None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise UnusableLedger(parsed.render_as_string(), expected)
+        raise UnusableLedger(parsed.render_as_string(), _EXPECTED)
     return parsed
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 # The newest migration: a ledger stamped with it is opened without loading Alembic.
 HEAD = "0001"
+REVISION_TABLE = "ledger_revision"
 
 # Names for all constraints, so that later migrations can speak of them on any database.
 METADATA = MetaData(

@@ -4,9 +4,11 @@ import logging
 
 from alembic import context
 
+from charkha.storage.ledger.schema import REVISION_TABLE
+
 # An application that logs at INFO did not ask to hear of each step.
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-context.configure(connection=context.config.attributes["connection"])
+context.configure(connection=context.config.attributes["connection"], version_table=REVISION_TABLE)
 with context.begin_transaction():
     context.run_migrations()
