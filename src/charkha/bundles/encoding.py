@@ -16,7 +16,7 @@ from charkha.spec.model import FloatArray
 
 MAX_CATEGORIES = 512
 # Below this many rows, Python over the rows' values is faster than Polars over the columns.
-FEW_ROWS = 16
+FEW_ROWS = 64
 
 
 class EncodingError(ValueError):
@@ -25,6 +25,9 @@ class EncodingError(ValueError):
     def __init__(self, feature: str, expected: str, found: str, remedy: str) -> None:
         self.feature, self.expected, self.found = feature, expected, found
         super().__init__(f"feature {feature!r}: expected {expected}, got {found}. {remedy}")
+
+
+Reader = tuple[str, Mapping[str, float] | None]
 
 
 class FeatureColumn(msgspec.Struct, frozen=True):
@@ -51,9 +54,16 @@ class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
         return tuple(i for i, column in enumerate(self.columns) if column.kind == "categorical")
 
     @cached_property
-    def codes(self) -> tuple[Mapping[str, float] | None, ...]:
-        """Per column: category → code, or None for a numeric column."""
-        return tuple(_codes_of(column) if column.kind == "categorical" else None for column in self.columns)
+    def readers(self) -> tuple[Reader, ...]:
+        """Per column: its name, and category → code, or None for a number."""
+        return tuple(
+            (column.name, _codes_of(column) if column.kind == "categorical" else None) for column in self.columns
+        )
+
+    @cached_property
+    def categories(self) -> Mapping[str, pl.Enum]:
+        """Categorical column → its categories as a type whose physical values are the codes."""
+        return {column.name: pl.Enum(column.vocabulary) for column in self.columns if column.kind == "categorical"}
 
 
 def learn_schema(frame: pl.DataFrame, names: Sequence[str], max_categories: int = MAX_CATEGORIES) -> FeatureSchema:
@@ -70,13 +80,23 @@ def learn_schema(frame: pl.DataFrame, names: Sequence[str], max_categories: int 
 def encode(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
     """Return the matrix, float64 (rows, columns), C order. Other columns of the frame are ignored.
 
-    Raises EncodingError when a feature is missing or of another type than the schema's.
+    Raises EncodingError when a feature is missing or of another type than the schema's; a column that holds nothing
+    but nulls may be of any type.
     """
-    few = frame.height <= FEW_ROWS
-    return _encode_rows(schema, frame) if few else _encode_columns(schema, frame)
+    if 0 < frame.height <= FEW_ROWS and (matrix := _encode_rows(schema, frame)) is not None:
+        return matrix
+    return _encode_columns(schema, frame)
 
 
-def _codes_of(column: FeatureColumn) -> Mapping[str, float]:
+def most_frequent(values: pl.Series, most: int) -> tuple[str, ...]:
+    """Return the `most` most frequent values of a text column, the most frequent first, ties in the order of text."""
+    counts = values.alias("value").drop_nulls().value_counts()
+    return tuple(counts.sort(["count", "value"], descending=[True, False]).get_column("value").head(most))
+
+
+def _codes_of(column: FeatureColumn) -> Mapping[str, float] | None:
+    if column.kind == "numeric":
+        return None
     return {category: float(code) for code, category in enumerate(column.vocabulary)}
 
 
@@ -87,12 +107,15 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _learn_column(values: pl.Series, max_categories: int) -> FeatureColumn:
-    if values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
+    if _is_number(values.dtype) or values.dtype == pl.Null:
         return FeatureColumn(values.name, "numeric")
     if values.dtype != pl.String:
         raise _wrong_type(values, "a number, a flag or text")
-    seen = values.drop_nulls().value_counts().sort(["count", values.name], descending=[True, False])
-    return FeatureColumn(values.name, "categorical", tuple(seen.get_column(values.name).head(max_categories)))
+    return FeatureColumn(values.name, "categorical", most_frequent(values, max_categories))
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
 
 
 def _wrong_type(values: pl.Series, expected: str) -> EncodingError:
@@ -103,20 +126,43 @@ def _wrong_type(values: pl.Series, expected: str) -> EncodingError:
 def _encode_columns(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
     matrix = np.empty((frame.height, len(schema.columns)), dtype=np.float64)
     for position, column in enumerate(schema.columns):
-        matrix[:, position] = _encode_column(column, _column(frame, column.name))
+        values = _column(frame, column.name)
+        matrix[:, position] = _encode_column(schema.categories.get(column.name), values)
     return matrix
 
 
-def _encode_column(column: FeatureColumn, values: pl.Series) -> FloatArray:
-    if column.kind == "numeric":
-        if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+def _encode_column(categories: pl.Enum | None, values: pl.Series) -> FloatArray | float:
+    if values.null_count() == values.len():
+        return np.nan
+    if categories is None:
+        if not _is_number(values.dtype):
             raise _wrong_type(values, "a number or a flag, as in training")
         return values.cast(pl.Float64).to_numpy()
-    if values.dtype not in (pl.String, pl.Null):
+    if values.dtype != pl.String:
         raise _wrong_type(values, "text, as in training")
-    known = values.cast(pl.Enum(column.vocabulary), strict=False)
-    return known.to_physical().cast(pl.Float64).to_numpy()
+    return values.cast(categories, strict=False).to_physical().cast(pl.Float64).to_numpy()
 
 
-def _encode_rows(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
-    return _encode_columns(schema, frame)
+def _encode_rows(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray | None:
+    """The same value by value; None for anything out of the ordinary, which `_encode_columns` can name."""
+    places = {name: place for place, name in enumerate(frame.columns)}
+    if any(name not in places for name, _ in schema.readers):
+        return None
+    readers = [(places[name], codes) for name, codes in schema.readers]
+    rows = [_encode_row(readers, row) for row in frame.rows()]
+    return None if None in rows else np.array(rows, dtype=np.float64).reshape(len(rows), len(readers))
+
+
+def _encode_row(readers: list[tuple[int, Mapping[str, float] | None]], row: tuple[object, ...]) -> list[float] | None:
+    numbers: list[float] = []
+    for place, codes in readers:
+        value = row[place]
+        if value is None:
+            numbers.append(np.nan)
+        elif codes is not None and type(value) is str:
+            numbers.append(codes.get(value, np.nan))
+        elif codes is None and isinstance(value, float | int):
+            numbers.append(value)
+        else:
+            return None
+    return numbers

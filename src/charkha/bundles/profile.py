@@ -5,12 +5,14 @@ A `ProfileShape` is learnt once, from the rows a model was trained on: bins for 
 """
 
 import hashlib
+import math
 from functools import cached_property
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from charkha.bundles.encoding import most_frequent
 from charkha.spec.model import FloatArray
 
 BINS = 10
@@ -18,7 +20,7 @@ MAX_CATEGORIES = 100
 
 
 class ProfileMismatch(ValueError):
-    """Two profiles, or a profile and a table, that were not made with the same shape."""
+    """Profiles of different shapes, or rows that a shape cannot count; the message says what was expected."""
 
 
 class NumericShape(msgspec.Struct, frozen=True):
@@ -73,13 +75,17 @@ def learn_shape(frame: pl.DataFrame, scores: FloatArray) -> ProfileShape:
     numeric = [name for name in frame.columns if name not in text]
     return ProfileShape(
         tuple(NumericShape(name, _edges(_numbers(frame.get_column(name)))) for name in numeric),
-        tuple(TextShape(name, _frequent(frame.get_column(name))) for name in text),
+        tuple(TextShape(name, most_frequent(frame.get_column(name), MAX_CATEGORIES)) for name in text),
         NumericShape("score", _edges(scores)),
     )
 
 
 def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> Profile:
-    """Count rows in the bins of `shape`. Other columns of the frame are ignored."""
+    """Count rows in the bins of `shape`. NaN counts as null; other columns of the frame are ignored.
+
+    frame: a column for every feature of the shape. scores: float64 (rows,). Raises ProfileMismatch.
+    """
+    _check_rows(shape, frame, scores)
     counts = {part.name: _count_numbers(part.edges, _numbers(frame.get_column(part.name))) for part in shape.numeric}
     counts |= {part.name: _count_text(part.categories, frame.get_column(part.name)) for part in shape.text}
     return Profile(shape.fingerprint, frame.height, counts, _count_numbers(shape.score.edges, scores))
@@ -95,9 +101,20 @@ def empty_profile(shape: ProfileShape) -> Profile:
 def merge(a: Profile, b: Profile) -> Profile:
     """Return the profile of the rows of both. Raises ProfileMismatch when their shapes differ."""
     if a.shape != b.shape:
-        raise ProfileMismatch(f"expected two profiles of one shape, got {a.shape} and {b.shape}. Merge per version.")
+        raise ProfileMismatch(
+            f"expected two profiles of one shape, got shapes {a.shape} and {b.shape}. "
+            "Every version has its own shape: merge the profiles of one version at a time."
+        )
     features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
     return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores))
+
+
+def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> None:
+    missing = [part.name for part in (*shape.numeric, *shape.text) if part.name not in frame.columns]
+    if missing:
+        raise ProfileMismatch(f"expected a column for every feature of the shape, found none for {missing}")
+    if scores.shape != (frame.height,):
+        raise ProfileMismatch(f"expected a score for each of {frame.height} rows, got scores of shape {scores.shape}")
 
 
 def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
@@ -113,13 +130,9 @@ def _edges(values: FloatArray) -> tuple[float, ...]:
     if finite.size == 0:
         return ()
     deciles = np.quantile(finite, np.linspace(0.0, 1.0, BINS + 1)[1:], method="lower")
-    below = np.nextafter(finite.min(), -np.inf)
-    return (float(below), *np.unique(np.append(deciles, finite.max())).tolist())
-
-
-def _frequent(values: pl.Series) -> tuple[str, ...]:
-    seen = values.drop_nulls().value_counts().sort(["count", values.name], descending=[True, False])
-    return tuple(seen.get_column(values.name).head(MAX_CATEGORIES))
+    below = math.nextafter(finite.min(), -math.inf)
+    edges = np.unique(np.concatenate([[below], deciles, [finite.max()]]))
+    return tuple(edges[np.isfinite(edges)].tolist())
 
 
 def _count_numbers(edges: tuple[float, ...], values: FloatArray) -> tuple[int, ...]:
