@@ -90,10 +90,9 @@ class SegmentLog:
 
 def _pieces(segments: list[Segment], start: int, stop: int) -> Iterator[tuple[Segment, int, int]]:
     """Yield the segments that hold a part of [start, stop), each with its part."""
-    if not segments:  # a partition that nobody has written to yet
-        return []
+    # One end too many for a partition that nobody has written yet: hence not strict.
     ends = [*(segment.base for segment in segments[1:]), stop]
-    for segment, end in zip(segments, ends, strict=True):
+    for segment, end in zip(segments, ends, strict=False):
         piece_start, piece_stop = max(start, segment.base), min(end, stop)
         if piece_start < piece_stop:
             yield segment, piece_start, piece_stop
