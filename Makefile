@@ -1,0 +1,54 @@
+# The few commands of this repository. Each sets up what it needs: the project's own environment in .venv, with the
+# versions of constraints.txt. `make help` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first Python on the path that is new enough; choose another one with: make PYTHON=/path/to/python
+CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test bench bench-wheel docs lock clean
+
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(READY) ## Make the environment .venv, if it is not there or out of date
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none of '$(CANDIDATES)' is. Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c "import ensurepip, venv" 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python && $(BIN)/python -c "$(IS_NEW_ENOUGH)" 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## A year of production on real flights, in a few minutes
+	$(BIN)/charkha demo
+
+check: $(READY) ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check ## What CI runs: check, then all tests with branch coverage
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
+
+bench: bench-wheel ## All benchmarks
+
+bench-wheel: $(READY) ## One pass of each joint of the wheel, with its cost per row
+	$(BIN)/python benchmarks/wheel.py
+
+docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
+	$(BIN)/pytest tests/test_documentation.py
+
+lock: $(READY) ## Choose the versions in constraints.txt anew
+	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file constraints.txt --no-header --no-annotate --universal --upgrade
+
+clean: ## Remove the environment and everything that was made by running
+	rm -rf $(VENV) build dist out .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find examples -name .charkha -type d -prune -exec rm -rf {} +
