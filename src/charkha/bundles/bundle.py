@@ -1,5 +1,7 @@
 """A bundle in memory: one model version that can score and decide."""
 
+from itertools import compress
+
 import numpy as np
 import polars as pl
 from attrs import frozen
@@ -42,11 +44,17 @@ class Bundle:
         if not self.rules:
             return (None if threshold is None else scores >= threshold), [()] * len(scores)
         decisions = np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold
-        held = rows.select(when.cast(pl.Boolean).fill_null(False).alias(name) for name, when, _ in self.rules)
-        for name, _, decide in reversed(self.rules):
-            decisions[held.get_column(name).to_numpy()] = decide
-        names = held.columns
-        return decisions, [tuple(n for n, hit in zip(names, row, strict=True) if hit) for row in held.iter_rows()]
+        held = self._rules_that_hold(rows)
+        for (_, _, decide), holds in zip(reversed(self.rules), reversed(held.get_columns()), strict=True):
+            decisions[holds.to_numpy()] = decide
+        names = [name for name, _, _ in self.rules]
+        return decisions, [tuple(compress(names, holds)) for holds in held.iter_rows()]
+
+    def _rules_that_hold(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return a boolean column per rule; null does not hold."""
+        columns = {f"rule {name}": when.cast(pl.Boolean).fill_null(False) for name, when, _ in self.rules}
+        # Not `select`: it would make one row of a rule that looks at no column.
+        return rows.with_columns(**columns).select(*columns)
 
 
 def load_bundle(manifest: Manifest, state: bytes) -> Bundle:

@@ -44,4 +44,5 @@ def _logit(p: FloatArray) -> FloatArray:
 
 
 def _expit(z: FloatArray) -> FloatArray:
-    return np.exp(-np.logaddexp(0.0, -z))
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        return np.exp(-np.logaddexp(0.0, -z))

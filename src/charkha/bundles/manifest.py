@@ -1,14 +1,16 @@
 """The manifest of a bundle: everything about a model version except its weights, as one JSON document."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, cast
 
+import attrs
 import msgspec
 
 from charkha.bundles.calibration import Calibration
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.profile import Profile, ProfileShape
-from charkha.spec.model import Task
+from charkha.spec.model import Estimator, Task
 
 FORMAT = 1
 
@@ -116,23 +118,46 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return all(gate.passed for gate in self.gates)
 
 
+def parameters_of(estimator: Estimator) -> dict[str, Any]:
+    """Return the declared parameters of an estimator (an attrs class), as `EstimatorSpec` takes them."""
+    return attrs.asdict(cast(attrs.AttrsInstance, estimator))
+
+
 class ManifestError(ValueError):
     """A manifest that cannot be written or read; the message says which value, what was expected and what came."""
 
 
+class _Head(msgspec.Struct):
+    format: int
+
+
 def manifest_to_json(manifest: Manifest) -> bytes:
-    """Return the manifest as indented JSON. Raises ManifestError for a number that is not finite, naming its place."""
+    """Return the manifest as indented JSON. Raises ManifestError for numbers that are not finite, naming all."""
     plain = msgspec.to_builtins(manifest)
+    lost = list(_not_finite(plain, "$"))
+    if lost:
+        raise ManifestError(f"expected finite numbers, got {', '.join(lost)}. Leave out what cannot be estimated.")
     return msgspec.json.format(msgspec.json.encode(plain), indent=1)
 
 
 def manifest_from_json(text: bytes) -> Manifest:
-    """Return the manifest of JSON text. Raises ManifestError."""
-    return msgspec.json.decode(text, type=Manifest)
+    """Return the manifest of JSON text. Raises ManifestError, also for a format newer than this installation's."""
+    try:
+        found = msgspec.json.decode(text, type=_Head).format
+        if found > FORMAT:
+            raise ManifestError(f"expected a manifest of format {FORMAT} or older, got {found}. Upgrade Charkha.")
+        return msgspec.json.decode(text, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise ManifestError(f"expected the manifest of a bundle: {error}") from None
 
 
-def parameters_of(estimator: object) -> Mapping[str, object]:
-    """Return the declared parameters of an estimator (an attrs declaration) as plain values for `EstimatorSpec`."""
-    import attrs
-
-    return attrs.asdict(estimator)  # type: ignore[arg-type]
+def _not_finite(value: object, place: str) -> Iterator[str]:
+    """Yield the place and value of every NaN and infinity: JSON has neither, and would keep null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{value} at {place}"
+    elif isinstance(value, dict):
+        for name, below in value.items():
+            yield from _not_finite(below, f"{place}.{name}")
+    elif isinstance(value, list | tuple):
+        for position, below in enumerate(value):
+            yield from _not_finite(below, f"{place}[{position}]")

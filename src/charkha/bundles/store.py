@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,9 @@ from charkha.bundles.manifest import Manifest, manifest_from_json, manifest_to_j
 
 MANIFEST, ESTIMATOR, CARD, DIGESTS = "manifest.json", "estimator.bin", "CARD.md", "digests.json"
 KEPT = 16
+
+Key = tuple[str, str]
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -42,50 +46,61 @@ class BundleCorrupt(RuntimeError):
 
 
 class BundleStore:
-    """The bundles under a folder. Versions never change once written, so what was read is kept in memory."""
+    """The bundles under a folder. Versions never change once written, so what was read is kept in memory.
+
+    May be used from several threads, and several processes may write to one folder.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """`folder`: made when the first bundle is written."""
         self.folder = folder
         self._lock = Lock()
-        self._bundles: dict[tuple[str, str], Bundle] = {}
-        self._manifests: dict[tuple[str, str], Manifest] = {}
+        self._bundles: dict[Key, Bundle] = {}
+        self._manifests: dict[Key, Manifest] = {}
 
     def write(self, manifest: Manifest, state: bytes, card: str) -> str:
         """Write a version, whole or not at all, and return its digest.
 
-        A version is never changed: when it is there already, it stays as it is and its digest is returned, so that a
-        training which is carried out again after a crash is harmless.
+        A version never changes: when it is there already it stays as it was written first, and its digest is returned.
+        So a training that is carried out again after a crash does no harm. Raises ManifestError, and BundleCorrupt
+        when what is there is damaged.
         """
         files = {MANIFEST: manifest_to_json(manifest), ESTIMATOR: state, CARD: card.encode()}
         target = self.path(manifest.model, manifest.version)
         with _only_writer(target.parent):
             if not target.exists():
                 _write_folder(target, files)
-        return self.digest(manifest.model, manifest.version)
+        return self.verify(manifest.model, manifest.version)
 
     def read(self, model: str, version: str) -> Bundle:
-        """Return a version, its bytes checked. Raises UnknownBundle, BundleCorrupt, UnknownEstimator."""
+        """Return a version, its bytes checked. Raises UnknownBundle, BundleCorrupt, ManifestError, UnknownEstimator."""
         with self._lock:
-            bundle = self._bundles.get((model, version))
-            if bundle is None:
-                bundle = load_bundle(self._read_manifest(model, version), self._bytes(model, version, ESTIMATOR))
-                self._bundles[model, version] = bundle
-                while len(self._bundles) > KEPT:
-                    del self._bundles[next(iter(self._bundles))]
-        return bundle
+            if (model, version) not in self._bundles:
+                manifest, state = self._manifest(model, version), self._bytes(model, version, ESTIMATOR)
+                _keep(self._bundles, (model, version), load_bundle(manifest, state))
+            return self._bundles[model, version]
 
     def manifest(self, model: str, version: str) -> Manifest:
-        """Return the manifest of a version. Raises UnknownBundle and BundleCorrupt."""
+        """Return the manifest of a version. Raises UnknownBundle, BundleCorrupt and ManifestError."""
         with self._lock:
-            return self._read_manifest(model, version)
+            return self._manifest(model, version)
 
     def card(self, model: str, version: str) -> str:
         """Return the model card of a version, in Markdown. Raises UnknownBundle and BundleCorrupt."""
         return self._bytes(model, version, CARD).decode()
 
+    def verify(self, model: str, version: str) -> str:
+        """Check every file of a version against the digests, and return its own: the SHA-256 over those.
+
+        Raises UnknownBundle and BundleCorrupt.
+        """
+        for name in (MANIFEST, ESTIMATOR, CARD):
+            self._bytes(model, version, name)
+        return self.digest(model, version)
+
     def digest(self, model: str, version: str) -> str:
-        """Return the digest of a version: SHA-256 over the digests of its files. Raises UnknownBundle."""
-        return _digest((self._known(model, version) / DIGESTS).read_bytes())
+        """Return the digest of a version, its files unchecked. Raises UnknownBundle and BundleCorrupt."""
+        return _digest(_content(self._known(model, version) / DIGESTS))
 
     def path(self, model: str, version: str) -> Path:
         """Return the folder of a version, there or not. Raises ValueError for a name that is not safe in a path."""
@@ -106,18 +121,45 @@ class BundleStore:
             raise UnknownBundle(model, version, self.folder, self.versions(model))
         return path
 
-    def _read_manifest(self, model: str, version: str) -> Manifest:
+    def _manifest(self, model: str, version: str) -> Manifest:
         if (model, version) not in self._manifests:
-            self._manifests[model, version] = manifest_from_json(self._bytes(model, version, MANIFEST))
+            manifest = manifest_from_json(self._bytes(model, version, MANIFEST))
+            if (manifest.model, manifest.version) != (model, version):
+                found = f"that of {manifest.model!r} {manifest.version!r}"
+                raise BundleCorrupt(self.path(model, version) / MANIFEST, "the manifest of this version", found)
+            _keep(self._manifests, (model, version), manifest)
         return self._manifests[model, version]
 
     def _bytes(self, model: str, version: str, name: str) -> bytes:
+        """Return a file's content, checked against its digest."""
         folder = self._known(model, version)
-        expected: dict[str, str] = msgspec.json.decode((folder / DIGESTS).read_bytes(), type=dict[str, str])
-        content = (folder / name).read_bytes()
-        if _digest(content) != expected[name]:
-            raise BundleCorrupt(folder / name, f"SHA-256 {expected[name]}", _digest(content))
+        expected = _digests(folder / DIGESTS).get(name)
+        content = _content(folder / name)
+        if expected != _digest(content):
+            raise BundleCorrupt(folder / name, f"SHA-256 {expected}", _digest(content))
         return content
+
+
+def _keep(kept: dict[Key, T], key: Key, value: T) -> None:
+    """Keep a value, and forget the one kept first when there are too many."""
+    if len(kept) >= KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BundleCorrupt(path, "a file", "none") from None
+
+
+def _digests(path: Path) -> dict[str, str]:
+    content = _content(path)
+    try:
+        return msgspec.json.decode(content, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise BundleCorrupt(path, "JSON of a digest per file", str(error)) from None
 
 
 def _digest(content: bytes) -> str:
@@ -132,11 +174,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _only_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, also by death
         yield
 
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files where nobody looks, then give the folder its name; only the one writer may come here."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
