@@ -1,0 +1,1 @@
+"""Predictions and labels in, findings out: outcomes, performance, drift and freshness, measured from the log."""

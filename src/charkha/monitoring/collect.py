@@ -1,0 +1,186 @@
+"""From the log of predictions and labels to tables and profiles, a little further each time.
+
+Three tables grow: `predictions/<model>` (as served, with their features), `labels/<model>` and `profiles/<model>`
+(counts per day, version and role). How far the log was read is a checkpoint in the ledger, set once the parts are
+written: what a process has written that died in between is deleted by the next collection, and written again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+import polars as pl
+from attrs import frozen
+
+from charkha.bundles.profile import Profile, merge, profile_of
+from charkha.bundles.store import BundleStore
+from charkha.monitoring.parts import Part, current, days, parse_part
+from charkha.serving.labels import decode_labels, label_stream
+from charkha.serving.prediction_frames import decode_predictions
+from charkha.serving.prediction_log import prediction_stream
+from charkha.spec.model import Model
+from charkha.storage.home import Home
+from charkha.storage.locks import locked
+from charkha.storage.log import Record
+
+# A collection goes on in steps of this many records or bytes, so that a long backlog needs no more memory than a short.
+STEP_RECORDS = 20_000
+STEP_BYTES = 64 << 20
+# A part that has this many rows is not added to any more: adding rewrites it.
+FULL_PART_ROWS = 50_000
+
+PROFILE_SCHEMA = pl.Schema({"version": pl.String(), "role": pl.String(), "rows": pl.Int64(), "profile": pl.Binary()})
+
+
+@frozen
+class Collected:
+    """How many rows a collection added: predictions (one per version that scored a request) and labels."""
+
+    predictions: int
+    labels: int
+
+
+def predictions_table(model: str) -> str:
+    """Return the name of the table of a model's predictions, as served."""
+    return f"predictions/{model}"
+
+
+def labels_table(model: str) -> str:
+    """Return the name of the table of a model's labels."""
+    return f"labels/{model}"
+
+
+def profiles_table(model: str) -> str:
+    """Return the name of the table of a model's profiles per day, version and role."""
+    return f"profiles/{model}"
+
+
+def collect(home: Home, model: Model, bundles: BundleStore) -> Collected:
+    """Bring the tables up to the end of the log, as it is now. Waits while another process collects.
+
+    Raises UnreadablePredictions, UnreadableLabels, UnknownBundle, LogCorrupt and PositionBeyondEnd; what was collected
+    before stays.
+    """
+    name = model.name
+    predictions = _Harvest(
+        prediction_stream(name),
+        lambda records: decode_predictions(records, bundles),
+        "_at_us",
+        {predictions_table(name): _append, profiles_table(name): lambda old, rows: _profile(name, bundles, old, rows)},
+    )
+    labels = _Harvest(label_stream(name), decode_labels, "_label_known_us", {labels_table(name): _append})
+    with locked(home.folder / ".collecting"):
+        return Collected(_collect(home, predictions), _collect(home, labels))
+
+
+@frozen
+class _Harvest:
+    """What becomes of one stream. tables: name → what a part becomes, given what it was and the rows that are new.
+
+    time: the column whose day a row's part is named for. The first table says which parts there are.
+    """
+
+    stream: str
+    decode: Callable[[Sequence[Record]], pl.DataFrame]
+    time: str
+    tables: Mapping[str, Callable[[pl.DataFrame | None, pl.DataFrame], pl.DataFrame]]
+
+
+def _collect(home: Home, harvest: _Harvest) -> int:
+    """Bring one stream's tables up to its end; return how many rows were added to the first."""
+    checkpoint = f"collected/{harvest.stream}"
+    position: dict[str, int] = dict(home.ledger.checkpoint(checkpoint) or {})
+    if all(position.get(partition, 0) == end for partition, end in home.log.end(harvest.stream).items()):
+        return 0
+    added = 0
+    for records in _steps(home.log.read(harvest.stream, position)):
+        _delete_unsettled(home, harvest, records[0])
+        added += _take(home, harvest, records)
+        position[records[0].partition] = records[-1].end
+        home.ledger.set_checkpoint(checkpoint, position)
+        _delete_replaced(home, harvest)
+    return added
+
+
+def _take(home: Home, harvest: _Harvest, records: Sequence[Record]) -> int:
+    """Write the parts of records of one partition; return how many rows they have."""
+    rows = harvest.decode(records)
+    parted = rows.with_columns(_day=days(pl.col(harvest.time))).partition_by("_day", as_dict=True, include_key=False)
+    for (day,), of_day in parted.items():
+        base = _base(home, harvest, Part(str(day), records[0].partition, records[0].start, records[-1].end))
+        part = Part(str(day), records[0].partition, base.start if base else records[0].start, records[-1].end)
+        for table, extend in harvest.tables.items():
+            old = home.tables.read(table, base.name) if base else None
+            home.tables.write(table, part.name, extend(old, of_day))
+    return rows.height
+
+
+def _base(home: Home, harvest: _Harvest, new: Part) -> Part | None:
+    """Return the part that new rows are added to: the day's last, unless it is full."""
+    table = next(iter(harvest.tables))
+    of_day = [part for part in _parts(home, table) if (part.day, part.partition) == (new.day, new.partition)]
+    last = max((part for part in of_day if part.end <= new.start), default=None)
+    return last if last and home.tables.read(table, last.name).height < FULL_PART_ROWS else None
+
+
+def _delete_unsettled(home: Home, harvest: _Harvest, first: Record) -> None:
+    """Delete what a collection wrote that died before its checkpoint: it is written again, whole."""
+    for table in harvest.tables:
+        for part in _parts(home, table):
+            if part.partition == first.partition and part.end > first.start:
+                home.tables.delete(table, part.name)
+
+
+def _delete_replaced(home: Home, harvest: _Harvest) -> None:
+    """Delete the parts that others have taken the place of."""
+    for table in harvest.tables:
+        parts = _parts(home, table)
+        for replaced in set(parts) - set(current(parts)):
+            home.tables.delete(table, replaced.name)
+
+
+def _parts(home: Home, table: str) -> list[Part]:
+    return [parse_part(name) for name in home.tables.parts(table)]
+
+
+def _steps(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Cut records into lists of one partition each, not too large for memory."""
+    step: list[Record] = []
+    size = 0
+    for record in records:
+        full = len(step) == STEP_RECORDS or size >= STEP_BYTES
+        if step and (full or record.partition != step[0].partition):
+            yield step
+            step, size = [], 0
+        step.append(record)
+        size += len(record.payload)
+    if step:
+        yield step
+
+
+def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows if old is None else pl.concat([old, rows], how="diagonal_relaxed")
+
+
+def _profile(model: str, bundles: BundleStore, old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the profiles of a part: those it had, merged with those of the rows that are new."""
+    profiles = {} if old is None else read_profiles(old)
+    for (version, role), group in rows.partition_by("version", "role", as_dict=True).items():
+        shape = bundles.manifest(model, version).shape
+        profile = profile_of(shape, group, group.get_column("score").to_numpy())
+        known = profiles.get((version, role))
+        profiles[version, role] = merge(known, profile) if known else profile
+    return _profile_rows(profiles)
+
+
+def read_profiles(rows: pl.DataFrame) -> dict[tuple[str, str], Profile]:
+    """Return the profiles of one part, by version and role."""
+    columns = rows.select("version", "role", "profile").iter_rows()
+    return {(version, role): msgspec.msgpack.decode(packed, type=Profile) for version, role, packed in columns}
+
+
+def _profile_rows(profiles: dict[tuple[str, str], Profile]) -> pl.DataFrame:
+    rows = [
+        (version, role, profile.rows, msgspec.msgpack.encode(profile))
+        for (version, role), profile in sorted(profiles.items())
+    ]
+    return pl.DataFrame(rows, schema=PROFILE_SCHEMA, orient="row")

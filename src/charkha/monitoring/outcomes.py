@@ -1,0 +1,59 @@
+"""Predictions joined with what became true of them, as far as that was known at a time."""
+
+import polars as pl
+
+from charkha.monitoring.collect import collect, labels_table, predictions_table
+from charkha.monitoring.parts import PartReader
+from charkha.serving.labels import LABEL_SCHEMA
+from charkha.serving.prediction_frames import PREDICTION_SCHEMA, REQUEST_PREFIX
+from charkha.spec.durations import DAY_US
+from charkha.spec.model import Model
+from charkha.storage.home import Home
+
+__all__ = ["OutcomeReader", "collect", "outcomes"]
+
+COLUMNS = ("id", "_at_us", "version", "role", "score", "decision")
+
+
+def outcomes(home: Home, model: Model, since_us: int, until_us: int, as_of_us: int) -> pl.DataFrame:
+    """Return the predictions made from `since_us` until `until_us` with their labels as known at `as_of_us`.
+
+    One row per version that scored a request, day by day, in the order of the log. Columns: id, _at_us, version, role,
+    score, decision, `request.<field>` for each slice of the model, _label (Float64; null when none was known) and
+    _label_known_us. Of several labels for one id the one known last counts. Reads what `collect` has written.
+    """
+    return OutcomeReader(home, model).outcomes(since_us, until_us, as_of_us)
+
+
+class OutcomeReader:
+    """Reads outcomes again and again; what a window shares with the one before is not read from disk again."""
+
+    def __init__(self, home: Home, model: Model) -> None:
+        self._columns = [*COLUMNS, *(REQUEST_PREFIX + name for name in model.slices)]
+        self._predictions = PartReader(home.tables, predictions_table(model.name), self._chosen)
+        self._labels = PartReader(home.tables, labels_table(model.name), lambda part: part)
+
+    def outcomes(self, since_us: int, until_us: int, as_of_us: int) -> pl.DataFrame:
+        """Return the same as `outcomes`."""
+        answered = self._predictions.between(since_us, until_us)
+        rows = pl.concat(answered, how="diagonal_relaxed") if answered else pl.DataFrame(schema=self._schema)
+        within = rows.filter((pl.col("_at_us") >= since_us) & (pl.col("_at_us") < until_us))
+        # A day more: the clock of the process that logged a label may be behind that of the one that predicted.
+        labels = self._labels.between(since_us - DAY_US, as_of_us + 1)
+        return within.join(_last(labels, as_of_us), on="id", how="left", maintain_order="left")
+
+    @property
+    def _schema(self) -> dict[str, pl.DataType]:
+        return {name: PREDICTION_SCHEMA.get(name, pl.Null()) for name in self._columns}
+
+    def _chosen(self, part: pl.DataFrame) -> pl.DataFrame:
+        """Keep what outcomes need; a slice that the request did not have then is null."""
+        have = set(part.columns)
+        return part.select(pl.col(name) if name in have else pl.lit(None).alias(name) for name in self._columns)
+
+
+def _last(parts: list[pl.DataFrame], as_of_us: int) -> pl.DataFrame:
+    """Return one label per id: the one known last, of those known at `as_of_us`."""
+    labels = pl.concat(parts) if parts else pl.DataFrame(schema=LABEL_SCHEMA)
+    known = labels.filter(pl.col("_label_known_us") <= as_of_us).sort("_label_known_us", maintain_order=True)
+    return known.unique("id", keep="last").rename({"label": "_label"})

@@ -1,0 +1,1 @@
+"""The operator: it looks at what is, decides, and does one idempotent step."""

@@ -1,0 +1,110 @@
+"""Carrying one step out, so that doing it again after a crash changes nothing.
+
+Every decision is written under a key that derives from the step and what it rests on, together with the deployment it
+makes, in one transaction. A training is first decided on, then begun, then carried out under the same key; whatever of
+that a crash leaves undone is found by the next look.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+
+from charkha.clock import Clock
+from charkha.operations.look import failure_key
+from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.spec.model import Model
+from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
+from charkha.training.pipeline import Candidate, Order
+
+ACTOR = "operator"
+TRAINING = "training"
+
+TrainOrder = Callable[[Order], Candidate]
+
+
+@frozen(eq=False)
+class Workshop:
+    """What a step is carried out with. root: the project's folder. train: carries out an order, once per run key."""
+
+    model: Model
+    root: Path
+    ledger: Ledger
+    clock: Clock
+    train: TrainOrder
+
+
+def act(step: Step, workshop: Workshop) -> Decision:
+    """Carry a step out and return the decision that the ledger has of it.
+
+    A training that fails is written down as a failed run, and does not raise. Raises StaleGeneration when the
+    deployment that a step rests on has been changed: look again.
+    """
+    match step:
+        case Train():
+            return _train(step, workshop)
+        case NoteFailure():
+            draft = _draft(workshop, failure_key(step.run_key), "train_failed", step, workshop.clock.now())
+            return workshop.ledger.decide(draft)
+        case StartShadow():
+            return _deploy(step, workshop, "shadow")
+        case Promote():
+            return _deploy(step, workshop, "promote")
+        case Reject():
+            return _deploy(step, workshop, "reject")
+
+
+def _train(step: Train, workshop: Workshop) -> Decision:
+    ledger, model = workshop.ledger, workshop.model
+    decision = ledger.decide(_draft(workshop, step.run_key, "train", step, step.as_of_us))
+    ledger.begin_run(step.run_key, TRAINING, model.name, step.as_of_us)
+    champion = ledger.deployment(model.name).champion
+    order = Order(
+        model=model,
+        root=workshop.root,
+        as_of_us=step.as_of_us,
+        run_key=step.run_key,
+        champion=champion.version if champion else None,
+    )
+    try:
+        candidate = workshop.train(order)
+    except Exception as error:  # whatever it was, the wheel goes on turning with the champion it has
+        failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
+        ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
+    else:
+        result = {"version": candidate.version, "passed": candidate.passed}
+        ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
+    return decision
+
+
+def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop, action: str) -> Decision:
+    """Write the decision and the deployment it makes; nothing is deployed by the rejection of what is not."""
+    key = f"{workshop.model.name}/{action}/{step.version}/{step.generation}"
+    current = workshop.ledger.deployment(workshop.model.name)
+    deploy = _assignments(step, current)
+    changed = deploy if deploy != current.assignments else None
+    draft = _draft(workshop, key, action, step, workshop.clock.now())
+    return workshop.ledger.decide(draft, deploy=changed, expect_generation=step.generation)
+
+
+def _assignments(step: StartShadow | Promote | Reject, current: Deployment) -> tuple[Assignment, ...]:
+    """Return who serves after a step."""
+    match step:
+        case StartShadow():
+            return (*current.serving, Assignment(step.version, "shadow"))
+        case Promote():
+            return (Assignment(step.version, "champion"),)
+        case Reject():
+            return tuple(each for each in current.assignments if each.version != step.version)
+
+
+def _draft(workshop: Workshop, key: str, action: str, step: Step, time_us: int) -> Draft:
+    return Draft(
+        key=key,
+        time_us=time_us,
+        model=workshop.model.name,
+        actor=ACTOR,
+        action=action,
+        reason=step.reason,
+        evidence=step.evidence,
+    )

@@ -1,0 +1,32 @@
+"""The tracker's aliases follow the deployment: "champion" is what serves, "challenger" what may serve next."""
+
+from charkha.storage.ledger import Ledger
+from charkha.training.tracking import Tracker
+
+ALIASES = ("champion", "challenger")
+
+
+def mirror_aliases(ledger: Ledger, tracker: Tracker, model: str) -> bool:
+    """Make the aliases of a model's registered versions those of its deployment; return whether one was changed.
+
+    Does nothing, and asks nobody, once they were made so for the present generation. Called again after a crash, it
+    goes on. Raises what the tracker raises; then the next call tries again.
+    """
+    deployment, checkpoint = ledger.deployment(model), f"mirrored/{model}"
+    if (ledger.checkpoint(checkpoint) or {}).get("generation", 0) == deployment.generation:
+        return False
+    registered = {row.version: row.tracking.get("registered_version") for row in ledger.versions(model)}
+    places = (deployment.champion, next(iter(deployment.shadows), None))
+    wanted = {
+        alias: registered.get(each.version) if each else None for alias, each in zip(ALIASES, places, strict=True)
+    }
+    found = tracker.aliases(model)
+    changed = [alias for alias in ALIASES if found.get(alias) != wanted[alias]]
+    for alias in changed:
+        version = wanted[alias]
+        if version is None:
+            tracker.delete_alias(model, alias)
+        else:
+            tracker.set_alias(model, alias, version)
+    ledger.set_checkpoint(checkpoint, {"generation": deployment.generation})
+    return bool(changed)

@@ -1,0 +1,206 @@
+"""What to do next, from what is: a pure function, and every rule of it in a function of its own.
+
+The rules are asked in order, and the first that has something to do decides:
+
+    1. a training that was decided on goes on until it has ended
+    2. one that failed is written down
+    3. a version that did not pass its gates, or that a newer one has overtaken, is rejected
+    4. without a champion, the newest version that passed becomes it; else one is trained
+    5. a version that passed is put beside the champion as a shadow
+    6. a shadow is promoted or rejected, once, when its time is up and enough labels have matured
+    7. a challenger is trained when the champion has fallen, or on schedule
+
+A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
+showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
+difference at about the 0.6 % level when they are of equal width, so this is the cautious side: a fall that is real but
+small is seen only when more labels narrow the intervals, and chance alone hardly ever starts a training. An input that
+moved without hurting never does.
+
+A shadow is judged by the paired difference on the same predictions, and only once: looking every day until the interval
+happens to lie on one side would promote by chance.
+"""
+
+from collections.abc import Callable
+
+from charkha.operations.situation import Situation
+from charkha.operations.steps import Evidence, NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
+from charkha.operations.verdict import fall, judge, nothing_to_judge_by
+from charkha.operations.wording import count_of, length_of, moment
+from charkha.spec.durations import parse_duration
+from charkha.spec.model import Model
+
+# A shadow is given up when its labels do not suffice after this many times its period and the labels' delay.
+PATIENCE = 4
+
+
+def decide(situation: Situation, model: Model) -> Step | None:
+    """Return the next step, or None when there is nothing to do."""
+    return next((step for rule in RULES if (step := rule(situation, model))), None)
+
+
+def _finish_training(situation: Situation, model: Model) -> Step | None:
+    training = situation.training
+    if training is None or training.state not in ("decided", "running"):
+        return None
+    kind = TrainFirst if training.first else Train
+    return kind(
+        run_key=training.run_key, as_of_us=training.decided_us, reason=training.reason, evidence=training.evidence
+    )
+
+
+def _note_failed_training(situation: Situation, model: Model) -> Step | None:
+    training = situation.training
+    if training is None or training.state != "failed" or training.noted:
+        return None
+    again = _cooled_down_us(situation, model)
+    return NoteFailure(
+        run_key=training.run_key,
+        reason=(
+            f"the training decided on at {moment(training.decided_us)} failed: {training.error}. "
+            f"The next may begin at {moment(again)}"
+        ),
+        evidence={"run_key": training.run_key, "error": training.error},
+    )
+
+
+def _reject_waiting(situation: Situation, model: Model) -> Step | None:
+    for waiting in situation.waiting:
+        failed = [gate for gate in waiting.gates if not gate.passed]
+        newer = _overtaken_by(situation, waiting.version)
+        if waiting.passed and newer is None:
+            continue
+        reason = f"{waiting.version} was overtaken by {newer} before its turn came"
+        if not waiting.passed:
+            passed = f"{len(failed)} of {count_of(len(waiting.gates), 'gate')}"
+            reason = f"{waiting.version} did not pass {passed}: {'; '.join(gate.reason for gate in failed)}"
+        return Reject(
+            version=waiting.version,
+            generation=situation.deployment.generation,
+            reason=reason,
+            evidence={"version": waiting.version, "failed_gates": [gate.name for gate in failed], "newer": newer},
+        )
+    return None
+
+
+def _overtaken_by(situation: Situation, version: str) -> str | None:
+    """Return a newer version that is the champion, or that waits and passed."""
+    champion = situation.deployment.champion
+    rivals = [waiting.version for waiting in situation.waiting if waiting.passed]
+    rivals += [champion.version] if champion else []
+    order = situation.versions
+    return next((rival for rival in rivals if order.index(rival) > order.index(version)), None)
+
+
+def _first_champion(situation: Situation, model: Model) -> Step | None:
+    if situation.deployment.champion:
+        return None
+    for waiting in situation.waiting:
+        return Promote(
+            version=waiting.version,
+            generation=situation.deployment.generation,
+            reason=f"{waiting.version} passed {_gates(len(waiting.gates))}; there is no champion to compare it with",
+            evidence={"version": waiting.version, "champion": None},
+        )
+    if not _cooled_down(situation, model):
+        return None
+    return TrainFirst(
+        run_key=_next_run_key(situation, model),
+        as_of_us=situation.now_us,
+        reason=f"{model.name} has no champion: training one on what was known at {moment(situation.now_us)}",
+        evidence={"champion": None},
+    )
+
+
+def _start_shadow(situation: Situation, model: Model) -> Step | None:
+    champion = situation.deployment.champion
+    if champion is None or situation.deployment.shadows:
+        return None
+    shadow = model.rollout.shadow
+    for waiting in situation.waiting:
+        return StartShadow(
+            version=waiting.version,
+            generation=situation.deployment.generation,
+            reason=(
+                f"{waiting.version} passed {_gates(len(waiting.gates))}: it scores every request unseen beside "
+                f"{champion.version}, for at least {length_of(parse_duration(shadow.period))} and until "
+                f"{count_of(shadow.min_labels, 'label')} have matured"
+            ),
+            evidence={"version": waiting.version, "champion": champion.version},
+        )
+    return None
+
+
+def _judge_shadow(situation: Situation, model: Model) -> Step | None:
+    contest, shadow = situation.contest, model.rollout.shadow
+    if contest is None or situation.now_us < situation.since_us + parse_duration(shadow.period):
+        return None
+    if contest.labels >= shadow.min_labels and contest.difference is not None:
+        return judge(situation.deployment.generation, contest, contest.difference)
+    patience_us = PATIENCE * (parse_duration(shadow.period) + model.label.delay_us)
+    if situation.now_us < situation.since_us + patience_us:
+        return None
+    return nothing_to_judge_by(situation.deployment.generation, contest, shadow.min_labels, patience_us)
+
+
+def _retrain(situation: Situation, model: Model) -> Step | None:
+    stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
+    # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
+    if situation.contest or stale or not _cooled_down(situation, model):
+        return None
+    return _retrain_on_fall(situation, model) or _retrain_on_schedule(situation, model)
+
+
+def _retrain_on_fall(situation: Situation, model: Model) -> Step | None:
+    if not model.retrain.on_fall or situation.health is None or situation.reference is None:
+        return None
+    if situation.health.labels < model.rollout.shadow.min_labels:
+        return None
+    fallen = fall(situation.health, situation.reference, situation.findings, higher_is_better=model.higher_is_better)
+    return _train(situation, model, *fallen) if fallen else None
+
+
+def _retrain_on_schedule(situation: Situation, model: Model) -> Step | None:
+    every, last_us = model.retrain.every, situation.last_trained_us
+    champion = situation.deployment.champion
+    if (
+        every is None
+        or champion is None
+        or (last_us is not None and situation.now_us < last_us + parse_duration(every))
+    ):
+        return None
+    since = "no training yet" if last_us is None else f"{length_of(situation.now_us - last_us)} since the last training"
+    reason = f"{since}, and one is due every {length_of(parse_duration(every))}"
+    return _train(situation, model, reason, {"champion": champion.version, "last_trained_us": last_us, "every": every})
+
+
+def _train(situation: Situation, model: Model, reason: str, evidence: Evidence) -> Train:
+    key = _next_run_key(situation, model)
+    return Train(run_key=key, as_of_us=situation.now_us, reason=reason, evidence=evidence)
+
+
+def _next_run_key(situation: Situation, model: Model) -> str:
+    return f"{model.name}/train/{situation.trainings + 1}"
+
+
+def _cooled_down_us(situation: Situation, model: Model) -> int:
+    """Return from when a training may begin."""
+    return (situation.last_trained_us or 0) + parse_duration(model.retrain.cooldown)
+
+
+def _cooled_down(situation: Situation, model: Model) -> bool:
+    return situation.last_trained_us is None or situation.now_us >= _cooled_down_us(situation, model)
+
+
+def _gates(count: int) -> str:
+    return f"its {count_of(count, 'gate')}"
+
+
+RULES: tuple[Callable[[Situation, Model], Step | None], ...] = (
+    _finish_training,
+    _note_failed_training,
+    _reject_waiting,
+    _first_champion,
+    _start_shadow,
+    _judge_shadow,
+    _retrain,
+)

@@ -1,0 +1,110 @@
+"""Deploying by hand: one decision, one change of the pointer, in one transaction.
+
+The operator goes on from whatever it finds: a shadow that a change by hand has ended begins anew beside the champion
+that is now, unless it was decided about.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from charkha.bundles.store import BundleStore
+from charkha.clock import Clock
+from charkha.storage.home import Home
+from charkha.storage.ledger import Assignment, Decision, Deployment, Draft
+
+
+class DeploymentRefused(Exception):
+    """A change of the deployment that would do harm, or nothing; says why, and the way out. Nothing was changed."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(f"model {model!r}: {problem}")
+
+
+def promote(
+    home: Home, clock: Clock, model: str, version: str, *, actor: str, reason: str, force: bool = False
+) -> Decision:
+    """Make a version the champion, alone. The former one stays on disk, to roll back to.
+
+    actor, reason: kept in the ledger for ever; neither may be empty. force: although its gates failed.
+    The bundle's bytes are checked first. Raises UnknownVersion, DeploymentRefused, UnknownBundle, BundleCorrupt, and
+    StaleGeneration when somebody else changed the deployment meanwhile.
+    """
+    row, deployment = home.ledger.version(model, version), home.ledger.deployment(model)
+    manifest = BundleStore(home.bundles).read(model, version).manifest
+    failed = [gate for gate in manifest.gates if not gate.passed]
+    if deployment.champion and deployment.champion.version == version:
+        raise DeploymentRefused(model, f"{version} is the champion already")
+    if (failed or row.status != "accepted") and not force:
+        raise DeploymentRefused(
+            model,
+            f"expected a version that passed its gates, but {version} did not: "
+            f"{'; '.join(gate.reason for gate in failed) or row.status}. Train a better one; or promote it all the "
+            "same, by force, with a reason that holds when it is read in a year",
+        )
+    evidence = {
+        "version": version,
+        "champion": deployment.champion.version if deployment.champion else None,
+        "forced": force,
+        "failed_gates": [gate.name for gate in failed],
+    }
+    draft = _draft(clock, deployment, "promote", actor=actor, reason=reason, evidence=evidence)
+    return _deploy(home, draft, version, deployment.generation)
+
+
+def rollback(home: Home, clock: Clock, model: str, *, actor: str, reason: str) -> Decision:
+    """Go back to the champion before the present one that was not itself rolled back from.
+
+    actor, reason: as for `promote`. The bundle's bytes are checked first. Raises DeploymentRefused when there is no
+    champion to go back to; else as `promote` does.
+    """
+    rollbacks = {
+        decision.generation
+        for decision in home.ledger.decisions(model)
+        if decision.action == "rollback" and decision.generation is not None
+    }
+    deployments = home.ledger.deployments(model)
+    line = champions(deployments, rollbacks)
+    if len(line) < 2:
+        raise DeploymentRefused(
+            model,
+            f"expected a champion before {line[-1] if line else 'the first'} to go back to, found none that was not "
+            f"itself rolled back from. Promote a version by name instead: charkha promote {model} VERSION",
+        )
+    *_, target, present = line
+    BundleStore(home.bundles).read(model, target)
+    evidence = {"version": target, "champion": present}
+    draft = _draft(clock, deployments[-1], "rollback", actor=actor, reason=reason, evidence=evidence)
+    return _deploy(home, draft, target, deployments[-1].generation)
+
+
+def champions(deployments: Sequence[Deployment], rollbacks: Collection[int]) -> list[str]:
+    """Return the champions one could go back through, the present one last.
+
+    deployments: all generations, oldest first. rollbacks: the generations that a rollback made. Such a generation takes
+    the champion it left off the end, so that a version one has fled from is never gone back to.
+    """
+    line: list[str] = []
+    for deployment in deployments:
+        if deployment.champion is None:
+            continue
+        if line and deployment.generation in rollbacks:
+            line.pop()
+        if not line or line[-1] != deployment.champion.version:
+            line.append(deployment.champion.version)
+    return line
+
+
+def _draft(
+    clock: Clock, deployment: Deployment, action: str, *, actor: str, reason: str, evidence: Mapping[str, object]
+) -> Draft:
+    if not actor.strip() or not reason.strip():
+        raise DeploymentRefused(
+            deployment.model,
+            f"expected who does this and why, got actor {actor!r} and reason {reason!r}: the ledger keeps both",
+        )
+    key = f"{deployment.model}/{action}/{evidence['version']}/by-hand/{deployment.generation}"
+    return Draft(key, clock.now(), deployment.model, actor, action, reason, evidence)
+
+
+def _deploy(home: Home, draft: Draft, champion: str, generation: int) -> Decision:
+    return home.ledger.decide(draft, deploy=[Assignment(champion, "champion")], expect_generation=generation)

@@ -1,0 +1,176 @@
+"""Looking: what is, gathered from the ledger, the bundles and what the monitors make of the tables."""
+
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from charkha.bundles.manifest import Estimate, Manifest
+from charkha.bundles.store import BundleStore
+from charkha.features.progress import newest_known_of
+from charkha.monitoring.drift import Watched, drift_findings
+from charkha.monitoring.findings import Finding
+from charkha.monitoring.freshness import freshness_findings
+from charkha.monitoring.outcomes import OutcomeReader
+from charkha.monitoring.performance import Contest, Performance, Span, contest, performance
+from charkha.monitoring.profiles import ProfileReader
+from charkha.operations.situation import Situation, Training, Waiting
+from charkha.spec.durations import parse_duration
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
+
+# What a decision does to a version for good.
+CONCLUDING = ("promote", "reject")
+
+
+def look(project: Project, model: Model, home: Home, now_us: int) -> Situation:
+    """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
+    return Lookout(project, model, home).look(now_us)
+
+
+@frozen(eq=False)
+class Lookout:
+    """Looks at one model again and again; what a window shares with the one before is not read from disk again."""
+
+    project: Project
+    model: Model
+    home: Home
+    bundles: BundleStore = field()
+    outcomes: OutcomeReader = field()
+    profiles: ProfileReader = field()
+
+    @bundles.default
+    def _at_home(self) -> BundleStore:
+        return BundleStore(self.home.bundles)
+
+    @outcomes.default
+    def _of_the_model(self) -> OutcomeReader:
+        return OutcomeReader(self.home, self.model)
+
+    @profiles.default
+    def _of_its_predictions(self) -> ProfileReader:
+        return ProfileReader(self.home, self.model.name)
+
+    def look(self, now_us: int) -> Situation:
+        """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
+        name, ledger = self.model.name, self.home.ledger
+        deployments, versions = ledger.deployments(name), ledger.versions(name)
+        decisions, runs = ledger.decisions(name), ledger.runs(name)
+        deployment = deployments[-1] if deployments else ledger.deployment(name)
+        since_us = side_by_side_since(deployments)
+        health, duel = self._measure(deployment, since_us, now_us)
+        trained = [decision for decision in decisions if decision.action == "train"]
+        return Situation(
+            now_us=now_us,
+            deployment=deployment,
+            since_us=since_us,
+            versions=tuple(row.version for row in versions),
+            waiting=tuple(map(self._waiting, open_versions(versions, decisions, deployment))),
+            training=last_training(trained, decisions, runs),
+            trainings=len(trained),
+            last_trained_us=last_trained_us(trained, versions, runs),
+            reference=self._reference(deployment),
+            health=health,
+            contest=duel,
+            findings=tuple(self._findings(deployment, now_us)),
+        )
+
+    def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:
+        """Measure the champion over the monitors' window, and it against the shadow since they are side by side."""
+        if deployment.champion is None:
+            return None, None
+        champion, shadow = deployment.champion.version, next(iter(deployment.shadows), None)
+        matured_us = now_us - self.model.label.delay_us
+        window = Span(matured_us - parse_duration(self.model.monitors.window), matured_us)
+        together = Span(since_us, max(since_us, matured_us)) if shadow else window
+        rows = self.outcomes.outcomes(min(window.since_us, together.since_us), matured_us, now_us)
+        health = performance(rows, champion, self.model.metrics[0], window)
+        if shadow is None:
+            return health, None
+        return health, contest(rows, champion, shadow.version, self.model.rollout.compare, together)
+
+    def _findings(self, deployment: Deployment, now_us: int) -> list[Finding]:
+        monitors = self.model.monitors
+        with self.home.online.read() as state:
+            newest_us = newest_known_of(state, list(monitors.max_source_age))
+        findings = freshness_findings(self.model.name, monitors.max_source_age, newest_us, now_us)
+        if deployment.champion is None:
+            return findings
+        version = deployment.champion.version
+        profile = self.profiles.profiles(now_us - parse_duration(monitors.window), now_us).get(version)
+        if profile is None:
+            return findings
+        manifest = self.bundles.manifest(self.model.name, version)
+        watched = Watched(self.model.name, version, now_us, monitors)
+        return findings + drift_findings(watched, manifest.shape, manifest.reference, profile)
+
+    def _reference(self, deployment: Deployment) -> Estimate | None:
+        """Return what the champion showed on its test rows; None when it was not measured by the present metric."""
+        if deployment.champion is None:
+            return None
+        manifest = self.bundles.manifest(self.model.name, deployment.champion.version)
+        return manifest.metrics.get("test", {}).get(self.model.metrics[0])
+
+    def _waiting(self, row: VersionRow) -> Waiting:
+        manifest: Manifest = self.bundles.manifest(row.model, row.version)
+        return Waiting(version=row.version, passed=row.status == "accepted", gates=manifest.gates)
+
+
+def side_by_side_since(deployments: Sequence[Deployment]) -> int:
+    """Return from when the present champion and shadow serve together, in µs; 0 when nothing was ever deployed.
+
+    deployments: all generations, oldest first.
+    """
+    since_us = 0
+    for deployment in reversed(deployments):
+        if _pair(deployment) != _pair(deployments[-1]):
+            break
+        since_us = deployment.since_us
+    return since_us
+
+
+def _pair(deployment: Deployment) -> tuple[str | None, str | None]:
+    champion, shadow = deployment.champion, next(iter(deployment.shadows), None)
+    return champion.version if champion else None, shadow.version if shadow else None
+
+
+def open_versions(
+    versions: Sequence[VersionRow], decisions: Sequence[Decision], deployment: Deployment
+) -> list[VersionRow]:
+    """Return the versions that do not serve now and that were never promoted or rejected, oldest first."""
+    concluded = {decision.evidence.get("version") for decision in decisions if decision.action in CONCLUDING}
+    deployed = {assignment.version for assignment in deployment.assignments}
+    return [row for row in versions if row.version not in concluded | deployed and row.status != "candidate"]
+
+
+def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], runs: Sequence[Run]) -> Training | None:
+    """Return the last training that was decided on, and how far it is.
+
+    trained: the decisions to train, oldest first. decisions, runs: all of the model.
+    """
+    if not trained:
+        return None
+    decision = trained[-1]
+    run = next((run for run in runs if run.key == decision.key), None)
+    return Training(
+        run_key=decision.key,
+        first=decision.evidence.get("champion") is None,
+        decided_us=decision.time_us,
+        reason=decision.reason,
+        evidence=decision.evidence,
+        state=run.status if run else "decided",
+        error=str(run.result.get("error", "")) if run else "",
+        noted=any(other.key == failure_key(decision.key) for other in decisions),
+    )
+
+
+def failure_key(run_key: str) -> str:
+    """Return the key of the decision that writes down that a training failed."""
+    return f"{run_key}/failed"
+
+
+def last_trained_us(trained: Sequence[Decision], versions: Sequence[VersionRow], runs: Sequence[Run]) -> int | None:
+    """Return when the last training began, by the operator or by hand (µs); None when there was none."""
+    times = [decision.time_us for decision in trained] + [row.created_us for row in versions]
+    return max(times + [run.started_us for run in runs], default=None)

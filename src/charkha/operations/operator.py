@@ -1,0 +1,96 @@
+"""The operator: it looks at what is, decides, and does one idempotent step; then it looks again.
+
+It keeps nothing in memory that it could not do without: killed at any instant and started again, it goes on.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from charkha.clock import Clock
+from charkha.monitoring.collect import collect
+from charkha.operations.act import TrainOrder, Workshop, act
+from charkha.operations.aliases import mirror_aliases
+from charkha.operations.decide import decide
+from charkha.operations.duty import on_duty
+from charkha.operations.look import Lookout
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+from charkha.storage.ledger import Decision, StaleGeneration
+from charkha.training.tracking import Tracker
+
+# More than any chain of steps that follow from one another; what is left is done at the next tick.
+MOST_STEPS = 12
+
+logger = logging.getLogger(__name__)
+
+
+class Operator:
+    """Watches over the models of a project, and trains, promotes and rejects as their definitions say.
+
+    train: carries out a training order; in this process for a replay, in a limited child process in production.
+    tracker: told who serves, by aliases.
+    """
+
+    def __init__(self, project: Project, home: Home, clock: Clock, train: TrainOrder, tracker: Tracker) -> None:
+        self._home, self._clock, self._tracker = home, clock, tracker
+        self._lookouts = {name: Lookout(project, model, home) for name, model in project.models.items()}
+        self._workshops = {
+            name: Workshop(model, project.root, home.ledger, clock, train) for name, model in project.models.items()
+        }
+
+    def tick(self, model: str) -> list[Decision]:
+        """Collect what was logged, then look, decide and act until there is nothing to do; return what was decided.
+
+        Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, what `collect`
+        raises, and TrackingFailed when the decisions are made but the tracker's aliases could not follow.
+        """
+        lookout, workshop = self._lookouts[model], self._workshops[model]
+        collect(self._home, lookout.model, lookout.bundles)
+        decisions: list[Decision] = []
+        for _ in range(MOST_STEPS):
+            step = decide(lookout.look(self._clock.now()), lookout.model)
+            if step is None:
+                break
+            try:
+                decisions.append(act(step, workshop))
+            except StaleGeneration:
+                logger.info("%s: somebody else changed the deployment; looking again", model)
+        mirror_aliases(self._home.ledger, self._tracker, model)
+        return decisions
+
+    def run(self, interval_seconds: float, stop: threading.Event | None = None) -> None:
+        """Tick every model, again and again, until `stop` is set or the process gets SIGTERM or Ctrl-C.
+
+        One operator is on duty in a home; another waits until it ends. An error ends neither the loop nor the other
+        models' turns: it is logged, and what it kept from being done is tried at the next tick.
+        """
+        stop = stop or threading.Event()
+        with _ending_quietly(), on_duty(self._home.folder, stop, interval_seconds) as duty:
+            while duty and not stop.is_set():
+                for model in self._lookouts:
+                    self._tick_logged(model)
+                stop.wait(interval_seconds)
+
+    def _tick_logged(self, model: str) -> None:
+        try:
+            for decision in self.tick(model):
+                logger.info("%s: %s: %s", model, decision.action, decision.reason)
+        except Exception:
+            logger.exception("%s: the tick failed; trying again at the next one", model)
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, break off wherever it is, and swallow it: all that is left undone is resumed."""
+    main = threading.current_thread() is threading.main_thread()
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.info("the operator was told to stop")
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, former)

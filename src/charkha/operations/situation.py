@@ -1,0 +1,65 @@
+"""All that a decision about one model rests on, as one frozen value: made by `look`, read by `decide`."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from charkha.bundles.manifest import Estimate, GateResult
+from charkha.monitoring.findings import Finding
+from charkha.monitoring.performance import Contest, Performance
+from charkha.operations.steps import Evidence
+from charkha.storage.ledger import Deployment
+
+
+@frozen(kw_only=True)
+class Training:
+    """The last training that the operator decided on.
+
+    state: "decided" when its run has not even begun, which only a crash leaves behind.
+    error: why it failed; noted: whether the ledger says so.
+    """
+
+    run_key: str
+    first: bool
+    decided_us: int
+    reason: str
+    evidence: Evidence
+    state: Literal["decided", "running", "done", "failed"]
+    error: str = ""
+    noted: bool = False
+
+
+@frozen(kw_only=True)
+class Waiting:
+    """A trained version that is not deployed and about which nothing has been decided."""
+
+    version: str
+    passed: bool
+    gates: tuple[GateResult, ...]
+
+
+@frozen(kw_only=True)
+class Situation:
+    """What is, at `now_us` (µs since 1970 UTC).
+
+    deployment: who serves. since_us: from when the present champion and shadow have been side by side.
+    versions: every version ever trained, oldest first. waiting: those whose fate is open, oldest first.
+    training: the operator's last one. trainings: how many it has decided on. last_trained_us: when any last began.
+    reference: what the champion showed on its test rows, in the primary metric.
+    health: what it shows now, on the matured labels of the monitors' window.
+    contest: champion against shadow on the same matured labels, since they are side by side.
+    findings: what the monitors measured.
+    """
+
+    now_us: int
+    deployment: Deployment
+    since_us: int = 0
+    versions: tuple[str, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    training: Training | None = None
+    trainings: int = 0
+    last_trained_us: int | None = None
+    reference: Estimate | None = None
+    health: Performance | None = None
+    contest: Contest | None = None
+    findings: tuple[Finding, ...] = ()

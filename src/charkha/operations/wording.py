@@ -1,0 +1,70 @@
+"""How figures are said in the reasons of decisions: enough digits to see the interval, and no more."""
+
+from math import ceil, log10
+
+from charkha.bundles import manifest
+from charkha.clock import to_iso
+from charkha.spec.durations import DAY_US, HOUR_US
+from charkha.training.metrics import Estimate
+
+METRIC_NAMES = {
+    "roc_auc": "ROC-AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "absolute_error": "absolute error",
+    "squared_error": "squared error",
+}
+
+# Measured now, or read from a manifest.
+Interval = Estimate | manifest.Estimate
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as people call it."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def digits_for(measured: Interval) -> int:
+    """Return how many decimals show the interval's half width with two figures: 3 to 6."""
+    half = (measured.high - measured.low) / 2
+    return 3 if half <= 0 else max(3, min(6, ceil(-log10(half)) + 1))
+
+
+def figure(value: float, digits: int, *, signed: bool = False) -> str:
+    """Return a number with that many decimals, such as "0.431" or "-0.021"; never "-0.000"."""
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:+.{digits}f}" if signed else f"{rounded:.{digits}f}"
+
+
+def with_interval(measured: Interval, digits: int, *, confidence: float = 0.95, signed: bool = False) -> str:
+    """Return a value and its interval, such as "0.702 (95 % 0.695 to 0.709)"."""
+    value, low, high = (figure(x, digits, signed=signed) for x in (measured.value, measured.low, measured.high))
+    return f"{value} ({percent(confidence)} {low} to {high})"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage, such as "95 %" or "99.9 %"."""
+    return f"{round(share * 100, 6):g} %"
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a number of things, such as "5,412 labels" or "1 label"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def length_of(duration_us: int) -> str:
+    """Return a duration in words, such as "7 days", "36 hours" or "12 minutes"; parts of a unit are left out."""
+    if duration_us >= 3 * DAY_US or (duration_us >= DAY_US and duration_us % DAY_US == 0):
+        return count_of(duration_us // DAY_US, "day")
+    if duration_us >= HOUR_US:
+        return count_of(duration_us // HOUR_US, "hour")
+    return count_of(duration_us // (HOUR_US // 60), "minute")
+
+
+def moment(time_us: int) -> str:
+    """Return a time to the minute, such as "2013-04-01 06:30 UTC"."""
+    return f"{to_iso(time_us)[:16].replace('T', ' ')} UTC"
