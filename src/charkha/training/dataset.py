@@ -12,9 +12,10 @@ from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, plan_features
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
-from charkha.spec.model import Model
+from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
+from charkha.training.split import BEGINNING, TimeArray
 
 
 class NoLabels(Exception):
@@ -45,9 +46,19 @@ class Dataset:
     fingerprint: str
     as_of_us: int
 
+    @property
+    def labels(self) -> FloatArray:
+        """The labels, float64 (n,)."""
+        return self.spine["_label"].to_numpy()
+
+    @property
+    def at_us(self) -> TimeArray:
+        """The times of prediction, int64 µs (n,), ascending."""
+        return self.spine["_at_us"].to_numpy()
+
 
 def build_dataset(
-    model: Model, root: Path, log: Log | None, as_of_us: int, engine: Engine, *, since_us: int | None = None
+    model: Model, root: Path, log: Log | None, as_of_us: int, engine: Engine, *, since_us: int = BEGINNING
 ) -> Dataset:
     """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
 
@@ -63,11 +74,10 @@ def build_dataset(
     return Dataset(features, spine, rows, fingerprint(spine, features), as_of_us)
 
 
-def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int | None) -> pl.DataFrame:
+def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int = BEGINNING) -> pl.DataFrame:
     """Return the occasions from `since_us` on whose label was known by `as_of_us`."""
     known = pl.col("_label").is_not_nan() & (pl.col("_label_known_us") <= as_of_us)
-    recent = True if since_us is None else pl.col("_at_us") >= since_us
-    return spine.filter(known & recent)
+    return spine.filter(known & (pl.col("_at_us") >= since_us))
 
 
 def features_of(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import attrs
 import polars as pl
@@ -25,6 +26,11 @@ def _plain(_owner: object, _attribute: object, value: object) -> object:
     if isinstance(value, pl.Expr):
         return expression_to_json(value)
     return value.__name__ if isinstance(value, type) else value
+
+
+def declared_parameters(estimator: Any) -> dict[str, Any]:
+    """Return what an estimator was declared with, name by name. `estimator`: an attrs class, as all of them are."""
+    return attrs.asdict(estimator)
 
 
 def library_versions() -> dict[str, str]:

@@ -1,0 +1,137 @@
+"""Training: from a definition and a moment to a gated, recorded model version.
+
+    dataset → split → fit → examine → manifest → bundle → tracker → ledger
+
+The same `run_key` gives the same version however often its training is begun anew: what is on disk already is not made
+again, and the ledger's row, which comes last, says that all of it is there.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from charkha.bundles.manifest import Estimate, GateResult, Manifest
+from charkha.bundles.store import BundleStore
+from charkha.clock import Clock
+from charkha.engines.engine import Engine
+from charkha.features.plan import plan_features
+from charkha.governance.card import model_card
+from charkha.spec.durations import parse_duration
+from charkha.spec.model import Model
+from charkha.storage.home import Home
+from charkha.storage.ledger import VersionRow
+from charkha.training.champion import Champion, score_champion
+from charkha.training.dataset import Dataset, build_dataset
+from charkha.training.describe import Birth, describe
+from charkha.training.examine import examine
+from charkha.training.fit import fit_model
+from charkha.training.split import Parts, split_by_time, split_spans
+from charkha.training.tracking import Tracker
+
+OnStep = Callable[[str], None]
+SEED = 7
+
+
+@frozen(eq=False)
+class Order:
+    """One training to be carried out.
+
+    root: the project's folder, against which the paths of data are read. as_of_us: what was known then is learnt from.
+    run_key: identifies the training for ever. champion: the version to be compared with, if there is one.
+    """
+
+    model: Model
+    root: Path
+    as_of_us: int
+    run_key: str
+    champion: str | None = None
+    seed: int = SEED
+
+
+@frozen(eq=False)
+class Candidate:
+    """A version that was trained. `metrics`: part → metric → estimate."""
+
+    version: str
+    passed: bool
+    gates: tuple[GateResult, ...]
+    metrics: Mapping[str, Mapping[str, Estimate]]
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Candidate":
+        """Return the candidate that a manifest describes."""
+        return cls(manifest.version, manifest.passed, manifest.gates, manifest.metrics, manifest)
+
+
+def ignore(step: str) -> None:
+    """Tell nobody about a step."""
+
+
+def train(
+    order: Order, home: Home, clock: Clock, engine: Engine, tracker: Tracker, *, on_step: OnStep = ignore
+) -> Candidate:
+    """Carry out a training, or find that it was: returns its version, accepted or rejected by its gates.
+
+    on_step: told what is being done, in words. Raises NoLabels, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined
+    and DataError for data that cannot be trained on, UnknownBundle and BundleCorrupt for a champion that is gone or
+    damaged, and TrackingFailed.
+    """
+    name, bundles = order.model.name, BundleStore(home.bundles)
+    version = home.ledger.next_version(name, order.run_key)
+    if any(row.version == version for row in home.ledger.versions(name)):
+        return Candidate.of(bundles.manifest(name, version))
+    if version not in bundles.versions(name):
+        birth = Birth(version=version, created_us=clock.now(), seed=order.seed)
+        _make_bundle(order, home, engine, bundles, birth, on_step=on_step)
+    manifest = bundles.manifest(name, version)
+    on_step(f"recording {version}")
+    tracked = tracker.log_candidate(manifest, bundles.path(name, version), order.run_key)
+    home.ledger.record_version(_row(manifest, bundles.verify(name, version), order.run_key, tracked))
+    return Candidate.of(manifest)
+
+
+def _make_bundle(
+    order: Order, home: Home, engine: Engine, bundles: BundleStore, birth: Birth, *, on_step: OnStep
+) -> None:
+    model = order.model
+    on_step("building the dataset")
+    dataset, parts = dataset_and_parts(order, home, engine)
+    on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
+    fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
+    on_step(f"testing on {len(parts.test):,} rows")
+    examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts, engine))
+    manifest = describe(model, birth, dataset, parts, fitted, examined=examined)
+    bundles.write(manifest, fitted.state, model_card(manifest))
+
+
+def dataset_and_parts(order: Order, home: Home, engine: Engine) -> tuple[Dataset, Parts]:
+    """Return the dataset of an order and the rows of its training, validation and test parts."""
+    model, delay_us = order.model, order.model.label.delay_us
+    window_us = parse_duration(model.retrain.window) if model.retrain.window else None
+    since_us = split_spans(model.split, delay_us, order.as_of_us, window_us).train.since_us
+    dataset = build_dataset(model, order.root, home.log, order.as_of_us, engine, since_us=since_us)
+    known_us = dataset.spine["_label_known_us"].to_numpy()
+    parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
+    return dataset, parts
+
+
+def _champion(order: Order, bundles: BundleStore, dataset: Dataset, parts: Parts, engine: Engine) -> Champion | None:
+    if order.champion is None:
+        return None
+    bundle = bundles.read(order.model.name, order.champion)
+    return score_champion(bundle, plan_features(order.model).to_json(), dataset, parts.test, engine)
+
+
+def _row(manifest: Manifest, digest: str, run_key: str, tracking: Mapping[str, str]) -> VersionRow:
+    return VersionRow(
+        model=manifest.model,
+        version=manifest.version,
+        created_us=manifest.created_us,
+        digest=digest,
+        fingerprint=manifest.lineage.fingerprint,
+        run_key=run_key,
+        tracking=tracking,
+        status="accepted" if manifest.passed else "rejected",
+    )

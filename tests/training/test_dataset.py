@@ -1,0 +1,61 @@
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from small_world import AS_OF, BEGIN, FIRST_US, LATE, trips, write_trips
+
+from charkha.engines.local import LocalEngine
+from charkha.spec.durations import DAY_US
+from charkha.training.dataset import NoLabels, build_dataset
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_trips(tmp_path)
+
+
+def test_only_labels_known_by_then(root: Path) -> None:
+    as_of_us = FIRST_US + 10 * DAY_US
+    dataset = build_dataset(LATE, root, None, as_of_us, LocalEngine())
+    known = trips().filter(pl.col("done_at") <= BEGIN + timedelta(days=10))
+    assert dataset.spine.height == dataset.features.height == known.height
+    assert dataset.spine["_label_known_us"].max() == known["done_at"].dt.epoch("us").max()
+    assert dataset.labels.tolist() == (known["late_by"] > 5).cast(pl.Float64).to_list()
+    assert (dataset.at_us[1:] >= dataset.at_us[:-1]).all()
+    assert dataset.features.columns[:3] == ["habits.mean_late_by_6h", "habits.mean_late_by_7d", "habits.count_7d"]
+
+
+def test_the_past_does_not_change_when_the_future_comes(root: Path) -> None:
+    early = build_dataset(LATE, root, None, FIRST_US + 20 * DAY_US, LocalEngine())
+    late = build_dataset(LATE, root, None, FIRST_US + 40 * DAY_US, LocalEngine())
+    then = (late.spine["_label_known_us"] <= FIRST_US + 20 * DAY_US).to_numpy()
+    assert late.features.filter(then).equals(early.features)
+
+
+def test_rows_without_a_truth_are_left_out(tmp_path: Path) -> None:
+    some = trips(100).with_columns(
+        late_by=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("late_by"),
+        done_at=pl.when(pl.int_range(pl.len()) % 4 == 1).then(None).otherwise("done_at"),
+    )
+    assert build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine()).spine.height == 50
+
+
+def test_since(root: Path) -> None:
+    dataset = build_dataset(LATE, root, None, AS_OF, LocalEngine(), since_us=FIRST_US + 50 * DAY_US)
+    assert dataset.at_us[0] >= FIRST_US + 50 * DAY_US
+    assert dataset.features["habits.count_7d"][0] > 0  # windows still reach further back
+
+
+def test_fingerprint_is_of_the_content_not_of_how_it_was_computed(root: Path) -> None:
+    alone, together = (build_dataset(LATE, root, None, AS_OF, LocalEngine(threads)) for threads in (1, 4))
+    assert alone.fingerprint == together.fingerprint
+    write_trips(root, trips().with_columns(km=pl.when(pl.int_range(pl.len()) == 7).then(0.5).otherwise("km")))
+    assert build_dataset(LATE, root, None, AS_OF, LocalEngine()).fingerprint != alone.fingerprint
+
+
+def test_no_labels_yet(root: Path) -> None:
+    with pytest.raises(
+        NoLabels, match=r"model 'late': .* source 'trips' .* known by 2024-01-01T00:00:00Z, got none among the 0 rows"
+    ):
+        build_dataset(LATE, root, None, FIRST_US, LocalEngine())
