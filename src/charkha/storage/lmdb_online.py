@@ -7,7 +7,7 @@ from types import TracebackType
 import lmdb
 
 from charkha.storage.lmdb_environment import SharedEnvironment, release_environment, share_environment
-from charkha.storage.online import MAX_KEY_BYTES, KeyRefused, OnlineStoreFull
+from charkha.storage.online import KeyRefused, OnlineStoreFull
 
 
 class LmdbOnline:
@@ -76,13 +76,10 @@ class _Snapshot:
         try:
             return [get(key) for key in keys]
         except lmdb.BadValsizeError:
-            raise KeyRefused(next(key for key in keys if not 1 <= len(key) <= MAX_KEY_BYTES)) from None
+            return [self.get(key) for key in keys]
 
     def get(self, key: bytes) -> bytes | None:
-        try:
-            return self._transaction.get(key)
-        except lmdb.BadValsizeError:
-            raise KeyRefused(key) from None
+        return self._transaction.get(key) if key else None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._transaction.cursor() as cursor:
@@ -124,9 +121,8 @@ class _Transaction(_Snapshot):
 
     def delete(self, key: bytes) -> None:
         try:
-            self._transaction.delete(key)
-        except lmdb.BadValsizeError:
-            raise KeyRefused(key) from None
+            if key:
+                self._transaction.delete(key)
         except lmdb.MapFullError:
             raise self._full() from None
 

@@ -12,11 +12,11 @@ class OnlineReader(Protocol):
     """One consistent snapshot; for the thread that opened it."""
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key in the order asked, None where there is none. Raises KeyRefused."""
+        """Return the value of each key in the order asked, None where there is none."""
         ...
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of a key, or None. Raises KeyRefused."""
+        """Return the value of a key, or None."""
         ...
 
 

@@ -42,8 +42,8 @@ def whole_end(segment: Segment, start: int) -> int:
     A torn append at the very end is what a crash leaves, or another process is just writing it. Raises LogCorrupt
     when whole records follow one that is not.
     """
-    end, damaged = _look_for_end(segment, start)
-    if not damaged:
+    end, damage = _look_for_end(segment, start)
+    if damage is None:
         return end
     # What looks damaged may be a torn append that a writer is just cutting: with the lock held it stands still.
     with locked(segment.path.parent, shared=True):
@@ -52,9 +52,9 @@ def whole_end(segment: Segment, start: int) -> int:
 
 def settled_end(segment: Segment, start: int) -> int:
     """Return what `whole_end` does, for a caller that holds the partition's lock."""
-    end, damaged = _look_for_end(segment, start)
-    if damaged:
-        raise _corrupt(segment, damaged)
+    end, damage = _look_for_end(segment, start)
+    if damage is not None:
+        raise _corrupt(segment, damage)
     return end
 
 
