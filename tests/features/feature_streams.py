@@ -32,11 +32,11 @@ def view(of: Source, max_age: str | None = "3h") -> FeatureView:
     return ck.FeatureView("view", ck.Entity("entity"), of, windows=windows, latest=["value", "text"], max_age=max_age)
 
 
-# Times on and around the edges of hops, some equal, over two days.
+# Times on and around the edges of hops, many equal: crowded into three hours, some up to two days away.
 offsets = st.one_of(
-    st.integers(0, 48 * 60).map(lambda minutes: minutes * MINUTE_US),
-    st.integers(0, 2 * 48 * 6).map(lambda hops: hops * 5 * MINUTE_US),
-    st.integers(0, 48 * 12).map(lambda hops: hops * 5 * MINUTE_US + 1),
+    st.integers(0, 36).map(lambda hops: hops * 5 * MINUTE_US),
+    st.integers(0, 36).map(lambda hops: hops * 5 * MINUTE_US + 1),
+    st.integers(0, 180).map(lambda minutes: minutes * MINUTE_US),
     st.integers(0, 48 * HOUR_US),
 )
 values = st.one_of(st.none(), st.integers(-8, 8).map(float), st.floats(-1e6, 1e6, allow_nan=False))
@@ -49,15 +49,20 @@ def streams(draw: st.DrawFn) -> list[Event]:
     rows = draw(
         st.lists(
             st.tuples(st.integers(0, 12), entities, values, st.sampled_from([None, "x", "y"]), offsets, st.integers(0, 9)),
-            max_size=30,
+            max_size=40,
         )
     )
     known = sorted(START_US + offset for *_, offset, _ in rows)
-    lateness = [0, 0, 0, MINUTE_US, HOUR_US, 4 * HOUR_US, 30 * HOUR_US, -MINUTE_US, 0, 0]
+    lateness = [0, 0, MINUTE_US, HOUR_US, 4 * HOUR_US, 30 * HOUR_US, -MINUTE_US]
     return [
-        Event(row_id, entity, value, text, known_us - lateness[late], known_us)
+        Event(row_id, entity, value, text, _happened(known_us, lateness, late), known_us)
         for (row_id, entity, value, text, _, late), known_us in zip(rows, known, strict=True)
     ]
+
+
+def _happened(known_us: int, lateness: list[int], late: int) -> int:
+    """Some rows are late, one is ahead of its time, and some are only known to the hour, so that many happen at once."""
+    return known_us - lateness[late] if late < len(lateness) else known_us // HOUR_US * HOUR_US
 
 
 questions = st.lists(st.tuples(st.sampled_from(["a", "b", "unknown", None]), offsets), min_size=1, max_size=8)
