@@ -1,5 +1,6 @@
 """LightGBM's library called by us against LightGBM called by itself."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from charkha.bundles import lightgbm_runtime
 from charkha.bundles.estimators import LightGBM
+from charkha.bundles.fitting import CannotFit
 from charkha.bundles.lightgbm_runtime import FEW_ROWS, NativeBooster
 from charkha.spec.model import FloatArray, Task
 
@@ -98,6 +100,7 @@ def test_models_leave_the_memory_when_they_are_let_go(state: bytes, tmp_path: Pa
     (tmp_path / "state").write_bytes(state)
     code = f"""
 import pathlib, resource, numpy as np
+from charkha.bundles.fitting import CannotFit
 from charkha.bundles.lightgbm_runtime import NativeBooster
 state = pathlib.Path({str(tmp_path / "state")!r}).read_bytes()
 def serve(times):
@@ -139,3 +142,21 @@ def test_it_says_nothing_on_the_console_and_imports_no_lightgbm(state: bytes, tm
     )
     ran = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_asleep_unless_told_otherwise(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = (np.empty((0, 1)), np.empty(0))
+
+    def fit() -> None:
+        with pytest.raises(CannotFit):
+            LightGBM().fit("binary", nothing, nothing, (), 1)
+
+    for load in (lightgbm_runtime.library.__wrapped__, fit):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        load()
+        assert os.environ["OMP_WAIT_POLICY"] == expected

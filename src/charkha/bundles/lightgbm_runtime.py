@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from charkha.bundles.openmp import wait_asleep
 from charkha.bundles.predictor import BadState, WrongShape
 from charkha.spec.model import FloatArray
 
@@ -97,6 +98,7 @@ class NativeBooster:
 def library() -> Library:
     """Return LightGBM's shared library. Raises ImportError when it is not installed or cannot be loaded."""
     path = _library_path()
+    wait_asleep()
     try:
         library = Library(ctypes.PyDLL(str(path)), ctypes.CDLL(str(path)))
     except OSError as error:

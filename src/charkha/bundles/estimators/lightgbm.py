@@ -7,6 +7,7 @@ from attrs import field, frozen
 
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.lightgbm_runtime import NativeBooster
+from charkha.bundles.openmp import wait_asleep
 from charkha.bundles.parameters import bounded, check_parameters
 from charkha.spec.model import FloatArray, Task
 
@@ -68,6 +69,7 @@ class LightGBM:
 
         Without validation rows all `trees` are grown. Raises CannotFit.
         """
+        wait_asleep()
         import lightgbm
 
         check_rows(task, *train)
