@@ -78,9 +78,9 @@ class MlflowTracker:
     """
 
     def __init__(self, home: Path, uri: str | None = None) -> None:
-        home = home.absolute()
-        self.uri = uri or f"sqlite:///{home / 'mlflow.db'}"
-        self._own = None if uri else home
+        own = f"sqlite:///{home.absolute() / 'mlflow.db'}"
+        self.uri = uri or own
+        self._own = home.absolute() if self.uri == own else None
         self._opened: MlflowClient | None = None
 
     def log_candidate(self, manifest: Manifest, folder: Path, run_key: str) -> Mapping[str, str]:
