@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
@@ -29,9 +30,9 @@ CHAMPION = Assignment("v1", "champion")
 SHADOW = Assignment("v2", "shadow")
 
 
-@pytest.fixture(params=LEDGERS.values(), ids=LEDGERS.keys())
+@pytest.fixture(params=list(LEDGERS.values()), ids=list(LEDGERS))
 def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Ledger]]:
-    opened = []
+    opened: list[Ledger] = []
 
     def open_one() -> Ledger:
         opened.append(request.param(tmp_path))
@@ -47,11 +48,11 @@ def ledger(open_ledger: Callable[[], Ledger]) -> Ledger:
     return open_ledger()
 
 
-def draft(key: str, model: str = "late", **changes: object) -> Draft:
+def draft(key: str, model: str = "late", **changes: Any) -> Draft:
     return evolve(Draft(key, 1000, model, "operator", "promote", "because", {"difference": -0.01}), **changes)
 
 
-def version(model: str, number: int, **changes: object) -> VersionRow:
+def version(model: str, number: int, **changes: Any) -> VersionRow:
     row = VersionRow(
         model, f"v{number}", 10 * number, "digest", "print", f"run {number}", {"run_id": "abc"}, "candidate"
     )

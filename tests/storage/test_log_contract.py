@@ -17,7 +17,7 @@ LOGS: dict[str, Callable[[Path], Log]] = {
 }
 
 
-@pytest.fixture(params=LOGS.values(), ids=LOGS.keys())
+@pytest.fixture(params=list(LOGS.values()), ids=list(LOGS))
 def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Log]:
     return lambda: request.param(tmp_path)
 
@@ -142,7 +142,7 @@ def test_two_writers_of_one_partition_take_turns(open_log: Callable[[], Log]) ->
 def test_threads_share_a_writer(log: Log) -> None:
     writer = log.writer("events", "web-0")
     threads = [
-        Thread(target=lambda name=name: [writer.append([b"%d %d" % (name, n)] * 2) for n in range(50)])  # type: ignore[misc]
+        Thread(target=lambda name=name: [writer.append([b"%d %d" % (name, n)] * 2) for n in range(50)])
         for name in range(4)
     ]
     for thread in threads:

@@ -16,7 +16,7 @@ STORES: dict[str, Callable[[Path], OnlineStore]] = {
 }
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=list(STORES.values()), ids=list(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnlineStore]:
     opened = request.param(tmp_path / "online")
     yield opened
@@ -160,7 +160,7 @@ KEYS = st.binary(min_size=1, max_size=3)
 CHANGES = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=3)), max_size=12)
 
 
-@pytest.mark.parametrize("open_store", STORES.values(), ids=STORES.keys())
+@pytest.mark.parametrize("open_store", STORES.values(), ids=list(STORES))
 @given(transactions=st.lists(st.tuples(CHANGES, st.booleans()), max_size=6), prefix=st.binary(max_size=2))
 def test_equals_a_dictionary(
     open_store: Callable[[Path], OnlineStore],

@@ -163,10 +163,7 @@ def test_a_damaged_sealed_segment_is_read_up_to_the_damage(tmp_path: Path) -> No
     first = segment_files(tmp_path)[0]
     first.chmod(0o644)
     first.write_bytes(first.read_bytes().replace(b"bbb", b"bBb", 1))
-    seen = []
-    with pytest.raises(LogCorrupt) as caught:
-        seen.extend(SegmentLog(tmp_path).read("s"))
-    assert caught.value.file == first
+    assert read_until_damage(tmp_path) == ([b"a" * 30], first)
     assert SegmentLog(tmp_path).writer("s", "p").append([b"e"]) > 0
 
 

@@ -30,7 +30,7 @@ FRAME = pl.DataFrame(
 )
 
 
-@pytest.fixture(params=TABLES.values(), ids=TABLES.keys())
+@pytest.fixture(params=list(TABLES.values()), ids=list(TABLES))
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
     opened: Tables = request.param(tmp_path / "x=1")
     return opened

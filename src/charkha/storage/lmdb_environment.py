@@ -7,6 +7,7 @@ opened at its first use, counted, and closed before a fork: parent and child the
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
@@ -39,18 +40,19 @@ class OnlineStoreInherited(Exception):
 class SharedEnvironment:
     """The environment of one folder in this process.
 
-    holders: how many stores share it. live: the transactions that are open or about to be.
+    holders: how many stores share it. live: the owners of transactions that are open, or about to be.
+    inherited: what the parent of this process had open when it forked.
     """
 
     folder: Path
     map_bytes: int
     holders: int = 0
     live: set[object] = field(factory=set)
-    inherited: bool = False
+    inherited: lmdb.Environment | None = None
     _handle: lmdb.Environment | None = None
 
     def begin(self, owner: object, *, write: bool = False) -> "lmdb.Transaction[bytes]":
-        """Begin a transaction for `owner`, who must `end` it. Raises OnlineStoreFull and OnlineStoreInherited."""
+        """Begin a transaction for `owner`, live until it `leave`s. Raises OnlineStoreFull and OnlineStoreInherited."""
         while True:
             # First live, then look: whoever closes for a fork first hides the handle, then waits for the living.
             self.live.add(owner)
@@ -64,9 +66,13 @@ class SharedEnvironment:
             self.live.discard(owner)
             self._open()
 
-    def end(self, owner: object) -> None:
-        """Forget a transaction that was committed or aborted."""
-        self.live.discard(owner)
+    def leave(self, owner: object, finish: Callable[[], None]) -> None:
+        """Commit or abort the transaction of `owner` by `finish`; in a forked child the parent's is left alone."""
+        if owner in self.live:
+            try:
+                finish()
+            finally:
+                self.live.discard(owner)
 
     def _begin(self, handle: lmdb.Environment, write: bool) -> "lmdb.Transaction[bytes]":
         try:
@@ -80,7 +86,7 @@ class SharedEnvironment:
 
     def _open(self) -> None:
         with _registry_lock:
-            if self.inherited:
+            if self.inherited is not None:
                 raise OnlineStoreInherited(self.folder)
             if self._handle is not None:
                 return
@@ -110,7 +116,7 @@ class SharedEnvironment:
 
     def after_fork(self) -> None:
         """In the child: what could not be closed before the fork must not be touched, not even to close it."""
-        self.inherited = self._handle is not None
+        self.inherited, self._handle = self._handle, None
         self.live.clear()
 
 

@@ -68,8 +68,7 @@ class _Snapshot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transaction.abort()
-        self._environment.end(self)
+        self._environment.leave(self, self._transaction.abort)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         get = self._transaction.get
@@ -102,14 +101,9 @@ class _Transaction(_Snapshot):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                self._transaction.commit()
-            else:
-                self._transaction.abort()
+            self._environment.leave(self, self._transaction.commit if kind is None else self._transaction.abort)
         except lmdb.MapFullError:
             raise self._full() from None
-        finally:
-            self._environment.end(self)
 
     def put(self, key: bytes, value: bytes) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from typing import Any
 
 from attrs import asdict
 from sqlalchemy import Connection, Row, insert, select
@@ -52,10 +53,14 @@ def list_decisions(connection: Connection, model: str | None, after: int, limit:
 def verify_chain(connection: Connection) -> int:
     """Return how many decisions were checked, all of them. Raises BrokenChain at the first that does not hold."""
     previous_hash, checked = FIRST_PREVIOUS_HASH, 0
-    for decision in map(_decision, connection.execute(select(DECISIONS).order_by(DECISIONS.c.sequence))):
+    for row in connection.execute(select(DECISIONS).order_by(DECISIONS.c.sequence)):
         checked += 1
-        if decision.sequence != checked:
-            raise BrokenChain(decision.sequence, f"expected decision {checked} here")
+        if row.sequence != checked:
+            raise BrokenChain(row.sequence, f"expected decision {checked} here")
+        try:
+            decision = _decision(row)
+        except ValueError:
+            raise BrokenChain(checked, "its evidence is not JSON") from None
         if decision.previous_hash != previous_hash:
             raise BrokenChain(checked, "it does not follow from the hash of the decision before")
         content = asdict(decision, recurse=False)
@@ -66,6 +71,6 @@ def verify_chain(connection: Connection) -> int:
     return checked
 
 
-def _decision(row: Row[tuple[object, ...]]) -> Decision:
+def _decision(row: Row[Any]) -> Decision:
     fields = row._asdict()
     return Decision(**fields | {"evidence": json.loads(fields["evidence"])})

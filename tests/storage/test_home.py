@@ -1,0 +1,58 @@
+"""A home opens everything in one folder and closes it again."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from charkha.storage.home import open_home
+from charkha.storage.ledger import UnusableLedger
+
+
+def test_a_home_keeps_everything_in_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a home?#%ä"
+    with open_home(folder) as home:
+        home.log.writer("events", "web-0").append([b"a"])
+        home.tables.write("t", "one", pl.DataFrame({"a": [1]}))
+        home.ledger.set_checkpoint("c", {"n": 1})
+        with home.online.write() as writer:
+            writer.put(b"k", b"v")
+    with open_home(folder) as home:
+        assert [record.payload for record in home.log.read("events")] == [b"a"]
+        assert home.tables.parts("t") == ["one"]
+        assert home.ledger.checkpoint("c") == {"n": 1}
+        assert list(home.online.scan(b"")) == [(b"k", b"v")]
+        assert home.bundles == folder / "bundles"
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_two_homes_of_one_folder_are_one(tmp_path: Path) -> None:
+    with open_home(tmp_path) as one, open_home(tmp_path, fsync="always") as other:
+        with one.online.write() as writer:
+            writer.put(b"k", b"v")
+        one.log.writer("events", "web-0").append([b"a"])
+        other.log.writer("events", "web-0").append([b"b"])
+        assert list(other.online.scan(b"")) == [(b"k", b"v")]
+        assert [record.payload for record in one.log.read("events")] == [b"a", b"b"]
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_home(Path("home")) as home:
+        monkeypatch.chdir("/")
+        home.log.writer("events", "web-0").append([b"a"])
+    assert (tmp_path / "home" / "log").exists()
+
+
+def test_the_ledger_can_be_elsewhere(tmp_path: Path) -> None:
+    with open_home(tmp_path / "home", ledger_url=f"sqlite:///{tmp_path}/elsewhere.db") as home:
+        home.ledger.set_checkpoint("c", {})
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (tmp_path / "home" / "ledger.db").exists()
+
+
+def test_a_home_whose_ledger_cannot_be_opened_holds_nothing_open(tmp_path: Path) -> None:
+    with pytest.raises(UnusableLedger):
+        open_home(tmp_path, ledger_url="nonsense")
+    with open_home(tmp_path) as home:
+        home.ledger.set_checkpoint("c", {})

@@ -1,0 +1,168 @@
+"""LMDB's own corners: one environment per process, forks, killed processes, a full map, its speed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lmdb
+import pytest
+from killed_children import CONTEXT, count_up, hold_a_transaction, run_and_kill
+
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.online import OnlineStoreFull
+
+FORK = """
+import os, sys, threading, time
+from pathlib import Path
+from charkha.storage.lmdb_environment import OnlineStoreInherited
+from charkha.storage.lmdb_online import LmdbOnline
+store = LmdbOnline(Path(sys.argv[1]))
+with store.write() as writer:
+    writer.put(b"n", b"0")
+
+def count_up(times):
+    for _ in range(times):
+        with store.write() as writer:
+            writer.put(b"n", b"%d" % (int(writer.get(b"n")) + 1))
+
+def wait_for(child):
+    assert os.waitpid(child, 0)[1] == 0
+
+if sys.argv[2] == "busy":
+    threads = [threading.Thread(target=count_up, args=(200,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    children = []
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            count_up(20)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        wait_for(child)
+    for thread in threads:
+        thread.join()
+    with store.read() as reader:
+        print(int(reader.get(b"n")))
+else:
+    with store.read() as reader:
+        child = os.fork()
+        if child == 0:
+            try:
+                store.read().__enter__()
+            except OnlineStoreInherited as error:
+                print("refused", flush=True)
+            os._exit(0)
+        wait_for(child)
+        count_up(1)
+        print(reader.get(b"n"))
+    with store.read() as reader:
+        print(reader.get(b"n"))
+"""
+
+
+def run_script(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_a_process_killed_in_a_transaction_leaves_nothing_behind(tmp_path: Path, way: str) -> None:
+    store = LmdbOnline(tmp_path)
+    with store.write() as writer:
+        writer.put(b"1", b"committed")
+    seen = run_and_kill(hold_a_transaction, tmp_path, way, after_seconds=0)
+    assert seen == len(b"committed" if way == "read" else b"uncommitted")
+    assert list(store.scan(b"")) == [(b"1", b"committed")]
+    with store.write() as writer:
+        writer.put(b"2", b"goes on")
+    store.close()
+    again = LmdbOnline(tmp_path)
+    assert dict(again.scan(b"")) == {b"1": b"committed", b"2": b"goes on"}
+    again.close()
+
+
+def test_the_slot_of_a_killed_reader_is_freed_when_the_store_is_opened(tmp_path: Path) -> None:
+    run_and_kill(hold_a_transaction, tmp_path, "read", after_seconds=0)
+    store = LmdbOnline(tmp_path)
+    assert list(store.scan(b"")) == []
+    store.close()
+    environment = lmdb.open(str(tmp_path), readonly=True)
+    assert environment.readers() == "(no active readers)\n"
+    environment.close()
+
+
+def test_two_processes_write_in_turns(tmp_path: Path) -> None:
+    children = [CONTEXT.Process(target=count_up, args=(tmp_path,)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    store = LmdbOnline(tmp_path)
+    assert list(store.scan(b"")) == [(b"n", b"600")]
+    store.close()
+
+
+def test_parent_and_forked_children_go_on_with_one_store(tmp_path: Path) -> None:
+    assert run_script(FORK, tmp_path, "busy") == "900\n"
+
+
+def test_a_fork_inside_a_transaction_spares_the_parent_and_is_refused_to_the_child(tmp_path: Path) -> None:
+    assert run_script(FORK, tmp_path, "inside") == "refused\nb'0'\nb'1'\n"
+
+
+def test_a_full_store_says_so_and_keeps_what_it_had(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path, map_bytes=1 << 20)
+    with store.write() as writer:
+        writer.put(b"kept", b"value")
+
+    def fill() -> None:
+        with store.write() as writer:
+            for number in range(10_000):
+                writer.put(b"%d" % number, b"x" * 1000)
+
+    with pytest.raises(OnlineStoreFull, match="expected to fit in 1048576 bytes") as caught:
+        fill()
+    assert (caught.value.folder, caught.value.map_bytes) == (tmp_path, 1 << 20)
+    assert list(store.scan(b"")) == [(b"kept", b"value")]
+    store.close()
+    larger = LmdbOnline(tmp_path, map_bytes=1 << 26)
+    with larger.write() as writer:
+        for number in range(10_000):
+            writer.put(b"%d" % number, b"x" * 1000)
+    larger.close()
+
+
+def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:
+    LmdbOnline(tmp_path / "online").close()
+    assert not (tmp_path / "online").exists()
+
+
+def test_the_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+    with store.write() as writer:
+        writer.put(b"a", b"1")
+    store.close()
+    assert os.stat(tmp_path / "data.mdb").st_blocks * 512 < 1 << 20
+
+
+def test_four_keys_are_read_in_microseconds(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+    with store.write() as writer:
+        for number in range(10_000):
+            writer.put(b"key %d" % number, b"x" * 150)
+    keys = [b"key 1", b"key 777", b"key 9999", b"none"]
+    # The processor time of this thread alone: what else the machine does is not ours.
+    best = 1.0
+    for _ in range(20):
+        began = time.thread_time()
+        for _ in range(500):
+            with store.read() as reader:
+                reader.get_many(keys)
+        best = min(best, (time.thread_time() - began) / 500)
+    store.close()
+    assert best < 10e-6
