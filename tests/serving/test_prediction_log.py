@@ -202,10 +202,10 @@ def wide_call(columns: int = 30) -> tuple[FeatureSchema, PredictionBatch]:
 
 
 def test_many_tiny_records_are_read_fast() -> None:
-    """At least 100,000 rows a second are asked for; a third of it here, so that a busy machine does not fail it."""
+    """100,000 rows a second are asked for; half of it here, of processor time, so that a busy machine does not fail."""
     schema, call = wide_call()
     many = [Record("w0", number, number + 1, encode_predictions(call)) for number in range(20_000)]
-    started = time.perf_counter()
+    started = time.thread_time()
     frame = decode_predictions(many, store(v1=schema))
     assert frame.height == 60_000
-    assert frame.height / (time.perf_counter() - started) > 33_000
+    assert frame.height / (time.thread_time() - started) > 50_000

@@ -30,9 +30,9 @@ class Refused(Exception):
         self, status: int, code: str, message: str, field: str | None = None, headers: dict[str, str] | None = None
     ) -> None:
         self.status = status
-        self.refusal = Refusal(code, shortened(message), None if field is None else shortened(field))
+        self.refusal = Refusal(code, message, field)
         self.headers = headers or {}
-        super().__init__(self.refusal.message)
+        super().__init__(message)
 
 
 class Malformed(Refused):
@@ -56,11 +56,11 @@ class TooLarge(Refused):
         super().__init__(413, code, message, field)
 
 
-def shortened(text: str) -> str:
-    """Return text cut to what is worth showing: hostile names can be as long as a body."""
-    return text if len(text) <= SHOWN * 2 else f"{text[:SHOWN]}…{text[-SHOWN:]}"
-
-
 def body_of(refusal: Refusal) -> bytes:
-    """Return the JSON body of an error response."""
-    return msgspec.json.encode({"error": refusal})
+    """Return the JSON body of an error response, cut to what is worth showing: hostile names can be very long."""
+    field = None if refusal.field is None else _shortened(refusal.field)
+    return msgspec.json.encode({"error": Refusal(refusal.code, _shortened(refusal.message), field)})
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN * 2 else f"{text[:SHOWN]}…{text[-SHOWN:]}"

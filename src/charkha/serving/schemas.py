@@ -38,6 +38,13 @@ _WORDS: Mapping[FieldType, str] = {
     bool: "true or false",
     datetime: "a time such as 2013-04-01T06:30:00Z",
 }
+_EXAMPLES: Mapping[FieldType, object] = {
+    str: "text",
+    int: 1,
+    float: 1.5,
+    bool: True,
+    datetime: "2013-04-01T06:30:00Z",
+}
 _LABELS: Mapping[Task, Any] = {"binary": bool | Literal[0, 1], "regression": float}
 _LABEL_WORDS: Mapping[Task, str] = {"binary": "true, false, 1 or 0", "regression": "a number"}
 
@@ -56,11 +63,11 @@ Row = tuple[Any, ...]
 class RowSchema:
     """The rows that one route takes: one object, or `{"rows": [...]}` of at most `limit` of them.
 
-    name: of the type in the OpenAPI document. words: field → what is expected of it, in words. row: the type itself.
+    words: field → what is expected of it, in words. example: field → a value it could have. row, rows: the types.
     """
 
-    name: str
     words: Mapping[str, str]
+    example: Mapping[str, object]
     limit: int
     row: type[msgspec.Struct]
     rows: type[msgspec.Struct]
@@ -127,7 +134,8 @@ def label_schema(model: Model, limit: int) -> RowSchema:
     """Return what the labels route of a model takes: the id of a prediction, and what became true."""
     types = {"id": UUID, "label": _LABELS[model.task]}
     words = {"id": "the id of a prediction", "label": _LABEL_WORDS[model.task]}
-    return _build(f"{model.name}_label", types, words, limit)
+    example = {"id": "013dc2cb-b400-7000-8000-000000000000", "label": model.task == "binary" or 1.5}
+    return _build(f"{model.name}_label", types, words, example, limit)
 
 
 def request_frame(fields: Mapping[str, FieldType], rows: Sequence[Row]) -> pl.DataFrame:
@@ -146,16 +154,18 @@ def _series(name: str, dtype: pl.DataType, values: Sequence[Any]) -> pl.Series:
 def _row_schema(name: str, fields: Mapping[str, FieldType], needed: frozenset[str | None], limit: int) -> RowSchema:
     types = {field: _TYPES[kind] if field in needed else _TYPES[kind] | None for field, kind in fields.items()}
     words = {field: _WORDS[kind] if field in needed else f"{_WORDS[kind]} or null" for field, kind in fields.items()}
-    return _build(name, types, words, limit)
+    return _build(name, types, words, {field: _EXAMPLES[kind] for field, kind in fields.items()}, limit)
 
 
-def _build(name: str, types: Mapping[str, Any], words: Mapping[str, str], limit: int) -> RowSchema:
+def _build(
+    name: str, types: Mapping[str, Any], words: Mapping[str, str], example: Mapping[str, object], limit: int
+) -> RowSchema:
     """Make the types. Attributes are numbered, since a field may be called anything, also `class`."""
     attributes = {f"f{number}": field for number, field in enumerate(types)}
     define = partial(msgspec.defstruct, forbid_unknown_fields=True, frozen=True, module=__name__)
     row = define(name, list(zip(attributes, types.values(), strict=True)), rename=attributes)
     rows = define(f"{name}s", [(ROWS, Annotated[list[row], Meta(min_length=1, max_length=limit)])])  # type: ignore[valid-type]
-    return RowSchema(name, words, limit, row, rows, msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
+    return RowSchema(words, example, limit, row, rows, msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
 
 
 def _where(path: str) -> str:

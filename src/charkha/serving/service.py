@@ -137,7 +137,7 @@ class Service:
         champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
         return Readiness(bool(lineups) and not problems, champions, dict(self._generations), problems)
 
-    def lineups(self) -> dict[str, LineUp]:
+    def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
         return dict(self._lineups)
 

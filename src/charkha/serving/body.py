@@ -1,0 +1,70 @@
+"""The body of a request, bounded in size and time."""
+
+import asyncio
+
+from attrs import frozen
+from starlette.requests import ClientDisconnect, Request
+
+from charkha.serving.refusals import Malformed, Refused, TooLarge
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What one request may ask for.
+
+    rows: more per request amortise its cost, but hold up the requests behind it.
+    body_bytes: of one body; well above what `rows` rows need.
+    body_seconds: until a body must have come; a slow client then makes room.
+    """
+
+    rows: int = 1000
+    body_bytes: int = 4 << 20
+    body_seconds: float = 10.0
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Return the body of a JSON request. Raises Refused (400, 408, 413, 415)."""
+    _refuse_other_types(request)
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await _collect(request, limits)
+    except TimeoutError:
+        said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
+        raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
+    except ClientDisconnect:
+        raise Malformed("expected the whole body, got the end of the connection") from None
+
+
+async def _collect(request: Request, limits: Limits) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refuse_other_types(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise _unsupported(f"expected a body that is not compressed, got content-encoding {encoding!r}")
+    given = request.headers.get("content-type", "")
+    kind, _, parameters = given.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        raise _unsupported(f"expected content-type application/json in UTF-8, got {given!r}")
+
+
+def _too_large(limits: Limits) -> TooLarge:
+    return TooLarge(
+        "body_too_large", f"expected a body of at most {limits.body_bytes} bytes, got more. Send fewer rows"
+    )
+
+
+def _unsupported(message: str) -> Refused:
+    return Refused(415, "unsupported_type", message)

@@ -1,0 +1,46 @@
+"""The thread in which a worker follows the ledger, so that no request waits for it."""
+
+import logging
+import threading
+
+from charkha.serving.service import Service
+
+_logger = logging.getLogger("charkha.serving")
+
+
+class Follower:
+    """Refreshes a service every so often, from `start` until `stop`.
+
+    every_seconds: how soon a deployment is followed; a look costs the ledger one small query.
+    """
+
+    def __init__(self, service: Service, every_seconds: float = 0.25) -> None:
+        self._service = service
+        self._every_seconds = every_seconds
+        self._stopped = threading.Event()
+        self._said = ""
+        self._thread = threading.Thread(target=self._follow, name="charkha-follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the look in progress."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(self._every_seconds):
+            self._look()
+
+    def _look(self) -> None:
+        """Refresh; a ledger that cannot be read now leaves what serves in place, and is said once."""
+        try:
+            self._service.refresh()
+            said = "; ".join(f"{name}: {text}" for name, text in self._service.ready().problems.items())
+        except Exception as error:
+            said = f"cannot read the ledger: {error}"
+        if said and said != self._said:
+            _logger.warning("%s", said)
+        self._said = said

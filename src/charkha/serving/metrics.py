@@ -1,0 +1,132 @@
+"""What Prometheus reads: calls, rows, latencies, refusals, failures; and, asked at each scrape, who serves what.
+
+With several workers each counts in files of a common folder (`PROMETHEUS_MULTIPROC_DIR`, set before this module is
+imported), so that whichever answers the scrape tells of all.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from charkha.clock import Clock
+from charkha.features.feed import Pushed
+from charkha.serving.lineup import LineUp, Player
+from charkha.serving.service import Service
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began: a reset of it says the same
+_logger = logging.getLogger("charkha.serving")
+
+
+class ServingMetrics:
+    """Counts what happens in one worker; the observer of its service, and told by its routes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = None if MULTIPROCESS_FOLDER in os.environ else self.registry
+        if registry is None:
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
+        self._requests = Counter(
+            "charkha_http_requests", "HTTP requests answered.", ["route", "status"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "charkha_http_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self._prediction_seconds = Histogram(
+            "charkha_prediction_seconds",
+            "Time to fetch the features of a call and score it.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_rows = Histogram(
+            "charkha_prediction_rows", "Rows of a call.", ["model"], buckets=_ROWS, registry=registry
+        )
+        self._failures = Counter(
+            "charkha_version_failures",
+            "Calls answered without a version that failed.",
+            ["model", "version", "role"],
+            registry=registry,
+        )
+        self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
+        self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
+        self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
+        self._said: set[tuple[str, str, str]] = set()
+
+    def predicted(self, model: str, rows: int, latency_us: int) -> None:
+        """Count an answered call."""
+        self._prediction_seconds.labels(model).observe(latency_us / 1e6)
+        self._batch_rows.labels(model).observe(rows)
+
+    def failed(self, model: str, player: Player, error: Exception) -> None:
+        """Count a failure of a challenger or shadow; the first of each kind is logged with its trace."""
+        self._failures.labels(model, player.version, player.role).inc()
+        kind = (model, player.version, type(error).__name__)
+        if kind not in self._said:
+            self._said.add(kind)
+            _logger.warning("%s %s of model %s failed", player.role, player.version, model, exc_info=error)
+
+    def deployed(self, lineup: LineUp) -> None:
+        """Count a line-up, and log who is in it."""
+        self._deployments.labels(lineup.model).inc()
+        roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
+        _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
+
+    def pushed(self, source: str, pushed: Pushed) -> None:
+        """Count pushed rows by what became of them."""
+        for outcome in ("accepted", "corrections", "duplicates"):
+            self._events.labels(source, outcome).inc(getattr(pushed, outcome))
+
+    def labelled(self, model: str, count: int) -> None:
+        """Count logged labels."""
+        self._labels.labels(model).inc(count)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an HTTP request. route: its pattern, never what the client wrote, which has no end of values."""
+        self._requests.labels(route, status).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """Return everything in the format that Prometheus reads."""
+        return generate_latest(self.registry)
+
+
+class Current(Collector):
+    """What is so now: who serves what, and how old the newest row of each source is."""
+
+    def __init__(self, service: Service, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges."""
+        shares = GaugeMetricFamily(
+            "charkha_version_share", "Share of the requests a version answers.", labels=["model", "version", "role"]
+        )
+        generations = GaugeMetricFamily("charkha_deployment_generation", "The deployment loaded.", labels=["model"])
+        for name, lineup in self._service.line_ups().items():
+            generations.add_metric([name], lineup.generation)
+            for player in lineup.players:
+                shares.add_metric([name, player.version, player.role], player.share)
+        ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
+        now_us = self._clock.now()
+        for source, known_us in self._service.newest_known_us().items():
+            ages.add_metric([source], (now_us - known_us) / 1e6)
+        return iter((shares, generations, ages))

@@ -1,0 +1,118 @@
+"""What the routes answer, as types: encoded to JSON here, described in the OpenAPI document."""
+
+import math
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from charkha.clock import to_iso
+from charkha.features.feed import Pushed
+from charkha.serving.prediction_log import Role
+from charkha.serving.refusals import Refusal
+from charkha.serving.scoring import Answers
+
+_Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+_Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One answer. Keep the id: what became true is reported under it."""
+
+    id: _Id
+    score: Annotated[float | None, Meta(description="A probability for binary models, else the value; null for NaN.")]
+    decision: Annotated[bool | None, Meta(description="By the rules, else by the threshold; null for regression.")]
+    rules: Annotated[list[str], Meta(description="The rules that held.")]
+    model: str
+    version: str
+    role: Annotated[Role, Meta(description="Which role of the version answered.")]
+    time: _Time
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """The answers to `rows`, in their order."""
+
+    predictions: list[Prediction]
+
+
+class EventsTaken(msgspec.Struct, frozen=True):
+    """What became of pushed rows; they are logged and applied. Rows that were there already are `duplicates`."""
+
+    accepted: int
+    corrections: int
+    duplicates: int
+    known: _Time
+
+
+class LabelsTaken(msgspec.Struct, frozen=True):
+    """How many labels were logged. A label of an id that already has one is a correction."""
+
+    accepted: int
+
+
+class ServedVersion(msgspec.Struct, frozen=True):
+    """One version at work."""
+
+    version: str
+    role: Role
+    share: float
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """A model of the project, and what serves it; `problem` is what of its deployment could not be loaded."""
+
+    model: str
+    task: str
+    purpose: str
+    owner: str
+    generation: int
+    versions: list[ServedVersion]
+    problem: str | None
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The models of the project."""
+
+    models: list[ServedModel]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Whether predictions are answered; with status 503 when they are not. champions: model → version or null."""
+
+    ready: bool
+    champions: dict[str, str | None]
+    problems: dict[str, str]
+
+
+class Error(msgspec.Struct, frozen=True):
+    """Why a request was refused; `field` is a path such as `rows[2].distance`."""
+
+    error: Refusal
+
+
+def predictions(model: str, answers: Answers) -> list[Prediction]:
+    """Return the answers of a call as the client reads them."""
+    time = to_iso(answers.time_us)
+    return [
+        Prediction(id_, score if math.isfinite(score) else None, decision, list(rules), model, version, role, time)
+        for id_, score, decision, rules, version, role in zip(
+            answers.ids,
+            answers.scores.tolist(),
+            answers.decisions,
+            answers.rules,
+            answers.versions,
+            answers.roles,
+            strict=True,
+        )
+    ]
+
+
+def events_taken(pushed: Pushed) -> EventsTaken:
+    """Return what became of pushed rows as the client reads it."""
+    return EventsTaken(pushed.accepted, pushed.corrections, pushed.duplicates, to_iso(pushed.known_us))

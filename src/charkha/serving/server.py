@@ -1,0 +1,127 @@
+"""`run`: a server of a project, with as many worker processes as wanted, until it is told to stop."""
+
+import multiprocessing
+import os
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from charkha.clock import Clock, SystemClock
+from charkha.features.feed import Feed
+from charkha.serving.logs import log_settings
+from charkha.serving.worker import load_worker
+from charkha.spec.project import Project
+from charkha.storage.home import open_home
+
+DRAIN_SECONDS = 30
+# A server that was just killed may still hold its port for a moment.
+PORT_SECONDS = 2.0
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class PortTaken(Exception):
+    """Another process listens at the address."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        super().__init__(
+            f"expected a free port, but something listens at {host}:{port}. Stop it, or choose another port"
+        )
+
+
+def run(
+    project: Project, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, clock: Clock | None = None
+) -> None:
+    """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
+
+    Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
+    its folder. workers: processes; one per core that serving may use. Raises PortTaken, DataError and UnusableLedger;
+    exits with status 1 when workers cannot start.
+    """
+    clock = clock or SystemClock()
+    _wait_for_port(host, port)
+    _prepare(project, clock)
+    multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
+    _clean_metrics(project.home / "serving" / f"metrics-{port}")
+    server = Server(
+        "charkha",
+        host,
+        port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        log_dictconfig=log_settings(),
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+    )
+    ready = partial(_say_when_ready, list(project.models), host, port, workers)
+    threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
+    server.serve(target_loader=partial(load_worker, project.root, clock, os.getpid()), wrap_loader=False)
+
+
+def _prepare(project: Project, clock: Clock) -> None:
+    """Bring the ledger's tables and the online state up to date, once for all workers."""
+    with open_home(project.home, ledger_url=project.ledger) as home:
+        Feed(project.sources, project.views, home.log, home.online, clock).materialise(project.root, clock.now())
+
+
+def _clean_metrics(folder: Path) -> None:
+    """Have the workers count from zero in a folder of their own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[METRICS_FOLDER] = str(folder)
+
+
+def _wait_for_port(host: str, port: int) -> None:
+    """Raise PortTaken when another server stays at the port: workers share a port, and would share it with that one."""
+    deadline = time.monotonic() + PORT_SECONDS
+    while not _is_free(host, port):
+        if time.monotonic() > deadline:
+            raise PortTaken(host, port)
+        time.sleep(0.05)
+
+
+def _is_free(host: str, port: int) -> bool:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int) -> None:
+    """Ask until the server answers, then print the line."""
+    url = f"http://{_reachable(host)}:{port}"
+    while not _answers(url):
+        time.sleep(0.02)
+    plural = "" if workers == 1 else "s"
+    print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)
+
+
+def _reachable(host: str) -> str:
+    """Return where a server that listens at `host` can be reached from this machine."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+    return local.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
