@@ -28,7 +28,11 @@ def source(data: str | None = None) -> Source:
 
 def view(of: Source, max_age: str | None = "3h") -> FeatureView:
     windows = [kind("value", over=["10m", "2h"]) for kind in KINDS]
-    windows += [ck.mean("value", over="2d"), ck.variance("value", over="2d", hop="1h"), ck.count(over=["10m", "2h", "2d"])]
+    windows += [
+        ck.mean("value", over="2d"),
+        ck.variance("value", over="2d", hop="1h"),
+        ck.count(over=["10m", "2h", "2d"]),
+    ]
     return ck.FeatureView("view", ck.Entity("entity"), of, windows=windows, latest=["value", "text"], max_age=max_age)
 
 
@@ -48,7 +52,9 @@ def streams(draw: st.DrawFn) -> list[Event]:
     """Rows in order of arrival (known time ascends); ids repeat, so that some are repetitions and some corrections."""
     rows = draw(
         st.lists(
-            st.tuples(st.integers(0, 12), entities, values, st.sampled_from([None, "x", "y"]), offsets, st.integers(0, 9)),
+            st.tuples(
+                st.integers(0, 12), entities, values, st.sampled_from([None, "x", "y"]), offsets, st.integers(0, 9)
+            ),
             max_size=40,
         )
     )

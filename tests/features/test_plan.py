@@ -5,7 +5,7 @@ import pytest
 
 import charkha as ck
 from charkha.features.expressions import UnsafeExpression, expression_from_json, expression_to_json
-from charkha.features.plan import FeaturePlan, evaluate_expressions, in_order_of_use
+from charkha.features.plan import FeaturePlan, features_of, in_order_of_use
 
 FLIGHTS = ck.Source("flights", {"id": int, "origin": str, "dest": str, "delay": float}, time="id", key=["id"])
 
@@ -28,15 +28,20 @@ def test_a_plan_is_the_same_after_json():
     again = FeaturePlan.from_json(plan().to_json())
     assert again.to_json() == plan().to_json()
     assert again.views == plan().views
-    frame = pl.DataFrame({"at": [0], "route.mean_delay_1h": [4.0]}, schema_overrides={"at": pl.Datetime("us", "UTC")})
-    expected = evaluate_expressions(plan().expressions, frame)
-    assert evaluate_expressions(again.expressions, frame).equals(expected)
+    columns = {"at": [0], "route.mean_delay_1h": [4.0], "route.delay": [1.0]}
+    frame = pl.DataFrame(columns, schema_overrides={"at": pl.Datetime("us", "UTC")})
+    expected = features_of(plan(), frame)
+    assert features_of(again, frame).equals(expected)
     assert expected["s.hour"].to_list() == [19]
 
 
 @pytest.mark.parametrize(
     "expression",
-    [pl.col("a").map_batches(lambda s: s), pl.col("a") + pl.col("b").map_batches(abs), pl.lit(object(), allow_object=True)],
+    [
+        pl.col("a").map_batches(lambda s: s),
+        pl.col("a") + pl.col("b").map_batches(abs),
+        pl.lit(object(), allow_object=True),
+    ],
     ids=["function", "nested", "object"],
 )
 def test_expressions_with_code_are_refused(expression):
@@ -60,8 +65,8 @@ def test_the_word_python_in_a_literal_is_only_text():
 def test_expressions_come_after_those_they_use():
     expressions = {"c": pl.col("b") + 1, "b": pl.col("a") + 1, "d": pl.col("a") * pl.col("c")}
     assert list(in_order_of_use(expressions)) == ["b", "c", "d"]
-    frame = evaluate_expressions(in_order_of_use(expressions), pl.DataFrame({"a": [1]}))
-    assert frame.row(0, named=True) == {"a": 1, "b": 2, "c": 3, "d": 3}
+    plan = FeaturePlan((), {"a": int}, "at", in_order_of_use(expressions), ("a", "b", "c", "d"))
+    assert features_of(plan, pl.DataFrame({"a": [1]})).row(0, named=True) == {"a": 1, "b": 2, "c": 3, "d": 3}
 
 
 def test_a_circle_is_said_by_name():

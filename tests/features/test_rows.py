@@ -19,7 +19,13 @@ def source(pattern: str, **changes) -> ck.Source:
 
 
 def frame(*rows) -> pl.DataFrame:
-    schema = {"id": pl.Int64, "city": pl.String, "at": pl.Datetime("us"), "seen": pl.Datetime("us"), "amount": pl.Float64}
+    schema = {
+        "id": pl.Int64,
+        "city": pl.String,
+        "at": pl.Datetime("us"),
+        "seen": pl.Datetime("us"),
+        "amount": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -21,8 +21,10 @@ def test_reduce_ranges_is_a_loop(values, data):
     cut = st.integers(0, len(values))
     ranges = sorted(tuple(sorted(pair)) for pair in data.draw(st.lists(st.tuples(cut, cut), max_size=8)))
     lows, highs = (np.array([pair[side] for pair in ranges], np.int64) for side in (0, 1))
-    found = reduce_ranges(np.add, np.array(values, np.float64), lows, highs, 0.0)
-    assert found.tolist() == [sum(values[low:high]) for low, high in ranges]
+    table = np.array([values, values], np.float64).T.reshape(-1, 2)
+    found = reduce_ranges(np.add, table, lows, highs, 0.0)
+    assert found[:, 0].tolist() == found[:, 1].tolist()
+    assert found[:, 0].tolist() == [sum(values[low:high]) for low, high in ranges]
 
 
 @given(pairs, pairs, st.booleans())

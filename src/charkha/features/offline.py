@@ -6,7 +6,7 @@ import polars as pl
 
 from charkha.engines.engine import Engine
 from charkha.features.keys import key_column
-from charkha.features.plan import FeaturePlan, evaluate_expressions
+from charkha.features.plan import FeaturePlan, features_of
 from charkha.features.point_in_time import join_view
 from charkha.spec.fields import TIME
 from charkha.spec.views import FeatureView
@@ -27,7 +27,7 @@ def offline_features(
         parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
         joined = pl.concat(parts).sort("_place").drop("_place")
         frame = frame.hstack(joined)
-    return evaluate_expressions(plan.expressions, frame).select(plan.names)
+    return features_of(plan, frame)
 
 
 def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:

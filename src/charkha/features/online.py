@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isnan
 
 import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.clock import to_datetime
 from charkha.features.keys import key_text
-from charkha.features.plan import FeaturePlan, evaluate_expressions
+from charkha.features.plan import FeaturePlan, features_of
 from charkha.features.segments import IntArray
 from charkha.features.state import RingState, ViewState, decode_latest
 from charkha.spec.fields import POLARS_TYPES, TIME
@@ -23,12 +23,13 @@ def online_features(plan: FeaturePlan, reader: OnlineReader, requests: pl.DataFr
     requests: the request fields. at_us: the time of the prediction, the same for the batch. The store must hold the
     state of every view of the plan (see `Feed.materialise`).
     """
-    columns: dict[str, pl.Series] = {}
+    # Built of whole columns: every call into the query engine costs more than the arithmetic of a small batch.
+    times = pl.Series(plan.at, np.full(requests.height, at_us)).cast(TIME)
+    columns = {series.name: series for series in (*requests.get_columns(), times)}
     for state in _states(plan):
         keys = _keys(requests, state.view.entity.keys)
         columns.update(_view_features(state, reader, keys, at_us))
-    frame = requests.with_columns(pl.lit(to_datetime(at_us), dtype=TIME).alias(plan.at))
-    return evaluate_expressions(plan.expressions, frame.with_columns(**columns)).select(plan.names)
+    return features_of(plan, pl.DataFrame(columns))
 
 
 @lru_cache(maxsize=256)
@@ -38,9 +39,9 @@ def _states(plan: FeaturePlan) -> tuple[ViewState, ...]:
 
 def _keys(requests: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:
     if len(columns) == 1:
-        values = requests[columns[0]].to_list()
-        return [key_text((value,)) for value in values]
-    return [key_text(row) for row in requests.select(columns).iter_rows()]
+        return [key_text((value,)) for value in requests.get_column(columns[0]).to_list()]
+    parts = [requests.get_column(column).to_list() for column in columns]
+    return [key_text(row) for row in zip(*parts, strict=True)]
 
 
 def _view_features(
@@ -51,13 +52,23 @@ def _view_features(
     columns: dict[str, pl.Series] = {}
     for index, ring in enumerate(state.rings):
         stored = reader.get_many([state.ring_key(index, key) for key in texts])
-        for name, values in ring_values(ring, stored, at_us).items():
-            placed = np.full(len(keys), np.nan)
-            placed[known] = values
-            columns[f"{state.view.name}.{name}"] = pl.Series(placed, nan_to_null=True)
+        for window, values in ring_values(ring, stored, at_us).items():
+            name = f"{state.view.name}.{window}"
+            columns[name] = pl.Series(name, _nullable(values, known, len(keys)), dtype=pl.Float64())
     if state.view.latest:
         columns.update(_latest_values(state, reader, keys, at_us))
     return columns
+
+
+def _nullable(values: FloatArray, places: Sequence[int], size: int) -> list[float | None]:
+    """Return values in their places of `size`, None for NaN and for what has no value."""
+    found = [None if isnan(value) else value for value in values.tolist()]
+    if len(found) == size:
+        return found
+    placed: list[float | None] = [None] * size
+    for place, value in zip(places, found, strict=True):
+        placed[place] = value
+    return placed
 
 
 @frozen(eq=False)
@@ -71,8 +82,9 @@ class _StoredTiles:
 
 
 def _stored_tiles(ring: RingState, stored: Sequence[bytes | None]) -> _StoredTiles:
-    tiles = np.frombuffer(b"".join(part or b"" for part in stored), ring.dtype)
-    sizes = np.fromiter((len(part or b"") // ring.tile.size for part in stored), np.int64, len(stored))
+    parts = [part or b"" for part in stored]
+    tiles = np.frombuffer(b"".join(parts), ring.dtype)
+    sizes = np.array([len(part) // ring.tile.size for part in parts], np.int64)
     ends = np.cumsum(sizes)
     return _StoredTiles(tiles["hop"], tiles["states"], ends - sizes, ends)
 
@@ -85,7 +97,8 @@ def ring_values(ring: RingState, stored: Sequence[bytes | None], at_us: int) -> 
     lows_by_hops: dict[int, IntArray] = {}
     for window, part in ring.ring.windows:
         if window.hops not in lows_by_hops:
-            outside = np.append(0, np.cumsum(tiles.hops < open_hop - window.hops))
+            outside = np.zeros(len(tiles.hops) + 1, np.int64)
+            np.cumsum(tiles.hops < open_hop - window.hops, out=outside[1:])
             lows_by_hops[window.hops] = tiles.starts + outside[tiles.ends] - outside[tiles.starts]
         states = tiles.states[:, part.start : part.stop]
         merged = part.aggregation.merge(states, lows_by_hops[window.hops], tiles.ends)

@@ -1,7 +1,8 @@
 """What a model's features are made of, as one object: built from the definition, stored in the bundle, run anywhere."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -99,15 +100,20 @@ def _used_names(expression: pl.Expr) -> set[str]:
     return set(expression.meta.root_names())
 
 
-def evaluate_expressions(expressions: Mapping[str, pl.Expr], frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with a column for every expression, each seeing those before it."""
-    for layer in _layers(expressions):
+def features_of(plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns `plan.names`, given a frame of the request's fields, the time and the views' features."""
+    for layer in _compiled_layers(plan):
         frame = frame.with_columns(layer)
-    return frame
+    return pl.DataFrame([frame.get_column(name) for name in plan.names])
 
 
-def _layers(expressions: Mapping[str, pl.Expr]) -> Iterable[list[pl.Expr]]:
-    """Yield the expressions in as few steps as their use of each other allows."""
+@lru_cache(maxsize=256)
+def _compiled_layers(plan: FeaturePlan) -> tuple[list[pl.Expr], ...]:
+    return tuple(expression_layers(plan.expressions))
+
+
+def expression_layers(expressions: Mapping[str, pl.Expr]) -> Iterator[list[pl.Expr]]:
+    """Yield the expressions in as few steps as their use of each other allows, each under its name."""
     layer: dict[str, pl.Expr] = {}
     for name, expression in expressions.items():
         if layer.keys() & _used_names(expression):

@@ -10,18 +10,21 @@ IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def reduce_ranges(ufunc: np.ufunc, values: FloatArray, lows: IntArray, highs: IntArray, empty: float) -> FloatArray:
-    """Return `ufunc` reduced over values[low:high] for each of the k ranges: float64 (k,).
+    """Return `ufunc` reduced over the rows low to high of each of the k ranges: float64 (k, w).
 
-    values: float64 (n,). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
+    values: float64 (n, w). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
     An empty range gives `empty`.
     """
+    width = values.shape[1]
     if len(lows) == 0:
-        return np.empty(0)
+        return np.empty((0, width))
     # reduceat takes the ranges between neighbouring indices, of which every second one is ours; the extra element lets
     # a range end where the array ends.
     indices = np.empty(2 * len(lows), np.intp)
     indices[0::2], indices[1::2] = lows, highs
-    reduced: FloatArray = ufunc.reduceat(np.append(values, empty), indices)[::2]
+    padded = np.empty((len(values) + 1, width))
+    padded[:-1], padded[-1] = values, empty
+    reduced: FloatArray = ufunc.reduceat(padded, indices, axis=0)[::2]
     reduced[lows == highs] = empty
     return reduced
 

@@ -52,11 +52,14 @@ class RingState:
     ring: Ring
     columns: tuple[int | None, ...]
     tile: struct.Struct
+    dtype: np.dtype[np.void]
 
-    @property
-    def dtype(self) -> np.dtype[np.void]:
-        """A tile as NumPy reads it."""
-        return np.dtype([("hop", "<i8"), ("states", "<f8", (self.ring.width,))])
+    @classmethod
+    def of(cls, ring: Ring, place: Mapping[str, int]) -> "RingState":
+        """Return the layout of a ring whose rows have their fields at `place`: a tile is its hop, then its states."""
+        columns = tuple(place[part.column] if part.column else None for part in ring.parts)
+        dtype = np.dtype([("hop", "<i8"), ("states", "<f8", (ring.width,))])
+        return cls(ring, columns, struct.Struct(f"<q{ring.width}d"), dtype)
 
     def updated(self, tiles: bytes | None, known_us: int, row: Sequence[object]) -> bytes:
         """Return the tiles with one more row, those beyond the longest window dropped."""
@@ -112,14 +115,7 @@ class ViewState:
     def of(cls, view: FeatureView) -> "ViewState":
         """Return the state of a view whose rows come in the order of its source's fields."""
         place: Mapping[str, int] = {name: index for index, name in enumerate(view.source.fields)}
-        rings = tuple(
-            RingState(
-                ring,
-                tuple(place[part.column] if part.column else None for part in ring.parts),
-                struct.Struct(f"<q{ring.width}d"),
-            )
-            for ring in rings_of(view)
-        )
+        rings = tuple(RingState.of(ring, place) for ring in rings_of(view))
         keys = tuple(place[column] for column in view.entity.keys)
         return cls(view, view_digest(view), rings, keys, tuple(place[column] for column in view.latest))
 

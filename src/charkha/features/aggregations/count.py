@@ -24,7 +24,7 @@ class Count:
 
     def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
         """Add the counts."""
-        return reduce_ranges(np.add, states[:, 0], lows, highs, 0.0)[:, None]
+        return reduce_ranges(np.add, states, lows, highs, 0.0)
 
     def finalise(self, states: FloatArray) -> FloatArray:
         """The count itself."""

@@ -27,7 +27,7 @@ class Minimum:
 
     def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
         """Keep the extreme; fmin and fmax pass over NaN."""
-        return reduce_ranges(self.ufunc, states[:, 0], lows, highs, np.nan)[:, None]
+        return reduce_ranges(self.ufunc, states, lows, highs, np.nan)
 
     def finalise(self, states: FloatArray) -> FloatArray:
         """The extreme itself."""
