@@ -89,11 +89,12 @@ def _collect(home: Home, harvest: _Harvest) -> int:
     """Bring one stream's tables up to its end; return how many rows were added to the first."""
     checkpoint = f"collected/{harvest.stream}"
     position: dict[str, int] = dict(home.ledger.checkpoint(checkpoint) or {})
+    _delete_unsettled(home, harvest, position)
+    _delete_replaced(home, harvest)
     if all(position.get(partition, 0) == end for partition, end in home.log.end(harvest.stream).items()):
         return 0
     added = 0
     for records in _steps(home.log.read(harvest.stream, position)):
-        _delete_unsettled(home, harvest, records[0])
         added += _take(home, harvest, records)
         position[records[0].partition] = records[-1].end
         home.ledger.set_checkpoint(checkpoint, position)
@@ -122,11 +123,11 @@ def _base(home: Home, harvest: _Harvest, new: Part) -> Part | None:
     return last if last and home.tables.read(table, last.name).height < FULL_PART_ROWS else None
 
 
-def _delete_unsettled(home: Home, harvest: _Harvest, first: Record) -> None:
+def _delete_unsettled(home: Home, harvest: _Harvest, position: Mapping[str, int]) -> None:
     """Delete what a collection wrote that died before its checkpoint: it is written again, whole."""
     for table in harvest.tables:
         for part in _parts(home, table):
-            if part.partition == first.partition and part.end > first.start:
+            if part.end > position.get(part.partition, 0):
                 home.tables.delete(table, part.name)
 
 

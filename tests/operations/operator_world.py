@@ -1,0 +1,126 @@
+"""A small world for the operator: a project whose truth turns round halfway, its traffic, and its operator."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import charkha as ck
+from charkha.bundles.estimators.linear import Linear
+from charkha.clock import SimulatedClock, parse_time
+from charkha.engines.local import LocalEngine
+from charkha.operations.operator import Operator
+from charkha.serving.service import Service
+from charkha.spec.durations import DAY_US, HOUR_US
+from charkha.spec.fields import TIME
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+from charkha.training.pipeline import Candidate, Order, train
+from charkha.training.tracking import NoTracker, Tracker
+
+START_US = parse_time("2013-01-01")
+FIRST_DAY = 24  # what lies before is history to train on
+DAYS = 64
+TURN = 36  # from this day on, what was likely is unlikely
+ROWS_PER_DAY = 120
+NAME = "visit"
+
+FIELDS = {"id": str, "at": datetime, "known_at": datetime, "x": float, "z": float, "kind": str, "y": bool}
+VISITS = ck.Source("visits", FIELDS, ck.parquet("visits.parquet"), time="at", known="known_at", key=("id",))
+
+
+def make_model(**changes: object) -> Model:
+    """Return a model whose labels come within a day and whose shadows run for 4 days."""
+    settings: dict[str, object] = {
+        "label": ck.Label(VISITS, pl.col("y"), at="at", delay="1d"),
+        "request": ("x", "z", "kind"),
+        "features": (ck.RequestFeatures("asked", x=pl.col("x"), z=pl.col("z"), kind=pl.col("kind")),),
+        "estimator": Linear(),
+        "split": ck.Split(validation="4d", test="5d"),
+        "metrics": ("log_loss", "roc_auc"),
+        "slices": ("kind",),
+        "gates": (ck.beats_champion("log_loss"),),
+        "rollout": ck.shadow("4d", min_labels=100) >> ck.compare("log_loss"),
+        "retrain": ck.Retrain(cooldown="6d", window="21d"),
+        "monitors": ck.Monitors(window="7d"),
+        "purpose": "tests",
+        "owner": "tests",
+        **changes,
+    }
+    return Model(NAME, **settings)  # type: ignore[arg-type]
+
+
+def make_project(folder: Path, **changes: object) -> Project:
+    """Write the history and return the project; the same every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    history().write_parquet(folder / "visits.parquet")
+    return Project(name="world", root=folder, home=folder / ".charkha", models={NAME: make_model(**changes)})
+
+
+def history() -> pl.DataFrame:
+    """Return all visits: ROWS_PER_DAY a day, half of them at 8:00 and half at 16:00, each known at 1:00 the next day."""
+    random = np.random.default_rng(11)
+    count = DAYS * ROWS_PER_DAY
+    days = np.repeat(np.arange(DAYS), ROWS_PER_DAY)
+    hours = np.tile(np.repeat([8, 16], ROWS_PER_DAY // 2), DAYS)
+    x, z = random.normal(size=count), random.normal(size=count)
+    slope = np.where(days < TURN, 2.0, -2.0)
+    columns = {
+        "id": [str(number) for number in range(count)],
+        "at": pl.Series(START_US + days * DAY_US + hours * HOUR_US).cast(TIME),
+        "known_at": pl.Series(START_US + (days + 1) * DAY_US + HOUR_US).cast(TIME),
+        "x": x,
+        "z": z,
+        "kind": random.choice(["a", "b"], count),
+        "y": random.random(count) < 1 / (1 + np.exp(-slope * x - 0.5 * z)),
+    }
+    return pl.DataFrame(columns).select(list(FIELDS))
+
+
+def trainer(home: Home, clock: SimulatedClock, tracker: Tracker) -> Callable[[Order], Candidate]:
+    """Return a function that trains in this process."""
+    return lambda order: train(order, home, clock, LocalEngine(1), tracker)
+
+
+def make_operator(
+    project: Project, home: Home, clock: SimulatedClock, *, tracker: Tracker | None = None
+) -> Operator:
+    """Return an operator that trains in this process and tells `tracker`, or nobody."""
+    told = tracker or NoTracker()
+    return Operator(project, home, clock, trainer(home, clock, told), told)
+
+
+def midnight(day: int) -> int:
+    """Return when a day begins, which is when the operator looks (µs)."""
+    return START_US + day * DAY_US
+
+
+class Traffic:
+    """Asks for predictions and tells labels, a day at a time, as the history has them."""
+
+    def __init__(self, project: Project, home: Home, clock: SimulatedClock) -> None:
+        self._service = Service(project, home, clock, partition="web-0")
+        self._clock = clock
+        self._visits = history()
+        self._asked: dict[int, list[str]] = {}
+
+    def day(self, day: int) -> None:
+        """Tell the labels of the day before at 1:00, then ask for those of this day at 8:00 and at 16:00."""
+        self._service.refresh()
+        self._clock.advance_to(midnight(day) + HOUR_US)
+        if day - 1 in self._asked:
+            truth = self._of(day - 1).get_column("y").cast(pl.Float64).to_list()
+            self._service.label(NAME, self._asked[day - 1], truth)
+        visits = self._of(day).select("x", "z", "kind")
+        half = ROWS_PER_DAY // 2
+        self._asked[day] = self._ask(day, 8, visits[:half]) + self._ask(day, 16, visits[half:])
+
+    def _ask(self, day: int, hour: int, visits: pl.DataFrame) -> list[str]:
+        self._clock.advance_to(midnight(day) + hour * HOUR_US)
+        return self._service.predict(NAME, visits).ids
+
+    def _of(self, day: int) -> pl.DataFrame:
+        return self._visits[day * ROWS_PER_DAY : (day + 1) * ROWS_PER_DAY]
