@@ -34,7 +34,7 @@ def describe(
     that it did learn from are too sure of themselves, and later ones would seem to have drifted.
     """
     unseen = np.concatenate([parts.validation, parts.test])
-    features, scores = dataset.features[unseen], fitted.score(dataset.features[unseen])
+    features, scores = dataset.features[unseen], np.concatenate([fitted.validation_scores, examined.test_scores])
     shape = learn_shape(features, scores)
     return Manifest(
         model=model.name,

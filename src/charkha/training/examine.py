@@ -11,13 +11,17 @@ from charkha.training.dataset import Dataset
 from charkha.training.evaluate import Slices, measure, measure_slices, reported_metrics, time_clusters
 from charkha.training.fit import Fitted
 from charkha.training.gates import Evidence, check_gate
-from charkha.training.split import IndexArray, Parts
+from charkha.training.split import Parts
 
 
 @frozen(eq=False)
 class Examined:
-    """What is known of a fitted model. `metrics`: part → metric → estimate; `slices` and `gates`: on the test rows."""
+    """What is known of a fitted model. `metrics`: part → metric → estimate; `slices` and `gates`: on the test rows.
 
+    test_scores: of the test rows, float64, calibrated.
+    """
+
+    test_scores: FloatArray
     metrics: dict[str, dict[str, Estimate]]
     slices: Slices
     gates: tuple[GateResult, ...]
@@ -29,7 +33,7 @@ def examine(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted, champi
     champion: on the same test rows. Raises MetricUndefined when the test rows cannot give the model's metrics.
     """
     labels = dataset.labels
-    spine, test_labels = dataset.spine[parts.test], labels[parts.test]
+    test_labels = labels[parts.test]
     scores = fitted.score(dataset.features[parts.test])
     clusters = time_clusters(dataset.at_us[parts.test])
     evidence = Evidence(
@@ -40,19 +44,18 @@ def examine(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted, champi
         rules=_rules_alone(model, dataset, parts),
         trivial=trivial_scores(labels[parts.train], len(parts.test)),
     )
+    validation_clusters = time_clusters(dataset.at_us[parts.validation])
     return Examined(
+        test_scores=scores,
         metrics={
-            "validation": _measure_part(model, dataset, parts.validation, fitted),
+            "validation": measure(
+                reported_metrics(model), labels[parts.validation], fitted.validation_scores, validation_clusters
+            ),
             "test": measure(reported_metrics(model), test_labels, scores, clusters),
         },
-        slices=measure_slices(model, spine, test_labels, scores, clusters),
+        slices=measure_slices(model, dataset.spine[parts.test], test_labels, scores, clusters),
         gates=tuple(check_gate(gate, evidence) for gate in model.gates),
     )
-
-
-def _measure_part(model: Model, dataset: Dataset, rows: IndexArray, fitted: Fitted) -> dict[str, Estimate]:
-    scores = fitted.score(dataset.features[rows])
-    return measure(reported_metrics(model), dataset.labels[rows], scores, time_clusters(dataset.at_us[rows]))
 
 
 def _rules_alone(model: Model, dataset: Dataset, parts: Parts) -> FloatArray:

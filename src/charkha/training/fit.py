@@ -28,13 +28,17 @@ class OneClassOnly(ValueError):
 
 @frozen(eq=False)
 class Fitted:
-    """What was learnt. `state`: the estimator's own, no pickle; `threshold`: None for regression."""
+    """What was learnt. `state`: the estimator's own, no pickle; `threshold`: None for regression.
+
+    validation_scores: of the validation rows, float64, calibrated; kept because scoring them again takes time.
+    """
 
     schema: FeatureSchema
     state: bytes
     predictor: Predictor
     calibration: Calibration | None
     threshold: float | None
+    validation_scores: FloatArray
 
     def score(self, features: pl.DataFrame) -> FloatArray:
         """Return the calibrated scores of features, float64 (n,)."""
@@ -61,17 +65,17 @@ def fit_model(model: Model, features: pl.DataFrame, labels: FloatArray, parts: P
         seed,
     )
     predictor = load_predictor(model.estimator.kind, state)
-    calibration, threshold = _tune(model, labels[parts.validation], predictor.predict(held_out))
-    return Fitted(schema, state, predictor, calibration, threshold)
+    scores, held_out_labels = predictor.predict(held_out), labels[parts.validation]
+    calibration = _calibration(model, held_out_labels, scores)
+    calibrated = scores if calibration is None else calibration.apply(scores)
+    threshold = cheapest_threshold(held_out_labels, calibrated, model.costs) if model.task == "binary" else None
+    return Fitted(schema, state, predictor, calibration, threshold, calibrated)
 
 
-def _tune(model: Model, labels: FloatArray, scores: FloatArray) -> tuple[Calibration | None, float | None]:
-    """Return the calibration, if one is asked for, and the threshold for binary decisions on what it gives."""
-    if model.task == "regression":
-        return None, None
-    calibration = fit_calibration(model.calibrate, labels, scores) if model.calibrate else None
-    calibrated = calibration.apply(scores) if calibration else scores
-    return calibration, cheapest_threshold(labels, calibrated, model.costs)
+def _calibration(model: Model, labels: FloatArray, scores: FloatArray) -> Calibration | None:
+    if model.task == "regression" or model.calibrate is None:
+        return None
+    return fit_calibration(model.calibrate, labels, scores)
 
 
 def require_both_classes(labels: FloatArray, parts: Parts) -> None:
