@@ -27,6 +27,7 @@ ORDER = (
     "web",
     "words",
     "cli",
+    "__main__",
 )
 HEAVY = ("lightgbm", "mlflow", "sklearn", "pandas", "lmdb", "starlette", "sqlalchemy", "matplotlib", "granian")
 

@@ -158,3 +158,10 @@ def test_models_in_lists_and_dicts_are_found_in_order(root: Path) -> None:
     more = "from attrs import evolve\n\nmore = [evolve(model, name=name) for name in ('b', 'a')]\n"
     (root / "definition.py").write_text(DEFINITION + more + "named = {'c': evolve(model, name='c')}\n")
     assert list(load_project(root).models) == ["big", "b", "a", "c"]
+
+
+def test_another_home_has_its_own_ledger(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "charkha.toml").write_text('[project]\nledger = "sqlite:////data/ledger.db"\n')
+    monkeypatch.setenv("CHARKHA_HOME", str(root / "elsewhere"))
+    project = load_project(root)
+    assert (project.home, project.ledger) == (root / "elsewhere", None)

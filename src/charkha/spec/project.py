@@ -25,6 +25,8 @@ from charkha.spec.model import Model
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 
+# The environment variable that names another home, with a ledger of its own in it: what a replay left, say.
+HOME_VARIABLE = "CHARKHA_HOME"
 SETTINGS = ("name", "definition", "home", "ledger")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -35,7 +37,7 @@ class ProjectNotFound(Exception):
     def __init__(self, start: Path) -> None:
         self.start = start
         super().__init__(
-            f"expected charkha.toml, or [tool.charkha] in pyproject.toml, in {start} or a folder above it, "
+            f"expected charkha.toml, or [tool.charkha] in pyproject.toml, in {start.resolve()} or a folder above it, "
             "found neither. Go to your project's folder, or make one with: charkha init NAME"
         )
 
@@ -80,12 +82,13 @@ def load_project(start: Path) -> Project:
     faults = check(models)
     if faults:
         raise DefinitionError(faults)
+    elsewhere = os.environ.get(HOME_VARIABLE)
     return Project(
         name=values.get("name", root.name),
         root=root,
-        home=root / values.get("home", ".charkha"),
+        home=Path(elsewhere) if elsewhere else root / values.get("home", ".charkha"),
         models={model.name: model for model in models},
-        ledger=values.get("ledger"),
+        ledger=None if elsewhere else values.get("ledger"),
     )
 
 

@@ -1,0 +1,96 @@
+"""`charkha`: the commands, the options they share, and how whatever goes wrong becomes a message and an exit code.
+
+Exit codes: 0 done; 1 a gate or check failed, or the work could not be done; 2 the command was not written rightly;
+130 stopped with Ctrl-C.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from charkha.cli import check, demo, deploy, history, init, operate, replay, serve, status, train
+from charkha.cli.session import Session
+from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
+
+PIPED_WIDTH = 200
+MAKE, RUN, LOOK = "Make a model", "Run it", "Look and decide"
+# Command → its function and the part of `charkha --help` that lists it, in that order.
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "init": (init.init, MAKE),
+    "check": (check.check, MAKE),
+    "train": (train.train, MAKE),
+    "serve": (serve.serve, RUN),
+    "operate": (operate.operate, RUN),
+    "replay": (replay.replay, RUN),
+    "demo": (demo.demo, RUN),
+    "status": (status.status, LOOK),
+    "history": (history.history, LOOK),
+    "promote": (deploy.promote, LOOK),
+    "rollback": (deploy.rollback, LOOK),
+}
+
+app = typer.Typer(
+    name="charkha",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, (function, panel) in COMMANDS.items():
+    app.command(name, help=help_of(function), epilog=examples_of(function), rich_help_panel=panel)(function)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, if that was asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"charkha {version('charkha')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Each command explains itself: [cyan]charkha train --help[/]. Begin with [cyan]charkha demo[/].")
+def shared(
+    context: typer.Context,
+    project: Annotated[
+        Path, typer.Option("--project", "-p", metavar="DIR", help="The project's folder, or any folder in it.")
+    ] = Path(),
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", metavar="DIR", help="Look at another home than the project's, such as a replay's."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Charkha turns raw data and one typed definition of a model into a system that serves, watches and retrains it."""
+    context.obj = Session(folder=project, home=home, out=console(), err=console(stderr=True))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for one of the streams; what is piped or kept in a file is not folded to 80 columns."""
+    made = Console(stderr=stderr)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = PIPED_WIDTH
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        # Taken out, so that it may stand anywhere: it is thought of when a command has just failed.
+        app([word for word in given if word != "--debug"], prog_name="charkha")
+    except Exception as error:
+        if debug:
+            raise
+        print(failure_text(error), file=sys.stderr)
+        sys.exit(2 if is_usage_error(error) else 1)

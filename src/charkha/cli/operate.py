@@ -1,0 +1,63 @@
+"""`charkha operate`: the loop that watches, trains, promotes and rejects."""
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from charkha.cli.session import Session, opened, session_of
+
+if TYPE_CHECKING:
+    from charkha.operations.operator import Operator
+    from charkha.spec.project import Project
+    from charkha.storage.home import Home
+
+EXAMPLES = {"operate": ("charkha operate", "charkha operate --once")}
+
+
+def operate(
+    context: typer.Context,
+    *,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 60.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, do what is due, and end: for a scheduler.")] = False,
+) -> None:
+    """Run the operator: it looks at what is, decides, does one step, and looks again.
+
+    It joins predictions with their labels, measures drift and performance, trains when that is due by the definition,
+    lets new versions run in shadow, and promotes or rejects them. Each decision is written into the ledger with its
+    reason.
+
+    It may be stopped or killed at any time: started again, it goes on.
+    """
+    session = session_of(context)
+    project = session.project()
+    with opened(project) as home:
+        operator = make_operator(project, home)
+        if once:
+            tick_once(session, project, operator)
+            return
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+        session.err.print(f"watching over {', '.join(project.models)} every {every:g} s; stop with Ctrl-C")
+        operator.run(every)
+
+
+def make_operator(project: "Project", home: "Home") -> "Operator":
+    """Return the operator of a project, which trains in child processes within the models' budgets."""
+    from charkha.clock import SystemClock
+    from charkha.operations.operator import Operator
+    from charkha.training.child import train_in_child
+    from charkha.training.tracking import MlflowTracker
+
+    clock, tracker = SystemClock(), MlflowTracker(project.home)
+    return Operator(project, home, clock, lambda order: train_in_child(order, project, clock, tracker), tracker)
+
+
+def tick_once(session: Session, project: "Project", operator: "Operator") -> None:
+    """Let the operator do what is due now, and print what it decided."""
+    for name in project.models:
+        decisions = operator.tick(name)
+        for decision in decisions:
+            session.out.print(f"{name}: [bold]{decision.action}[/], {escape(decision.reason)}", highlight=False)
+        if not decisions:
+            session.out.print(f"{name}: nothing to do", highlight=False)

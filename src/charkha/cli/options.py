@@ -1,0 +1,13 @@
+"""Options that several commands have, worded once."""
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ModelName = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="Which model; needed when the project has several.")
+]
+JsonFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
+]

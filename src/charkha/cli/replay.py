@@ -1,0 +1,158 @@
+"""`charkha replay`: history through the code of production, in minutes."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from attrs import evolve, frozen
+
+from charkha.cli.options import JsonFile, ModelName
+from charkha.cli.progress import parts
+from charkha.cli.session import Session, as_json, choose_model, opened, session_of
+from charkha.cli.timeline import print_timeline
+
+if TYPE_CHECKING:
+    from charkha.operations.replay import Stage
+    from charkha.operations.replay_summary import ReplaySummary
+    from charkha.spec.model import Model
+    from charkha.spec.project import Project
+    from charkha.storage.home import Home
+
+EXAMPLES = {
+    "replay": (
+        "charkha replay",
+        "charkha replay likes --from 2013-08-18 --until 2013-08-28 --fresh",
+        "charkha --home .charkha/replay history",
+    )
+}
+REPORT = "report.html"
+
+
+@frozen
+class Period:
+    """From when to when, in µs since 1970 UTC."""
+
+    from_us: int
+    until_us: int
+
+
+def replay(
+    context: typer.Context,
+    *,
+    model: ModelName = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="When it begins: the first champion learns from what was known."),
+    ] = None,
+    end: Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the replay before this one left.")] = False,
+    json: JsonFile = None,
+) -> None:
+    """Replay history as if it were live: train, serve, log, watch and retrain, under a clock that is told the time.
+
+    Events, predictions and labels come when they came; the operator looks once a day. The last third of the history is
+    replayed unless you say which part. It ends with a timeline and a report: one HTML file.
+
+    A replay has a home of its own (.charkha/replay) and never touches what really serves.
+    """
+    session = session_of(context)
+    project = session.project()
+    chosen = choose_model(project, model)
+    apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
+    if fresh:
+        clear(apart.home, of=project)
+    summary = play(session, apart, chosen, period_of(project, chosen, begin, end))
+    print_timeline(session.out, summary)
+    session.out.print(f"report: {write_report(summary, apart.home / REPORT)}", highlight=False, soft_wrap=True)
+    if json is not None:
+        write_json(summary, json)
+
+
+def clear(home: Path, *, of: "Project") -> None:
+    """Delete a replay's home. Raises BadParameter for any folder that may be more than that."""
+    if not home.exists():
+        return
+    if home == of.home or not (home / "ledger.db").is_file():
+        raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")
+    shutil.rmtree(home)
+
+
+def period_of(project: "Project", model: "Model", begin: str | None, end: str | None) -> Period:
+    """Return the period that was asked for; where it was not, the last third of the history."""
+    first_us, last_us = (0, 0) if begin and end else history_of(project, model)
+    from_us = _time("--from", begin) if begin else first_us + (last_us - first_us) * 2 // 3
+    return Period(from_us, _time("--until", end) if end else last_us + 1)
+
+
+def _time(option: str, text: str) -> int:
+    from charkha.clock import parse_time
+
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def history_of(project: "Project", model: "Model") -> tuple[int, int]:
+    """Return the times in µs of the first prediction to ask for and of the last label to become known."""
+    from charkha.features.rows import read_rows
+    from charkha.features.spine import label_spine
+
+    spine = label_spine(model.label, model.request, read_rows(model.label.source, project.root))
+    first, last = spine["_at_us"].min(), spine["_label_known_us"].max()
+    if not isinstance(first, int) or not isinstance(last, int):
+        raise typer.BadParameter("there is no history with labels to replay: say --from and --until.")
+    return first, last
+
+
+def play(session: Session, project: "Project", model: "Model", period: Period) -> "ReplaySummary":
+    """Replay in the project's home, and return what it showed."""
+    from charkha.engines.local import LocalEngine
+    from charkha.operations.replay import replay as run_replay
+    from charkha.operations.summary import Span, summarise
+
+    started = time.perf_counter()
+    with opened(project) as home:
+        stage = set_up(project, model, home, period.from_us)
+        with parts(session.err) as on_progress:
+            counts = run_replay(stage, period.until_us, on_progress)
+            on_progress(0, 0, "recomputing every served feature")
+            span = Span(
+                from_us=period.from_us,
+                until_us=period.until_us,
+                seconds=time.perf_counter() - started,
+                counts=counts,
+            )
+            return summarise(stage, span, LocalEngine())
+
+
+def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "Stage":
+    """Return a stage with an operator that trains in this process: a replay's time stands still meanwhile."""
+    from charkha.clock import SimulatedClock
+    from charkha.engines.local import LocalEngine
+    from charkha.operations.operator import Operator
+    from charkha.operations.replay import Stage
+    from charkha.training.pipeline import train
+    from charkha.training.tracking import MlflowTracker
+
+    clock, engine, tracker = SimulatedClock(from_us), LocalEngine(), MlflowTracker(home.folder)
+    operator = Operator(project, home, clock, lambda order: train(order, home, clock, engine, tracker), tracker)
+    return Stage(project, home, model, clock, operator)
+
+
+def write_report(summary: "ReplaySummary", file: Path) -> Path:
+    """Write the report and return where it is."""
+    from charkha.web.report import render_report
+
+    file.write_text(render_report(summary), "utf-8")
+    return file
+
+
+def write_json(value: object, file: str) -> None:
+    """Write a value as JSON to a file, or to standard output for "-"."""
+    if file == "-":
+        print(as_json(value), end="")
+    else:
+        Path(file).write_text(as_json(value), "utf-8")

@@ -1,0 +1,37 @@
+"""`charkha serve`: answer predictions over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from charkha.cli.session import session_of
+
+EXAMPLES = {
+    "serve": (
+        "charkha serve",
+        "charkha serve --host 0.0.0.0 --port 80 --workers 4",
+        'curl localhost:8000/v1/models/likes/predict --json \'{"user_id": 9290, "movie_id": 1535108}\'',
+    )
+}
+
+
+def serve(
+    context: typer.Context,
+    *,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all of the machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes answer; one for each core.")] = 1,
+) -> None:
+    """Serve every model of the project over HTTP.
+
+    POST /v1/models/MODEL/predict answers one request or many; /v1/sources/SOURCE/events takes new rows;
+    /v1/models/MODEL/labels takes the truth. /docs shows all of it with the project's own fields; /metrics is for
+    Prometheus.
+
+    A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request.
+    """
+    from charkha.serving.server import run
+
+    run(session_of(context).project(), host=host, port=port, workers=workers)

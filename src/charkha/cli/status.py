@@ -1,0 +1,102 @@
+"""`charkha status`: who serves, how it does, and what the operator would do next."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from charkha.cli.options import AsJson, ModelName
+from charkha.cli.session import Session, choose_model, opened, session_of
+
+if TYPE_CHECKING:
+    from charkha.operations.situation import Situation
+    from charkha.operations.steps import Step
+    from charkha.spec.model import Model
+    from charkha.spec.project import Project
+    from charkha.storage.home import Home
+
+EXAMPLES = {"status": ("charkha status", "charkha status likes --json | jq '.[0].champion'")}
+
+
+def status(context: typer.Context, model: ModelName = None, json: AsJson = False) -> None:
+    """Show for each model who serves, how it does on the newest labels, and what the operator would do next.
+
+    Nothing is changed. What was logged after the operator's last look is not counted yet.
+    """
+    session = session_of(context)
+    project = session.project()
+    models = list(project.models.values()) if model is None else [choose_model(project, model)]
+    with opened(project) as home:
+        states = [state_of(project, each, home) for each in models]
+    if json:
+        session.print_json(states)
+        return
+    for state in states:
+        show(session, state)
+
+
+def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]:
+    """Return what is to be said of a model."""
+    from charkha.clock import SystemClock, to_iso
+    from charkha.operations.decide import decide
+    from charkha.operations.look import look
+
+    situation = look(project, model, home, SystemClock().now())
+    deployment, step = situation.deployment, decide(situation, model)
+    last = home.ledger.decisions(model.name)[-1:]
+    return {
+        "model": model.name,
+        "owner": model.owner,
+        "generation": deployment.generation,
+        "since": to_iso(deployment.since_us) if deployment.generation else None,
+        "champion": deployment.champion.version if deployment.champion else None,
+        "shadows": [assignment.version for assignment in deployment.shadows],
+        "waiting": [waiting.version for waiting in situation.waiting if waiting.passed],
+        "versions": list(situation.versions),
+        "metric": model.metrics[0],
+        "tested": situation.reference,
+        "served": served(situation),
+        "findings": [finding.message for finding in situation.findings if finding.significant],
+        "last_decision": last[0] if last else None,
+        "next": next_of(step),
+    }
+
+
+def served(situation: "Situation") -> dict[str, Any] | None:
+    """Return the champion's performance on the matured labels of the monitors' window."""
+    health = situation.health
+    if health is None or health.estimate is None:
+        return None
+    return {"labels": health.labels, "value": health.estimate}
+
+
+def next_of(step: "Step | None") -> dict[str, str] | None:
+    """Return what the operator would do, and why."""
+    return None if step is None else {"step": type(step).__name__, "reason": step.reason}
+
+
+def show(session: Session, state: dict[str, Any]) -> None:
+    """Print the state of one model in a few lines."""
+
+    def line(word: str, text: str) -> None:
+        session.out.print(f"  [dim]{word:<10}[/]{escape(text)}", highlight=False)
+
+    session.out.print(f"[bold]{state['model']}[/]  {escape(state['owner'])}", highlight=False)
+    line("champion", f"{state['champion']} since {state['since']}" if state["champion"] else "none: charkha train")
+    for word in ("shadows", "waiting"):
+        if state[word]:
+            line(word, ", ".join(state[word]))
+    if state["tested"]:
+        line("tested", f"{state['metric']} {interval(state['tested'])}")
+    if state["served"]:
+        line("served", f"{state['metric']} {interval(state['served']['value'])}, {state['served']['labels']:,} labels")
+    for finding in state["findings"]:
+        line("finding", finding)
+    if state["last_decision"]:
+        line("last", f"{state['last_decision'].action}: {state['last_decision'].reason}")
+    line("next", f"{state['next']['step']}: {state['next']['reason']}" if state["next"] else "nothing to do")
+
+
+def interval(measured: Any) -> str:
+    """Return an estimate as text."""
+    return f"{measured.value:.4f} ({measured.low:.4f} to {measured.high:.4f})"

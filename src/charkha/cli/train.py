@@ -1,0 +1,158 @@
+"""`charkha train`: one version, now, by hand."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from charkha.cli.options import AsJson, ModelName
+from charkha.cli.progress import steps
+from charkha.cli.session import Session, choose_model, opened, person, session_of
+
+if TYPE_CHECKING:
+    from charkha.spec.model import Model
+    from charkha.spec.project import Project
+    from charkha.storage.home import Home
+    from charkha.training.pipeline import Candidate
+
+EXAMPLES = {
+    "train": (
+        "charkha train",
+        "charkha train likes --as-of 2013-08-22",
+        "charkha train likes --json | jq .metrics.test",
+    )
+}
+
+
+def train(
+    context: typer.Context,
+    *,
+    model: ModelName = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Learn from what was known then, such as 2013-08-22. Else from all, until the newest known label.",
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Train a version of a model, and test it against its gates.
+
+    The rows are split by time: the oldest to learn from, newer ones to calibrate and choose the threshold, the newest
+    to test on. What was not known yet at a prediction's time is in none of its features.
+
+    The first version that passes becomes the champion. A later one waits for the operator, who puts it in shadow, or
+    for charkha promote.
+
+    Exits with 1 when a gate failed.
+    """
+    session = session_of(context)
+    project = session.project()
+    chosen = choose_model(project, model)
+    with opened(project) as home:
+        candidate = carry_out(session, project, chosen, home, as_of)
+        champion = crown_if_first(home, chosen.name, candidate)
+    if json:
+        session.print_json(as_plain(candidate, champion=champion))
+    else:
+        show(session, candidate, champion=champion)
+    raise typer.Exit(0 if candidate.passed else 1)
+
+
+def carry_out(session: Session, project: "Project", model: "Model", home: "Home", as_of: str | None) -> "Candidate":
+    """Train in this process, with the run written into the ledger from its beginning to its end."""
+    from charkha.clock import SystemClock, to_iso
+    from charkha.engines.local import LocalEngine
+    from charkha.operations.act import TRAINING
+    from charkha.training.pipeline import Order
+    from charkha.training.pipeline import train as train_version
+    from charkha.training.tracking import MlflowTracker
+
+    clock = SystemClock()
+    now_us = clock.now()
+    key = f"{model.name}/by-hand/{to_iso(now_us)}"
+    serving = home.ledger.deployment(model.name).champion
+    order = Order(model, project.root, moment(project, model, home, as_of), key, serving.version if serving else None)
+    home.ledger.begin_run(key, TRAINING, model.name, now_us)
+    try:
+        with steps(session.err) as on_step:
+            tracker = MlflowTracker(home.folder)
+            candidate = train_version(order, home, clock, LocalEngine(), tracker, on_step=on_step)
+    except BaseException as error:
+        home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error)})
+        raise
+    home.ledger.finish_run(key, clock.now(), "done", {"version": candidate.version, "passed": candidate.passed})
+    return candidate
+
+
+def moment(project: "Project", model: "Model", home: "Home", as_of: str | None) -> int:
+    """Return the time in µs as of which to learn: as given, or when the newest label was known.
+
+    So history that ended years ago can be learnt from as it is: the split counts back from this time.
+    """
+    from charkha.clock import SystemClock, parse_time
+    from charkha.features.rows import read_rows
+    from charkha.features.spine import label_spine
+
+    now_us = SystemClock().now()
+    if as_of is not None:
+        try:
+            return parse_time(as_of)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--as-of") from None
+    rows = read_rows(model.label.source, project.root, home.log, now_us)
+    known = label_spine(model.label, model.request, rows)["_label_known_us"]
+    newest = known.filter(known <= now_us).max()
+    return newest if isinstance(newest, int) else now_us
+
+
+def crown_if_first(home: "Home", model: str, candidate: "Candidate") -> bool:
+    """Promote a version that passed when there is nothing to compare it with; return whether it serves."""
+    from charkha.clock import SystemClock
+    from charkha.operations.deploy import promote
+
+    if not candidate.passed or home.ledger.deployment(model).champion is not None:
+        return False
+    reason = "the first version that passed its gates; there is no champion to compare it with"
+    promote(home, SystemClock(), model, candidate.version, actor=person(), reason=reason)
+    return True
+
+
+def as_plain(candidate: "Candidate", *, champion: bool) -> dict[str, Any]:
+    """Return a candidate for `--json`."""
+    return {
+        "model": candidate.manifest.model,
+        "version": candidate.version,
+        "passed": candidate.passed,
+        "champion": champion,
+        "gates": candidate.gates,
+        "metrics": candidate.metrics,
+    }
+
+
+def show(session: Session, candidate: "Candidate", *, champion: bool) -> None:
+    """Print what was measured, gate by gate, and what to do next."""
+    manifest = candidate.manifest
+    verdict = "[green]passed its gates[/]" if candidate.passed else "[red]did not pass its gates[/]"
+    session.out.print(f"[bold]{manifest.model} {candidate.version}[/] {verdict}", highlight=False)
+    table = Table("metric", "on the test rows", "95 % interval", box=None, header_style="dim", pad_edge=False)
+    for metric, measured in candidate.metrics["test"].items():
+        table.add_row(metric, f"{measured.value:.4f}", f"{measured.low:.4f} to {measured.high:.4f}")
+    session.out.print(table)
+    for gate in candidate.gates:
+        mark = "[green]passed[/]" if gate.passed else "[red]failed[/]"
+        session.out.print(f"gate {escape(gate.name)}: {mark}, {escape(gate.reason)}", highlight=False)
+    session.out.print(next_step(candidate, champion=champion), highlight=False)
+
+
+def next_step(candidate: "Candidate", *, champion: bool) -> str:
+    """Return what can be done with the new version."""
+    if champion:
+        return "It is the champion now, the first. Serve it: charkha serve"
+    name = candidate.manifest.model
+    if not candidate.passed:
+        return f"It will not serve. The champion, if there is one, stays: charkha status {name}"
+    by_hand = f"charkha promote {name} {candidate.version}"
+    return f"The operator will put it beside the champion: charkha operate. Or let it serve at once: {by_hand}"

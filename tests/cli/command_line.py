@@ -1,0 +1,38 @@
+"""Running the command line inside a test, as a shell would see it."""
+
+import json
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from charkha.cli import main
+
+
+@frozen
+class Ended:
+    """How a command ended: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The standard output, read as JSON."""
+        return json.loads(self.out)
+
+
+class Shell:
+    """Runs commands and keeps what they write."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+
+    def __call__(self, *arguments: str) -> Ended:
+        self._capture.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        written = self._capture.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, written.out, written.err)

@@ -1,0 +1,195 @@
+"""One model's life by the command line: trained, served, promoted, rolled back, looked after; on real ratings."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from command_line import Shell
+
+from charkha.cli import main
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as `charkha init` leaves it, with one version trained as of 25 August 2013."""
+    folder = tmp_path_factory.mktemp("shops")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("CHARKHA_HOME", raising=False)
+        for arguments in (["init", "shop"], ["--project", "shop", "train", "--as-of", "2013-08-25"]):
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+            assert ended.value.code in (0, None)
+    return folder / "shop"
+
+
+@pytest.fixture
+def here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(shop)
+    return shop
+
+
+@pytest.mark.usefixtures("here")
+def test_the_first_version_that_passed_is_the_champion(shell: Shell) -> None:
+    (state,) = shell("status", "--json").json
+    assert (state["champion"], state["versions"], state["next"]) == ("v1", ["v1"], None)
+    assert state["tested"]["value"] > 0.65
+    text = shell("status", "likes").out
+    assert "champion  v1 since 20" in text
+    assert "next      nothing to do" in text
+
+
+@pytest.mark.usefixtures("here")
+def test_promote_and_rollback_are_one_decision_each(shell: Shell) -> None:
+    trained = shell("train", "--as-of", "2013-08-26", "--json")
+    assert trained.code == 0
+    assert (trained.json["version"], trained.json["passed"], trained.json["champion"]) == ("v2", True, False)
+    assert shell("status", "--json").json[0]["waiting"] == ["v2"]
+
+    promoted = shell("promote", "likes", "v2", "--reason", "newer rows")
+    assert (promoted.code, promoted.out) == (0, "v2 is the champion of likes (decision 2)\n")
+    rolled_back = shell("rollback", "-m", "complaints since noon", "--json")
+    assert (rolled_back.code, rolled_back.json["action"]) == (0, "rollback")
+    assert shell("status", "--json").json[0]["champion"] == "v1"
+
+    decisions = shell("history", "--json").json
+    assert [(decision["action"], decision["reason"]) for decision in decisions[1:]] == [
+        ("promote", "newer rows"),
+        ("rollback", "complaints since noon"),
+    ]
+    assert "complaints since noon" in shell("history", "likes", "--limit", "1").out
+
+
+@pytest.mark.usefixtures("here")
+def test_what_cannot_be_done_is_refused_with_its_reason(shell: Shell) -> None:
+    again = shell("promote", "likes", "v1", "--reason", "again")
+    assert (again.code, again.err) == (1, "charkha: model 'likes': v1 is the champion already\n")
+    unknown = shell("promote", "likes", "v9", "--reason", "typo")
+    assert unknown.code == 2
+    assert "expected a version of 'likes' (v1" in unknown.err
+    other = shell("train", "liks")
+    assert other.code == 2
+    assert "expected one of the project's models (likes), got 'liks'" in other.err
+    early = shell("train", "--as-of", "2013-08-03")
+    assert early.code == 1
+    assert early.err.startswith("charkha: the train part of the split has 0 rows")
+    when = shell("train", "--as-of", "yesterday")
+    assert when.code == 2
+    assert "expected a date or time such as 2013-04-01" in when.err
+
+
+@pytest.mark.usefixtures("here")
+def test_the_ledger_can_be_checked_and_taken_along(shell: Shell, tmp_path: Path) -> None:
+    number = len(shell("history", "--json").json)
+    assert shell("history", "--verify", "--json").json == {"decisions": number, "intact": True}
+    file = tmp_path / "decisions.jsonl"
+    assert f"{number} decisions written to {file}" in shell("history", "--export", str(file)).out
+    assert len(file.read_text().splitlines()) == number
+
+
+def test_a_decision_that_was_changed_is_found(shell: Shell, here: Path, tmp_path: Path) -> None:
+    import shutil
+    import sqlite3
+
+    shutil.copytree(here / ".charkha", tmp_path / "home")
+    with sqlite3.connect(tmp_path / "home" / "ledger.db") as ledger:
+        ledger.execute("update decisions set reason = 'it was not me' where sequence = 1")
+    ledger.close()
+    ended = shell("--home", str(tmp_path / "home"), "history", "--verify")
+    assert ended.code == 1
+    assert "decision 1" in ended.err
+
+
+def test_a_version_that_fails_a_gate_exits_with_1(shell: Shell, here: Path) -> None:
+    definition = (here / "definition.py").read_text()
+    (here / "definition.py").write_text(
+        definition.replace('ck.beats_trivial("log_loss")', 'ck.at_least("roc_auc", 0.99)')
+    )
+    try:
+        ended = shell("train", "--as-of", "2013-08-26")
+    finally:
+        (here / "definition.py").write_text(definition)
+    assert ended.code == 1
+    assert "did not pass its gates" in ended.out
+    assert "gate at_least roc_auc: failed, roc_auc is 0.7" in ended.out
+    assert "It will not serve" in ended.out
+
+
+@pytest.mark.usefixtures("here")
+def test_the_operator_does_what_is_due_once(shell: Shell) -> None:
+    ended = shell("operate", "--once")
+    assert ended.code == 0
+    assert "likes: " in ended.out
+
+
+@pytest.fixture
+def server(here: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "charkha", "--project", str(here), "serve", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def wait_until_ready(url: str, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"the server at {url} was not ready within {seconds} s")
+
+
+def test_the_server_answers_and_ends_when_told(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = server
+    wait_until_ready(url)
+    answer = httpx.post(f"{url}/v1/models/likes/predict", json={"user_id": 9290, "movie_id": 1535108})
+    assert answer.status_code == 200
+    assert 0 < json.loads(answer.text)["score"] < 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (0, 130)
+    assert "Traceback" not in process.communicate()[1]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, here: Path) -> None:
+    period = ("--from", "2013-08-30T12:00:00Z", "--until", "2013-08-31T12:00:00Z")
+    before = shell("history", "--json").json
+    ended = shell("replay", *period, "--json", "figures.json")
+    assert ended.code == 0, ended.err
+    figures = json.loads((here / "figures.json").read_text())
+    assert figures["predictions"] > 300
+    assert figures["max_skew"] <= 1e-9
+    assert f"report: {here / '.charkha' / 'replay' / 'report.html'}" in ended.out
+    assert "every served feature" in ended.out.lower()
+    assert shell("history", "--json").json == before
+    assert shell("--home", ".charkha/replay", "history", "--json").json[0]["action"] == "train"
+
+    again = shell("replay", *period)
+    assert again.code == 1
+    assert "--fresh" in again.err
+    assert shell("replay", *period, "--fresh").code == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_a_replay_never_deletes_what_serves(shell: Shell, here: Path) -> None:
+    ended = shell(
+        "--home", str(here / ".charkha"), "replay", "--fresh", "--from", "2013-08-30", "--until", "2013-08-31"
+    )
+    assert ended.code == 2
+    assert "expected the home of a replay" in ended.err
+    assert (here / ".charkha" / "ledger.db").exists()
