@@ -25,7 +25,7 @@ def bundle(made: Made, **changes: Any) -> Bundle:
     return load_bundle(msgspec.structs.replace(made.manifest, **changes), made.state)
 
 
-def requests(rows: Mapping[str, list[object]]) -> pl.DataFrame:
+def requests(rows: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"carrier": pl.String, "distance": pl.Float64})
 
 

@@ -110,9 +110,9 @@ def merge(a: Profile, b: Profile) -> Profile:
 
 
 def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> None:
-    missing = [part.name for part in (*shape.numeric, *shape.text) if part.name not in frame.columns]
+    missing = ({part.name for part in shape.numeric} | {part.name for part in shape.text}) - set(frame.columns)
     if missing:
-        raise ProfileMismatch(f"expected a column for every feature of the shape, found none for {missing}")
+        raise ProfileMismatch(f"expected a column for every feature of the shape, found none for {sorted(missing)}")
     if scores.shape != (frame.height,):
         raise ProfileMismatch(f"expected a score for each of {frame.height} rows, got scores of shape {scores.shape}")
 

@@ -1,9 +1,110 @@
 """The model card: what a version is, for whom, how good and how far, for people who did not make it."""
 
 from charkha.bundles.manifest import Manifest
+from charkha.clock import to_iso
+from charkha.features.expressions import expression_from_json
+from charkha.governance.markdown import plain, table
+from charkha.governance.measured import gates_lines, metrics_lines, slices_lines, weakest_lines
+
+# Below this share of nulls in the reference, a feature's nulls are no news.
+OFTEN_NULL = 0.2
 
 
 def model_card(manifest: Manifest) -> str:
     """Return the card of a version, in Markdown. It says nothing that the manifest does not hold."""
-    lines = [f"# {manifest.model} {manifest.version}", "", f"For {manifest.purpose}, owned by {manifest.owner}."]
+    sections = {
+        "What it is": _what(manifest),
+        "What it was made from": _data(manifest),
+        "How good it is": metrics_lines(manifest),
+        "For whom it is how good": slices_lines(manifest),
+        "How it decides": _decisions(manifest),
+        "What it had to show": gates_lines(manifest),
+        "Where it ends": _limits(manifest),
+        "How to make it again": _lineage(manifest),
+    }
+    lines = [f"# {plain(manifest.model)} {plain(manifest.version)}", "", *_opening(manifest)]
+    for title, section in sections.items():
+        lines += ["", f"## {title}", "", *section] if section else []
     return "\n".join(lines) + "\n"
+
+
+def _opening(manifest: Manifest) -> list[str]:
+    verdict = "It passed all of its gates." if manifest.passed else "**It failed a gate, and must not serve.**"
+    return [
+        f"For {plain(manifest.purpose)}; {plain(manifest.owner)} answers for it.",
+        f"Made {to_iso(manifest.created_us)} from what was known at {to_iso(manifest.as_of_us)}. {verdict}",
+    ]
+
+
+def _what(manifest: Manifest) -> list[str]:
+    answer = "a probability" if manifest.task == "binary" else "a number"
+    parameters = ", ".join(f"{name} {value}" for name, value in manifest.estimator.parameters.items())
+    calibration = manifest.calibration
+    smoothing = f"Its scores are calibrated ({calibration.kind})." if calibration else "Its scores are not calibrated."
+    names = ", ".join(plain(name) for name in manifest.schema.names)
+    return [
+        f"- It answers with {answer} ({manifest.task}). {smoothing}",
+        f"- Estimator: {plain(manifest.estimator.kind)} ({plain(parameters or 'no parameters')}).",
+        f"- {len(manifest.schema.names)} features: {names}.",
+    ]
+
+
+def _data(manifest: Manifest) -> list[str]:
+    parts = [
+        (part, f"{found.rows:,}", to_iso(found.from_us), to_iso(found.until_us), f"{found.mean_label:.4g}")
+        for part, found in manifest.parts.items()
+    ]
+    sources = ", ".join(f"{plain(name)} ({rows:,} rows)" for name, rows in manifest.lineage.source_rows.items())
+    split = "The rows were split by time, with a gap between the parts as long as labels are late."
+    lines = [f"{manifest.lineage.rows:,} labelled rows, from {sources or 'no sources'}."]
+    return [*lines, split, "", *table(("part", "rows", "from", "until", "mean label"), parts)] if parts else lines
+
+
+def _decisions(manifest: Manifest) -> list[str]:
+    paragraphs = [_threshold(manifest), _rules(manifest)]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines).splitlines()
+
+
+def _threshold(manifest: Manifest) -> list[str]:
+    if manifest.threshold is None:
+        return []
+    costs = ", ".join(f"{plain(name)} {cost:g}" for name, cost in manifest.costs.items())
+    because = f", the cheapest on the validation rows at these costs: {costs}" if costs else ""
+    return [f"A score of {manifest.threshold:.4g} or more decides yes{because}."]
+
+
+def _rules(manifest: Manifest) -> list[str]:
+    rows = [
+        (
+            plain(rule.name),
+            plain(expression_from_json(rule.when_json)),
+            "yes" if rule.decide else "no",
+            plain(rule.reason),
+        )
+        for rule in manifest.rules
+    ]
+    lines = table(("rule", "when", "decision", "reason"), rows)
+    return ["The first of these rules that holds decides before the score does.", "", *lines] if rows else []
+
+
+def _limits(manifest: Manifest) -> list[str]:
+    texts = [plain(column.name) for column in manifest.schema.columns if column.kind == "categorical"]
+    rows = max(manifest.reference.rows, 1)
+    nulls = {name: counts[-1] / rows for name, counts in manifest.reference.features.items()}
+    often = [f"{plain(name)} ({share:.0%})" for name, share in nulls.items() if share >= OFTEN_NULL]
+    return [
+        f"- It knows nothing of what became known after {to_iso(manifest.as_of_us)}.",
+        *([f"- It takes a value that it has not seen in training for none at all: {', '.join(texts)}."] * bool(texts)),
+        *([f"- Often without a value: {', '.join(often)}."] * bool(often)),
+        *weakest_lines(manifest),
+    ]
+
+
+def _lineage(manifest: Manifest) -> list[str]:
+    lineage = manifest.lineage
+    versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in lineage.versions.items())
+    return [
+        f"- Data as known at {to_iso(lineage.as_of_us)}; fingerprint of the dataset `{lineage.fingerprint}`.",
+        f"- Digest of the definition `{lineage.definition_digest}`; seed {lineage.seed}.",
+        *([f"- Made with {versions}."] if versions else []),
+    ]

@@ -136,8 +136,8 @@ def load(state: bytes) -> LinearPredictor:
 
 def _numeric(matrix: FloatArray, categorical: tuple[int, ...]) -> list[int]:
     """Return the positions of the numbers. A column without any has no mean and teaches nothing: it is left out."""
-    some = np.isfinite(matrix).any(axis=0)
-    return [position for position in range(matrix.shape[1]) if some[position] and position not in categorical]
+    some: list[int] = np.flatnonzero(np.isfinite(matrix).any(axis=0)).tolist()
+    return [position for position in some if position not in categorical]
 
 
 def _codes(column: FloatArray) -> int:

@@ -1,0 +1,75 @@
+"""The ledger as a file that others can keep and check: one decision per line, each bound to the one before.
+
+Whoever holds a copy can tell, without the database and without trusting its owner, that no decision in it was changed,
+removed or put in between. That none is missing at the end, a comparison of the last line with another copy's tells.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import TextIO
+
+from attrs import asdict, fields_dict, frozen
+
+from charkha.storage.ledger import BrokenChain, Decision, Ledger
+from charkha.storage.ledger.canonical import canonical_json
+from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH, chain_hash
+
+PAGE = 1000
+
+
+@frozen
+class _Head:
+    """Where a chain ends: the sequence and the hash of its last decision."""
+
+    sequence: int = 0
+    hash: str = FIRST_PREVIOUS_HASH
+
+
+def export_ledger(ledger: Ledger, stream: TextIO) -> int:
+    """Write every decision to `stream`, oldest first, as one line of canonical JSON each; return how many.
+
+    Raises BrokenChain instead of writing a decision that does not follow from the one before.
+    """
+    head = _Head()
+    while page := ledger.decisions(after=head.sequence, limit=PAGE):
+        for decision in page:
+            head = _follow(head, decision)
+            stream.write(canonical_json(asdict(decision, recurse=False)) + "\n")
+    return head.sequence
+
+
+def verify_export(lines: Iterable[str]) -> int:
+    """Check an exported ledger and return how many decisions it holds.
+
+    Raises BrokenChain at the first line that is not what was written.
+    """
+    head = _Head()
+    for line in lines:
+        head = _follow(head, _read_decision(line.rstrip("\n"), head.sequence + 1))
+    return head.sequence
+
+
+def _follow(head: _Head, decision: Decision) -> _Head:
+    """Return the chain with one more decision, if it follows from those before and its hash is that of its content."""
+    if decision.sequence != head.sequence + 1:
+        raise BrokenChain(decision.sequence, f"expected decision {head.sequence + 1} here")
+    content = asdict(decision, recurse=False)
+    digest, previous = content.pop("hash"), content.pop("previous_hash")
+    if previous != head.hash:
+        raise BrokenChain(decision.sequence, "it does not follow from the hash of the decision before")
+    if chain_hash(previous, content) != digest:
+        raise BrokenChain(decision.sequence, "its hash is not that of its content")
+    return _Head(decision.sequence, digest)
+
+
+def _read_decision(line: str, sequence: int) -> Decision:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BrokenChain(sequence, f"its line is not JSON ({error})") from None
+    if not isinstance(content, dict) or content.keys() != fields_dict(Decision).keys():
+        raise BrokenChain(sequence, "its line is not that of a decision")
+    # A key given twice, say, would show one reader another content than the hash covers.
+    if canonical_json(content) != line:
+        raise BrokenChain(sequence, "its line is not the canonical JSON of its content")
+    return Decision(**content)
