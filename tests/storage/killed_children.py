@@ -62,6 +62,13 @@ def hold_a_transaction(acknowledge: Connection, folder: Path, way: str) -> None:
         time.sleep(60)
 
 
+def fill(folder: Path) -> None:
+    """Write 10 MB in one transaction."""
+    with LmdbOnline(folder).write() as writer:
+        for number in range(10_000):
+            writer.put(b"%d" % number, b"x" * 1000)
+
+
 def count_up(folder: Path) -> None:
     store = LmdbOnline(folder)
     for _ in range(300):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from killed_children import CONTEXT, count_up, hold_a_transaction, run_and_kill
+from killed_children import CONTEXT, count_up, fill, hold_a_transaction, run_and_kill
 
+from charkha.storage import lmdb_environment
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.online import OnlineStoreFull
 
@@ -17,6 +18,7 @@ FORK = """
 import os, sys, threading, time
 from pathlib import Path
 from charkha.storage.lmdb_environment import OnlineStoreInherited
+from charkha.storage import lmdb_environment
 from charkha.storage.lmdb_online import LmdbOnline
 store = LmdbOnline(Path(sys.argv[1]))
 with store.write() as writer:
@@ -93,6 +95,37 @@ def test_the_slot_of_a_killed_reader_is_freed_when_the_store_is_opened(tmp_path:
     environment = lmdb.open(str(tmp_path), readonly=True)
     assert environment.readers() == "(no active readers)\n"
     environment.close()
+
+
+def test_slots_of_killed_readers_are_freed_when_there_are_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmdb_environment, "_MAX_READERS", 3)
+    store = LmdbOnline(tmp_path)
+    assert list(store.scan(b"")) == []
+    pipes = [CONTEXT.Pipe(duplex=False) for _ in range(3)]
+    children = [CONTEXT.Process(target=hold_a_transaction, args=(sending, tmp_path, "read")) for _, sending in pipes]
+    for child, (receiving, _) in zip(children, pipes, strict=True):
+        child.start()
+        receiving.recv()
+    with pytest.raises(lmdb.ReadersFullError):
+        list(store.scan(b""))
+    for child in children:
+        child.kill()
+        child.join()
+    assert list(store.scan(b"")) == []
+    store.close()
+
+
+def test_a_store_that_another_process_has_outgrown_says_so(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path, map_bytes=1 << 20)
+    assert list(store.scan(b"")) == []
+    child = CONTEXT.Process(target=fill, args=(tmp_path,))
+    child.start()
+    child.join()
+    with pytest.raises(OnlineStoreFull):
+        list(store.scan(b""))
+    store.close()
 
 
 def test_two_processes_write_in_turns(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.storage.lmdb_online import LmdbOnline
-from charkha.storage.online import KeyRefused, OnlineStore
+from charkha.storage.online import KeyRefused, NestedWrite, OnlineStore
 
 STORES: dict[str, Callable[[Path], OnlineStore]] = {
     "lmdb": LmdbOnline,
@@ -108,6 +108,15 @@ def test_keys_that_cannot_be_held_are_refused(store: OnlineStore, key: bytes) ->
     with store.read() as reader:
         assert reader.get(key) is None
         assert reader.get_many([b"k" * 511, key, b"k" * 511]) == [b"the longest", None, b"the longest"]
+
+
+def test_a_write_inside_a_write_is_refused(store: OnlineStore) -> None:
+    with store.write() as writer:
+        writer.put(b"a", b"1")
+        with pytest.raises(NestedWrite, match="got one inside another"):
+            store.delete_prefix(b"")
+        writer.put(b"b", b"2")
+    assert list(store.scan(b"")) == [(b"a", b"1"), (b"b", b"2")]
 
 
 def test_writers_wait_for_each_other(store: OnlineStore) -> None:

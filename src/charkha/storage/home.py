@@ -55,10 +55,12 @@ def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "ne
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     sync = fsync == "always"
+    # First, because it alone can refuse: nothing else is open then.
+    ledger = Ledger(ledger_url or URL.create("sqlite", database=str(folder / "ledger.db")), sync=sync)
     return Home(
         folder=folder,
         log=SegmentLog(folder / "log", fsync=fsync),
         online=LmdbOnline(folder / "online"),
         tables=ParquetTables(folder / "tables", sync=sync),
-        ledger=Ledger(ledger_url or URL.create("sqlite", database=str(folder / "ledger.db")), sync=sync),
+        ledger=ledger,
     )

@@ -4,6 +4,7 @@ LMDB forbids to open a folder twice in a process, and to use an environment in a
 opened at its first use, counted, and closed before a fork: parent and child then each open it anew.
 """
 
+import errno
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import lmdb
 from attrs import define, field
 
-from charkha.storage.online import OnlineStoreFull
+from charkha.storage.online import NestedWrite, OnlineStoreFull
 
 _MAX_READERS = 1024
 _FORK_PATIENCE_SECONDS = 1.0
@@ -52,7 +53,10 @@ class SharedEnvironment:
     _handle: lmdb.Environment | None = None
 
     def begin(self, owner: object, *, write: bool = False) -> "lmdb.Transaction[bytes]":
-        """Begin a transaction for `owner`, live until it `leave`s. Raises OnlineStoreFull and OnlineStoreInherited."""
+        """Begin a transaction for `owner`, live until it `leave`s.
+
+        Raises OnlineStoreFull, NestedWrite and OnlineStoreInherited.
+        """
         while True:
             # First live, then look: whoever closes for a fork first hides the handle, then waits for the living.
             self.live.add(owner)
@@ -83,6 +87,10 @@ class SharedEnvironment:
             return handle.begin(write=write)
         except lmdb.MapResizedError:
             raise OnlineStoreFull(self.folder, self.map_bytes) from None
+        except lmdb.Error as error:
+            if error.code == errno.EBUSY:
+                raise NestedWrite(self.folder) from None
+            raise
 
     def _open(self) -> None:
         with _registry_lock:
@@ -110,9 +118,10 @@ class SharedEnvironment:
         patience = time.perf_counter() + _FORK_PATIENCE_SECONDS
         while self.live and time.perf_counter() < patience:
             time.sleep(0.0005)
-        self._handle = handle
-        if not self.live:
-            self.close()
+        if self.live:
+            self._handle = handle
+        elif handle is not None:
+            handle.close()
 
     def after_fork(self) -> None:
         """In the child: what could not be closed before the fork must not be touched, not even to close it."""
@@ -122,8 +131,9 @@ class SharedEnvironment:
 
 def share_environment(folder: Path, map_bytes: int) -> SharedEnvironment:
     """Return the environment of a folder, for one more holder; the first holder's `map_bytes` counts."""
+    folder = folder.resolve()
     with _registry_lock:
-        shared = _registry.setdefault(folder.resolve(), SharedEnvironment(folder, map_bytes))
+        shared = _registry.setdefault(folder, SharedEnvironment(folder, map_bytes))
         shared.holders += 1
         return shared
 
@@ -134,7 +144,7 @@ def release_environment(shared: SharedEnvironment) -> None:
         shared.holders -= 1
         if shared.holders == 0:
             shared.close()
-            _registry.pop(shared.folder.resolve(), None)
+            del _registry[shared.folder]
 
 
 def _before_fork() -> None:

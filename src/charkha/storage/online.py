@@ -42,7 +42,7 @@ class OnlineStore(Protocol):
     def write(self) -> AbstractContextManager[OnlineWriter]:
         """Open the one write transaction of all processes: committed on a clean exit, undone on an exception or death.
 
-        Waits while another has it. It cannot be nested in a thread.
+        Waits while another has it. Raises NestedWrite when it is the same thread that has it.
         """
         ...
 
@@ -70,6 +70,20 @@ class KeyRefused(ValueError):
         return (
             f"online key {self.key[:40]!r}…: expected 1 to {MAX_KEY_BYTES} bytes, got {len(self.key)}. "
             f"Put a digest of what is long in the key."
+        )
+
+
+class NestedWrite(Exception):
+    """A write transaction inside another of the same thread, which would wait for itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(folder)
+
+    def __str__(self) -> str:
+        return (
+            f"online store {self.folder}: expected one write transaction at a time in a thread, got one inside "
+            f"another. Pass the open writer on instead."
         )
 
 
