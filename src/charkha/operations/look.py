@@ -98,7 +98,7 @@ class Lookout:
         if deployment.champion is None:
             return findings
         version = deployment.champion.version
-        profile = self.profiles.profiles(now_us - parse_duration(monitors.window), now_us).get(version)
+        profile = self.profiles.profile(version, now_us - parse_duration(monitors.window), now_us)
         if profile is None:
             return findings
         manifest = self.bundles.manifest(self.model.name, version)
