@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.bundles.profile import Profile, merge, profile_of
 from charkha.bundles.store import BundleStore
@@ -89,58 +89,51 @@ def _collect(home: Home, harvest: _Harvest) -> int:
     """Bring one stream's tables up to its end; return how many rows were added to the first."""
     checkpoint = f"collected/{harvest.stream}"
     position: dict[str, int] = dict(home.ledger.checkpoint(checkpoint) or {})
-    _delete_unsettled(home, harvest, position)
-    _delete_replaced(home, harvest)
+    _clear_up(home, harvest, position)
     if all(position.get(partition, 0) == end for partition, end in home.log.end(harvest.stream).items()):
         return 0
     added = 0
     for records in _steps(home.log.read(harvest.stream, position)):
-        added += _take(home, harvest, records)
+        rows = harvest.decode(records)
+        replaced = _write(home, harvest, Part("", records[0].partition, records[0].start, records[-1].end), rows)
         position[records[0].partition] = records[-1].end
         home.ledger.set_checkpoint(checkpoint, position)
-        _delete_replaced(home, harvest)
+        for table in harvest.tables:
+            for part in replaced:
+                home.tables.delete(table, part.name)
+        added += rows.height
     return added
 
 
-def _take(home: Home, harvest: _Harvest, records: Sequence[Record]) -> int:
-    """Write the parts of records of one partition; return how many rows they have."""
-    rows = harvest.decode(records)
-    parted = rows.with_columns(_day=days(pl.col(harvest.time))).partition_by("_day", as_dict=True, include_key=False)
-    for (day,), of_day in parted.items():
-        base = _base(home, harvest, Part(str(day), records[0].partition, records[0].start, records[-1].end))
-        part = Part(str(day), records[0].partition, base.start if base else records[0].start, records[-1].end)
-        for table, extend in harvest.tables.items():
-            old = home.tables.read(table, base.name) if base else None
-            home.tables.write(table, part.name, extend(old, of_day))
-    return rows.height
+def _clear_up(home: Home, harvest: _Harvest, position: Mapping[str, int]) -> None:
+    """Delete what a killed collection left: parts without a checkpoint, then parts that others took the place of."""
+    for table in harvest.tables:
+        parts = {parse_part(name) for name in home.tables.parts(table)}
+        settled = {part for part in parts if part.end <= position.get(part.partition, 0)}
+        for part in parts - set(current(settled)):
+            home.tables.delete(table, part.name)
 
 
-def _base(home: Home, harvest: _Harvest, new: Part) -> Part | None:
-    """Return the part that new rows are added to: the day's last, unless it is full."""
+def _write(home: Home, harvest: _Harvest, step: Part, rows: pl.DataFrame) -> list[Part]:
+    """Write the rows of a step's records, by day; return the parts that were added to, and are now replaced."""
     table = next(iter(harvest.tables))
-    of_day = [part for part in _parts(home, table) if (part.day, part.partition) == (new.day, new.partition)]
-    last = max((part for part in of_day if part.end <= new.start), default=None)
+    replaced: list[Part] = []
+    dated = rows.with_columns(_day=days(pl.col(harvest.time)))
+    for (day,), of_day in dated.partition_by("_day", as_dict=True, include_key=False).items():
+        base = _base(home, table, evolve(step, day=str(day)))
+        part = Part(str(day), step.partition, base.start if base else step.start, step.end)
+        for name, extend in harvest.tables.items():
+            old = home.tables.read(name, base.name) if base else None
+            home.tables.write(name, part.name, extend(old, of_day))
+        replaced += [base] if base else []
+    return replaced
+
+
+def _base(home: Home, table: str, new: Part) -> Part | None:
+    """Return the part that new rows are added to: the day's last, unless it is full."""
+    of_day = (parse_part(name) for name in home.tables.parts(table) if name.startswith(new.day))
+    last = max((part for part in of_day if part.partition == new.partition), default=None)
     return last if last and home.tables.read(table, last.name).height < FULL_PART_ROWS else None
-
-
-def _delete_unsettled(home: Home, harvest: _Harvest, position: Mapping[str, int]) -> None:
-    """Delete what a collection wrote that died before its checkpoint: it is written again, whole."""
-    for table in harvest.tables:
-        for part in _parts(home, table):
-            if part.end > position.get(part.partition, 0):
-                home.tables.delete(table, part.name)
-
-
-def _delete_replaced(home: Home, harvest: _Harvest) -> None:
-    """Delete the parts that others have taken the place of."""
-    for table in harvest.tables:
-        parts = _parts(home, table)
-        for replaced in set(parts) - set(current(parts)):
-            home.tables.delete(table, replaced.name)
-
-
-def _parts(home: Home, table: str) -> list[Part]:
-    return [parse_part(name) for name in home.tables.parts(table)]
 
 
 def _steps(records: Iterator[Record]) -> Iterator[list[Record]]:

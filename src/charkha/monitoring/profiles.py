@@ -12,29 +12,21 @@ from charkha.storage.home import Home
 Profiles = Mapping[tuple[str, str], Profile]
 
 
-def profiles(home: Home, model: str, since_us: int, until_us: int) -> dict[str, Profile]:
-    """Return the profile of each version's predictions, in any role, on the days from `since_us` until `until_us`.
+class ProfileReader:
+    """Reads profiles again and again; what a window shares with the one before is not read from disk again.
 
     Days are whole: a window that begins or ends within a day (UTC) takes all of it. Reads what `collect` has written.
     """
-    return ProfileReader(home, model).profiles(since_us, until_us)
-
-
-class ProfileReader:
-    """Reads profiles again and again; what a window shares with the one before is not read from disk again."""
 
     def __init__(self, home: Home, model: str) -> None:
         self._parts = PartReader(home.tables, profiles_table(model), read_profiles)
 
-    def profiles(self, since_us: int, until_us: int) -> dict[str, Profile]:
-        """Return the same as `profiles`."""
-        return by_version(self._parts.between(since_us, until_us))
+    def profile(self, version: str, since_us: int, until_us: int) -> Profile | None:
+        """Return the profile of a version's predictions, in any role, on the days from `since_us` until `until_us`."""
+        return merged(self._parts.between(since_us, until_us), version)
 
 
-def by_version(parts: Iterable[Profiles]) -> dict[str, Profile]:
-    """Merge profiles over parts and roles; versions in the order in which they come."""
-    gathered: dict[str, list[Profile]] = {}
-    for part in parts:
-        for (version, _), profile in part.items():
-            gathered.setdefault(version, []).append(profile)
-    return {version: reduce(merge, found) for version, found in gathered.items()}
+def merged(parts: Iterable[Profiles], version: str) -> Profile | None:
+    """Merge the profiles of a version over parts and roles; None when there are none."""
+    found = [profile for part in parts for (name, _), profile in part.items() if name == version]
+    return reduce(merge, found) if found else None
