@@ -78,11 +78,20 @@ def test_a_model_that_is_gone_is_named(tmp_path: Path) -> None:
         in_child(project, attrs.evolve(project.models["late"], name="early"))
 
 
-def test_a_child_that_dies_is_a_crash_with_its_last_words(tmp_path: Path) -> None:
-    project = project_with(tmp_path, "print('farewell', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)")
-    with pytest.raises(TrainingCrashed, match="its process ended with signal 11; its last words: farewell") as caught:
-        in_child(project)
-    assert caught.value.status == -11
+@pytest.mark.parametrize(
+    ("sign", "words", "kind", "message"),
+    [
+        (signal.SIGSEGV, "farewell", TrainingCrashed, "its process ended with signal 11; its last words: farewell"),
+        (signal.SIGABRT, "memory allocation of 8 bytes failed", TrainingOutOfMemory, "more than its budget of 8 GB"),
+        (signal.SIGXCPU, "", TrainingTimedOut, "longer than its budget of 60 minutes"),
+    ],
+)
+def test_a_child_that_dies_says_of_what(
+    tmp_path: Path, sign: signal.Signals, words: str, kind: type[TrainingFailed], message: str
+) -> None:
+    last = f"print({words!r}, file=sys.stderr, flush=True); os.kill(os.getpid(), {int(sign)})"
+    with pytest.raises(kind, match=message):
+        in_child(project_with(tmp_path, last))
 
 
 def budgeted(project: Project, **budget: float) -> ck.Model:
