@@ -198,7 +198,7 @@ JSON = st.recursive(
 
 
 @given(evidence=st.dictionaries(TEXT, JSON, max_size=4), text=TEXT)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_decision_comes_back_and_verifies(ledger: Ledger, evidence: dict[str, object], text: str) -> None:
     before = ledger.verify()
     decision = ledger.decide(draft(f"{before} {text}", model=text, reason=text, actor=text, evidence=evidence))

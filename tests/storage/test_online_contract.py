@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charkha.storage.lmdb_online import LmdbOnline
@@ -170,6 +170,7 @@ CHANGES = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=3)), max_size=
 
 
 @pytest.mark.parametrize("open_store", STORES.values(), ids=list(STORES))
+@settings(deadline=None)
 @given(transactions=st.lists(st.tuples(CHANGES, st.booleans()), max_size=6), prefix=st.binary(max_size=2))
 def test_equals_a_dictionary(
     open_store: Callable[[Path], OnlineStore],

@@ -103,6 +103,7 @@ LogAgainstAList.TestCase.settings = settings(max_examples=40, stateful_step_coun
 TestLogAgainstAList = LogAgainstAList.TestCase
 
 
+@settings(deadline=None)
 @given(batches=BATCHES, more=BATCHES, cut=st.integers(0, 10_000), garbage=st.binary(max_size=30))
 def test_a_torn_append_is_cut_at_any_byte(batches: list[Batch], more: list[Batch], cut: int, garbage: bytes) -> None:
     with TemporaryDirectory() as name:
@@ -122,6 +123,7 @@ def test_a_torn_append_is_cut_at_any_byte(batches: list[Batch], more: list[Batch
         assert read_batches(folder) == whole + joined(more)
 
 
+@settings(deadline=None)
 @given(
     batches=BATCHES,
     segment_bytes=st.sampled_from([60, 1 << 20]),
