@@ -33,9 +33,11 @@ class Database:
         try:
             if self._revision() != HEAD:
                 self._migrate()
-        except DatabaseError as error:
+        except BaseException as error:
             self.close()
-            raise UnusableLedger(str(self._url), f"{_EXPECTED}; SQLite says: {error.orig}") from error
+            if isinstance(error, DatabaseError):
+                raise UnusableLedger(str(self._url), f"{_EXPECTED}; SQLite says: {error.orig}") from error
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
