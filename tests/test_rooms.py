@@ -55,7 +55,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def imports_of(room: str) -> set[str]:
     """Return the rooms that a room imports."""
     paths = sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
-    modules = [module for path in paths for module in imported(ast.parse(path.read_text("utf-8")))]
+    # What `charkha init` copies out is a user's module, not one of the package's.
+    own = [path for path in paths if "template" not in path.parts]
+    modules = [module for path in own for module in imported(ast.parse(path.read_text("utf-8")))]
     return {([*module.split("."), "charkha"])[1] for module in modules} - {room}
 
 

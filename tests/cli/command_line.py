@@ -26,11 +26,13 @@ class Ended:
 class Shell:
     """Runs commands and keeps what they write."""
 
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
+    def __init__(self, capture: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch) -> None:
+        self._capture, self._environment = capture, environment
 
     def __call__(self, *arguments: str) -> Ended:
         self._capture.readouterr()
+        # `--home` sets it for the processes that a command starts; each command is one process, but here.
+        self._environment.setenv("CHARKHA_HOME", "")
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         written = self._capture.readouterr()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-import charkha
 from charkha.cli.options import JsonFile
 from charkha.cli.progress import steps
 from charkha.cli.replay import REPORT, period_of, play, write_json, write_report
@@ -44,7 +43,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
     It ends with a timeline, and a report to open in a browser.
     """
     session = session_of(context)
-    folder = Path(charkha.__file__).resolve().parents[2] / "examples" / "flights"
+    folder = Path(__file__).resolve().parents[3] / "examples" / "flights"
     if not (folder / "charkha.toml").is_file():
         raise DemoNotHere(folder)
     prepare(session, folder)
