@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from charkha.bundles import lightgbm_runtime
 from charkha.bundles.estimators import LightGBM
 from charkha.bundles.fitting import CannotFit
-from charkha.bundles.lightgbm_runtime import FEW_ROWS, NativeBooster
+from charkha.bundles.lightgbm_runtime import FEW_ROWS, NativeBooster, PredictionFailed
+from charkha.bundles.predictor import BadState
 from charkha.spec.model import FloatArray, Task
 
 COLUMNS = 6
@@ -96,10 +97,11 @@ def _trees(state: bytes) -> bytes:
     return state.split(b"end of trees")[0]
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts memory as Linux does")
 def test_models_leave_the_memory_when_they_are_let_go(state: bytes, tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(state)
     code = f"""
-import pathlib, resource, numpy as np
+import pathlib, numpy as np
 from charkha.bundles.fitting import CannotFit
 from charkha.bundles.lightgbm_runtime import NativeBooster
 state = pathlib.Path({str(tmp_path / "state")!r}).read_bytes()
@@ -108,13 +110,29 @@ def serve(times):
         booster = NativeBooster(state)
         booster.predict(np.zeros((100, {COLUMNS})))
         booster.predict(np.zeros((1, {COLUMNS})))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4
 before = serve(20)
 print(serve(300) - before, len(state) // 1024)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown_kib, state_kib = map(int, ran.stdout.split())
-    assert grown_kib < 300 * state_kib / 10
+    assert grown_kib < 300 * state_kib / 10, (grown_kib, state_kib)
+
+
+def test_what_lightgbm_cannot_load_is_said_in_its_words(state: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        BadState, match="LightGBM cannot load the model: Model file doesn't specify the number of classes"
+    ):
+        NativeBooster(state.replace(b"num_class=1\n", b""))
+    assert "Fatal" in capfd.readouterr().err
+
+
+def test_what_lightgbm_cannot_answer_is_said_in_its_words(state: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    booster = NativeBooster(state)
+    booster.columns += 1
+    with pytest.raises(PredictionFailed, match="The number of features in data"):
+        booster.predict(np.zeros((FEW_ROWS + 1, COLUMNS + 1)))
+    assert "Fatal" in capfd.readouterr().err
 
 
 def test_without_the_library_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

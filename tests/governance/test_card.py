@@ -114,6 +114,12 @@ def test_slices_within_chance_are_not_blamed() -> None:
     assert "no slice that was measured is worse than the whole beyond chance" in model_card(manifest(slices=slices))
 
 
+def test_nothing_is_called_weakest_without_a_metric_that_has_a_direction() -> None:
+    card = model_card(manifest(metrics={"test": {"calibration_error": Estimate(0.1, 0.0, 0.2, 100)}}))
+    assert "weakest" not in card
+    assert "no slice" not in card
+
+
 def test_the_largest_slices_are_shown_and_the_rest_counted() -> None:
     slices = {"origin": {f"o{i:02}": {"roc_auc": Estimate(0.7, 0.6, 0.8, 100 + i)} for i in range(MOST_SLICES + 5)}}
     found = section(model_card(manifest(slices=slices)), "For whom it is how good")

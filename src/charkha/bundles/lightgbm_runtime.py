@@ -45,7 +45,10 @@ class NativeBooster:
     """A LightGBM model in the library's memory, freed with this object; safe to use from several threads."""
 
     def __init__(self, text: bytes) -> None:
-        """Load a model of LightGBM's text format. Raises BadState."""
+        """Load a model of LightGBM's text format. Raises BadState.
+
+        Some damage LightGBM answers by ending the process: load nothing that a digest does not vouch for.
+        """
         self._booster, self._fast = ctypes.c_void_p(), ctypes.c_void_p()
         if not (text.startswith(b"tree\n") and b"\nend of trees\n" in text):
             raise BadState(f"expected a whole model in LightGBM's text format, got {len(text)} bytes {text[:20]!r}…")
