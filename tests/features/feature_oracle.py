@@ -21,11 +21,14 @@ class Event:
 
 
 def versions(arrived: Sequence[Event]) -> list[tuple[Event, bool]]:
-    """Return what counts of rows in order of arrival: repetitions dropped, each row with whether it is the first."""
+    """Return what counts of rows in order of arrival: repetitions dropped, each with whether it is its row's first.
+
+    All declared columns are content, the one with the known time too.
+    """
     newest: dict[int, tuple[object, ...]] = {}
     kept = []
     for event in arrived:
-        content = (event.entity, event.value, event.text, event.event_us)
+        content = (event.entity, event.value, event.text, event.event_us, event.known_us)
         if newest.get(event.row_id) != content:
             kept.append((event, event.row_id not in newest))
         newest[event.row_id] = content

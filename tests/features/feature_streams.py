@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import polars as pl
+from feature_oracle import Event
 from hypothesis import strategies as st
 
 import charkha as ck
@@ -10,8 +11,6 @@ from charkha.clock import to_datetime
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
-
-from feature_oracle import Event
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US

@@ -5,7 +5,8 @@ import pytest
 
 import charkha as ck
 from charkha.features.expressions import UnsafeExpression, expression_from_json, expression_to_json
-from charkha.features.plan import FeaturePlan, features_of, in_order_of_use
+from charkha.features.plan import FeaturePlan, in_order_of_use
+from charkha.features.request import with_request_features as features_of
 
 FLIGHTS = ck.Source("flights", {"id": int, "origin": str, "dest": str, "delay": float}, time="id", key=["id"])
 

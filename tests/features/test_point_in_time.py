@@ -3,13 +3,12 @@
 import math
 
 import polars as pl
+from feature_oracle import Event, latest_row, window_value
+from feature_streams import START_US, as_frame, questions, source, streams, view
 from hypothesis import given, settings
 
 from charkha.features.point_in_time import join_view
 from charkha.features.rows import mark_versions
-
-from feature_oracle import Event, latest_row, window_value
-from feature_streams import START_US, as_frame, questions, source, streams, view
 
 SOURCE = source()
 VIEW = view(SOURCE)

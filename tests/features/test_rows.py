@@ -73,7 +73,7 @@ def test_csv_reads_like_parquet(tmp_path):
     [
         (frame((1, "a", NOON, NOON, 1.0)).drop("amount"), "amount"),
         (frame((1, "a", NOON, NOON, 1.0)).with_columns(amount=pl.lit("n/a")), "n/a"),
-        (frame((None, "a", NOON, NOON, 1.0)), "row key"),
+        (frame((None, "a", NOON, NOON, 1.0)), "the key"),
     ],
     ids=["missing column", "wrong type", "null key"],
 )

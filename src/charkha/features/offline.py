@@ -6,8 +6,9 @@ import polars as pl
 
 from charkha.engines.engine import Engine
 from charkha.features.keys import key_column
-from charkha.features.plan import FeaturePlan, features_of
+from charkha.features.plan import FeaturePlan
 from charkha.features.point_in_time import join_view
+from charkha.features.request import with_request_features
 from charkha.spec.fields import TIME
 from charkha.spec.views import FeatureView
 
@@ -27,7 +28,7 @@ def offline_features(
         parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
         joined = pl.concat(parts).sort("_place").drop("_place")
         frame = frame.hstack(joined)
-    return features_of(plan, frame)
+    return with_request_features(plan, frame)
 
 
 def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:

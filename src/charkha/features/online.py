@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isnan
+from typing import Any
 
 import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.features.keys import key_text
-from charkha.features.plan import FeaturePlan, features_of
+from charkha.features.plan import FeaturePlan
+from charkha.features.request import Columns, frame_of, request_columns
 from charkha.features.segments import IntArray
 from charkha.features.state import RingState, ViewState, decode_latest
-from charkha.spec.fields import POLARS_TYPES, TIME
 from charkha.spec.model import FloatArray
 from charkha.storage.online import OnlineReader
 
@@ -23,13 +24,20 @@ def online_features(plan: FeaturePlan, reader: OnlineReader, requests: pl.DataFr
     requests: the request fields. at_us: the time of the prediction, the same for the batch. The store must hold the
     state of every view of the plan (see `Feed.materialise`).
     """
-    # Built of whole columns: every call into the query engine costs more than the arithmetic of a small batch.
-    times = pl.Series(plan.at, np.full(requests.height, at_us)).cast(TIME)
-    columns = {series.name: series for series in (*requests.get_columns(), times)}
+    return frame_of(plan, online_columns(plan, reader, requests.to_dict(as_series=False), at_us))
+
+
+def online_columns(plan: FeaturePlan, reader: OnlineReader, requests: Columns, at_us: int) -> Columns:
+    """Return the same as plain lists, None for null, beside the request's columns: how a small batch costs least.
+
+    requests: the request fields, a list of values each.
+    """
+    columns: dict[str, Sequence[Any]] = dict(requests)
+    size = len(next(iter(requests.values()), ()))
+    columns[plan.at] = [at_us] * size
     for state in _states(plan):
-        keys = _keys(requests, state.view.entity.keys)
-        columns.update(_view_features(state, reader, keys, at_us))
-    return features_of(plan, pl.DataFrame(columns))
+        _add_view(columns, state, reader, at_us, _keys(requests, state.view.entity.keys))
+    return request_columns(plan, columns)
 
 
 @lru_cache(maxsize=256)
@@ -37,36 +45,39 @@ def _states(plan: FeaturePlan) -> tuple[ViewState, ...]:
     return tuple(ViewState.of(view) for view in plan.views)
 
 
-def _keys(requests: pl.DataFrame, columns: Sequence[str]) -> list[str | None]:
+def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     if len(columns) == 1:
-        return [key_text((value,)) for value in requests.get_column(columns[0]).to_list()]
-    parts = [requests.get_column(column).to_list() for column in columns]
-    return [key_text(row) for row in zip(*parts, strict=True)]
+        return [key_text((value,)) for value in requests[columns[0]]]
+    return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
 
 
-def _view_features(
-    state: ViewState, reader: OnlineReader, keys: Sequence[str | None], at_us: int
-) -> dict[str, pl.Series]:
+def _add_view(
+    columns: dict[str, Sequence[Any]], state: ViewState, reader: OnlineReader, at_us: int, keys: list[str | None]
+) -> None:
     known = [place for place, key in enumerate(keys) if key is not None]
     texts = [key for key in keys if key is not None]
-    columns: dict[str, pl.Series] = {}
     for index, ring in enumerate(state.rings):
         stored = reader.get_many([state.ring_key(index, key) for key in texts])
-        for window, values in ring_values(ring, stored, at_us).items():
-            name = f"{state.view.name}.{window}"
-            columns[name] = pl.Series(name, _nullable(values, known, len(keys)), dtype=pl.Float64())
+        for window, numbers in ring_values(ring, stored, at_us).items():
+            columns[f"{state.view.name}.{window}"] = _nullable(numbers, known, len(keys))
     if state.view.latest:
-        columns.update(_latest_values(state, reader, keys, at_us))
-    return columns
+        stored = reader.get_many([state.latest_key(key) for key in texts])
+        rows = _latest_rows(state, stored, at_us)
+        for index, column in enumerate(state.view.latest):
+            values = [row[index] for row in rows]
+            columns[f"{state.view.name}.{column}"] = _placed(values, known, len(keys))
 
 
 def _nullable(values: FloatArray, places: Sequence[int], size: int) -> list[float | None]:
     """Return values in their places of `size`, None for NaN and for what has no value."""
-    found = [None if isnan(value) else value for value in values.tolist()]
-    if len(found) == size:
-        return found
-    placed: list[float | None] = [None] * size
-    for place, value in zip(places, found, strict=True):
+    return _placed([None if isnan(value) else value for value in values.tolist()], places, size)
+
+
+def _placed(values: list[Any], places: Sequence[int], size: int) -> list[Any]:
+    if len(values) == size:
+        return values
+    placed: list[Any] = [None] * size
+    for place, value in zip(places, values, strict=True):
         placed[place] = value
     return placed
 
@@ -106,26 +117,12 @@ def ring_values(ring: RingState, stored: Sequence[bytes | None], at_us: int) -> 
     return values
 
 
-def _latest_values(
-    state: ViewState, reader: OnlineReader, keys: Sequence[str | None], at_us: int
-) -> dict[str, pl.Series]:
-    max_age_us = state.view.max_age_us
-    missing: list[object] = [None] * len(state.view.latest)
-    rows: list[list[object]] = [missing] * len(keys)
-    known = [place for place, key in enumerate(keys) if key is not None]
-    stored = reader.get_many([state.latest_key(key) for key in keys if key is not None])
-    for place, found in zip(known, stored, strict=True):
-        if found is None:
-            continue
-        latest = decode_latest(found)
-        if max_age_us is None or at_us - latest.event_us <= max_age_us:
-            rows[place] = list(latest.values)
-    fields = state.view.source.fields
-    return {
-        f"{state.view.name}.{column}": _series([row[index] for row in rows], POLARS_TYPES[fields[column]])
-        for index, column in enumerate(state.view.latest)
-    }
-
-
-def _series(values: list[object], kind: pl.DataType) -> pl.Series:
-    return pl.Series(values, dtype=pl.Int64()).cast(TIME) if kind == TIME else pl.Series(values, dtype=kind)
+def _latest_rows(state: ViewState, stored: Sequence[bytes | None], at_us: int) -> list[Sequence[Any]]:
+    """Return the latest values of each key; nulls where there are none or they are too old."""
+    missing, max_age_us = [None] * len(state.view.latest), state.max_age_us
+    rows: list[Sequence[Any]] = []
+    for found in stored:
+        latest = decode_latest(found) if found is not None else None
+        fresh = latest is not None and (max_age_us is None or at_us - latest.event_us <= max_age_us)
+        rows.append(latest.values if latest is not None and fresh else missing)
+    return rows

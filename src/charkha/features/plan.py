@@ -1,8 +1,7 @@
 """What a model's features are made of, as one object: built from the definition, stored in the bundle, run anywhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from charkha.spec.model import Model
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import Aggregate, FeatureView, RequestFeatures
 
-SMALL_BATCH = 1024
 _FIELD_TYPES: Mapping[str, FieldType] = {kind.__name__: kind for kind in (str, int, float, bool, datetime)}
 
 
@@ -99,31 +97,6 @@ def in_order_of_use(expressions: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
 
 def _used_names(expression: pl.Expr) -> set[str]:
     return set(expression.meta.root_names())
-
-
-def features_of(plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns `plan.names`, given a frame of the request's fields, the time and the views' features."""
-    for layer in _compiled_layers(plan):
-        # For a small batch the query engine's threads cost more than its work.
-        frame = frame.with_columns_seq(layer) if frame.height <= SMALL_BATCH else frame.with_columns(layer)
-    return pl.DataFrame([frame.get_column(name) for name in plan.names])
-
-
-@lru_cache(maxsize=256)
-def _compiled_layers(plan: FeaturePlan) -> tuple[list[pl.Expr], ...]:
-    return tuple(expression_layers(plan.expressions))
-
-
-def expression_layers(expressions: Mapping[str, pl.Expr]) -> Iterator[list[pl.Expr]]:
-    """Yield the expressions in as few steps as their use of each other allows, each under its name."""
-    layer: dict[str, pl.Expr] = {}
-    for name, expression in expressions.items():
-        if layer.keys() & _used_names(expression):
-            yield list(layer.values())
-            layer = {}
-        layer[name] = expression.alias(name)
-    if layer:
-        yield list(layer.values())
 
 
 def _view_to_plain(view: FeatureView) -> dict[str, Any]:

@@ -114,6 +114,6 @@ def _refuse_null_keys(rows: pl.DataFrame, source: Source) -> None:
     missing = rows.filter(pl.any_horizontal(pl.col(list(source.key)).is_null())).height
     if missing:
         raise DataError(
-            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got {missing} with null in it. "
+            f"source {source.name!r}: expected the key {list(source.key)} in every row, got {missing} with null in it. "
             "Fill it, drop those rows, or choose another key"
         )

@@ -110,6 +110,7 @@ class ViewState:
     rings: tuple[RingState, ...]
     key_columns: tuple[int, ...]
     latest_columns: tuple[int, ...]
+    max_age_us: int | None
 
     @classmethod
     def of(cls, view: FeatureView) -> "ViewState":
@@ -117,7 +118,8 @@ class ViewState:
         place: Mapping[str, int] = {name: index for index, name in enumerate(view.source.fields)}
         rings = tuple(RingState.of(ring, place) for ring in rings_of(view))
         keys = tuple(place[column] for column in view.entity.keys)
-        return cls(view, view_digest(view), rings, keys, tuple(place[column] for column in view.latest))
+        latest = tuple(place[column] for column in view.latest)
+        return cls(view, view_digest(view), rings, keys, latest, view.max_age_us)
 
     def ring_key(self, ring: int, key: str) -> bytes:
         """Return where the tiles of a key lie; `ring` counts from 0."""

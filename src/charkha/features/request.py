@@ -1,0 +1,110 @@
+"""Request features: expressions over the request and the fetched features, arranged once, run on one row or many."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+from attrs import frozen
+
+from charkha.features.plan import FeaturePlan
+from charkha.spec.fields import POLARS_TYPES, TIME
+
+# One value per request, under the name of each field or feature: what a small batch is until something needs a table.
+Columns = Mapping[str, Sequence[Any]]
+
+
+@frozen(eq=False)
+class Program:
+    """The expressions of a plan, arranged.
+
+    copies: features that are a field or another feature as it is. layers: the others, each layer using only what came
+    before it. inputs: the columns from outside that the layers read. computed: what they give. All with their types.
+    """
+
+    copies: Mapping[str, str]
+    layers: tuple[list[pl.Expr], ...]
+    inputs: pl.Schema
+    computed: pl.Schema
+
+
+@lru_cache(maxsize=256)
+def program_of(plan: FeaturePlan) -> Program:
+    """Return the arranged expressions of a plan."""
+    copies: dict[str, str] = {}
+    computed: dict[str, pl.Expr] = {}
+    for name, expression in plan.expressions.items():
+        if expression.meta.is_column():
+            root = expression.meta.root_names()[0]
+            if root not in computed:
+                copies[name] = copies.get(root, root)
+                continue
+        computed[name] = expression
+    used = {root for expression in computed.values() for root in expression.meta.root_names()} - computed.keys()
+    types = _column_types(plan)
+    inputs = pl.Schema({name: types[copies.get(name, name)] for name in sorted(used)})
+    layers = tuple(expression_layers(computed))
+    table = pl.LazyFrame(schema=inputs)
+    for layer in layers:
+        table = table.with_columns(layer)
+    outputs = table.collect_schema()
+    return Program(copies, layers, inputs, pl.Schema({name: outputs[name] for name in computed}))
+
+
+def expression_layers(expressions: Mapping[str, pl.Expr]) -> Iterator[list[pl.Expr]]:
+    """Yield the expressions in as few steps as their use of each other allows, each under its name."""
+    layer: dict[str, pl.Expr] = {}
+    for name, expression in expressions.items():
+        if layer.keys() & set(expression.meta.root_names()):
+            yield list(layer.values())
+            layer = {}
+        layer[name] = expression.alias(name)
+    if layer:
+        yield list(layer.values())
+
+
+def with_request_features(plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns `plan.names`, given a table of the request's fields, the time and the views' features."""
+    program = program_of(plan)
+    frame = frame.with_columns(pl.col(source).alias(name) for name, source in program.copies.items())
+    for layer in program.layers:
+        frame = frame.with_columns(layer)
+    return frame.select(plan.names)
+
+
+def request_columns(plan: FeaturePlan, columns: dict[str, Sequence[Any]]) -> Columns:
+    """Return the same for a small batch: the columns given, and every request feature."""
+    program = program_of(plan)
+    for name, source in program.copies.items():
+        columns[name] = columns[source]
+    if program.layers:
+        frame = pl.DataFrame([_series(name, columns[name], kind) for name, kind in program.inputs.items()])
+        for layer in program.layers:
+            frame = frame.with_columns_seq(layer)  # the query engine's threads would cost more than the work
+        for name in program.computed:
+            columns[name] = frame.get_column(name).to_list()
+    return columns
+
+
+def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
+    """Return features as a table: columns `plan.names`, of the types the offline path gives them."""
+    program = program_of(plan)
+    types = {**_column_types(plan), **program.computed}
+    return pl.DataFrame([_series(name, columns[name], types[program.copies.get(name, name)]) for name in plan.names])
+
+
+def _series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    if kind == TIME and any(isinstance(value, int) for value in values):
+        return pl.Series(name, values, dtype=pl.Int64()).cast(TIME)
+    return pl.Series(name, values, dtype=kind)
+
+
+@lru_cache(maxsize=256)
+def _column_types(plan: FeaturePlan) -> Mapping[str, pl.DataType]:
+    """Return the type of every column that expressions can read from outside."""
+    types: dict[str, pl.DataType] = {name: POLARS_TYPES[kind] for name, kind in plan.request.items()}
+    types[plan.at] = TIME
+    for view in plan.views:
+        types |= {f"{view.name}.{window.name}": pl.Float64() for window in view.all_windows()}
+        types |= {f"{view.name}.{column}": POLARS_TYPES[view.source.fields[column]] for column in view.latest}
+    return types
