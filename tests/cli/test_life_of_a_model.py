@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from command_line import Shell
 
-from charkha.cli import main
+from charkha.cli import demo, main
+from charkha.operations.replay_summary import ReplaySummary
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,8 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     figures = json.loads((here / "figures.json").read_text())
     assert figures["predictions"] > 300
     assert figures["max_skew"] <= 1e-9
+    demanded = "predictions labels retrains promotions rejections served_auc_by_month frozen_auc_by_month max_skew"
+    assert set(demanded.split()) <= demo.figures(msgspec.convert(figures, ReplaySummary)).keys()
     assert f"report: {here / '.charkha' / 'replay' / 'report.html'}" in ended.out
     assert "every served feature" in ended.out.lower()
     assert shell("history", "--json").json == before

@@ -1,0 +1,140 @@
+"""Faults of single parts that leave others without ground to stand on, so that each is tested alone."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from test_check import Parts, build, sound_parts
+
+import charkha as ck
+from charkha.spec.check import check
+
+
+def texts(model: ck.Model) -> list[str]:
+    return [str(fault) for fault in check([model])]
+
+
+def bare(parts: Parts) -> Parts:
+    """Leave out of a model all that leans on its views and request features."""
+    for parameter in ("rules", "gates", "monitors", "slices"):
+        parts["model"].pop(parameter)
+    parts["conditions"].pop("max_age")
+    parts["schedule"].clear()
+    parts["schedule"]["far"] = pl.col("distance") > 1500
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "expected"),
+    [
+        ("conditions", {"latest": [], "max_age": None}, "view 'conditions': expected windows, latest values or both"),
+        ("congestion", {"max_age": "1d"}, "view 'congestion', max_age: expected latest values that can age, got none"),
+        (
+            "fleet",
+            {"windows": [ck.count(over="1h")]},
+            "view 'fleet', windows: expected a source with time, got the static",
+        ),
+        (
+            "congestion",
+            {"windows": ["mean"]},
+            "view 'congestion', windows: expected an aggregate, got 'mean'. Use ck.count",
+        ),
+        (
+            "congestion",
+            {"windows": [ck.sum("delay", over=[])]},
+            "view 'congestion', sum('delay'), over: expected at least",
+        ),
+        (
+            "weather",
+            {"data": "weather.csv"},
+            "source 'weather', data: expected ck.parquet(…) or ck.csv(…), got 'weather.csv'",
+        ),
+        ("weather", {"data": 3}, "source 'weather', data: expected ck.parquet(…) or ck.csv(…), got 3. Use ck.parquet"),
+        ("weather", {"data": ck.csv("")}, "source 'weather', data: expected a text that is not empty, got ''"),
+        ("weather", {"static": True}, "source 'weather', static: expected either times or static=True, got both"),
+        ("weather", {"static": "yes"}, "source 'weather', static: expected True or False, got 'yes'"),
+        (
+            "flights",
+            {"key": ["flight", "flight"]},
+            "source 'flights', key: expected each column once, got 'flight' twice",
+        ),
+        (
+            "model",
+            {"slices": ["distance", "distance"]},
+            "model 'late', slices: expected each slice once, got 'distance' twice",
+        ),
+        (
+            "model",
+            {"metrics": ["brier", "brier"]},
+            "model 'late', metrics: expected each metric once, got 'brier' twice",
+        ),
+        ("model", {"rules": ["late"]}, "model 'late', rules: expected a ck.Rule, got 'late'"),
+        ("model", {"features": [3]}, "model 'late', features: expected a ck.FeatureView or ck.RequestFeatures, got 3"),
+    ],
+)
+def test_a_fault_of_a_part_is_found_alone(part: str, values: dict[str, Any], expected: str) -> None:
+    parts = bare(sound_parts())
+    parts[part].update(values)
+    (found,) = texts(build(parts))
+    assert found.startswith(expected)
+
+
+def test_a_rule_says_true_or_false_once() -> None:
+    parts = sound_parts()
+    twice = ck.Rule("storm", pl.col("distance") > 1, decide="yes")  # type: ignore[arg-type]
+    parts["model"]["rules"].append(twice)
+    assert [text.split(", got")[0] for text in texts(build(parts))] == [
+        "model 'late', rule 'storm', decide: expected True or False",
+        "model 'late', rules: expected each rule name once",
+    ]
+
+
+def test_a_group_without_features_is_none() -> None:
+    parts = bare(sound_parts())
+    parts["schedule"].clear()
+    (found,) = texts(build(parts))
+    assert found.startswith("model 'late', request features 'schedule': expected at least one expression, got none")
+
+
+def test_a_slice_has_values_that_repeat() -> None:
+    parts = sound_parts()
+    parts["flights"]["fields"]["weight"] = float
+    parts["model"].update(request=[*parts["model"]["request"], "weight"], slices=["weight"])
+    (found,) = texts(build(parts))
+    assert found.startswith(
+        "model 'late', slices: expected a field of type str, int or bool, got 'weight', which is float"
+    )
+
+
+def test_a_view_holds_the_objects_themselves() -> None:
+    parts = bare(sound_parts())
+    model = build(parts)
+    strings: Any = ("airport", "flights")
+    views = [
+        ck.FeatureView("a", strings[0], model.label.source, windows=[ck.count(over="1h")]),
+        ck.FeatureView("b", ck.Entity("origin"), strings[1], windows=[ck.count(over="1h")]),
+        ck.FeatureView("c", ck.Entity("nothing", keys=[]), model.label.source, windows=[ck.count(over="1h")]),
+    ]
+    parts["model"]["features"] = views
+    assert [text.split(". ")[0] for text in texts(build(parts))] == [
+        "entity 'nothing', keys: expected at least one column, got none",
+        "view 'a', entity: expected a ck.Entity, got 'airport'",
+        "view 'b', source: expected a ck.Source, got 'flights'",
+    ]
+
+
+def test_a_truth_has_its_time() -> None:
+    table = ck.Source("table", {"id": int, "at": str, "good": bool}, ck.csv("table.csv"), static=True)
+    model = ck.Model(
+        "good",
+        label=ck.Label(table, pl.col("good"), at="at", delay="1d"),
+        request="id",
+        features=[ck.RequestFeatures("group", even=pl.col("id") % 2)],
+        estimator=ck.Linear(),
+        purpose="test",
+        owner="us",
+    )
+    assert [text.split(". ")[0] for text in texts(model)] == [
+        "model 'good', label.at: expected a field of type datetime, got 'at', which is str",
+        "model 'good', label.source: expected a source with time, got the static source 'table'",
+    ]
