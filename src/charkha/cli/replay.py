@@ -2,11 +2,11 @@
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from attrs import evolve, frozen
 
 from charkha.cli.options import JsonFile, ModelName
 from charkha.cli.progress import parts
@@ -30,7 +30,7 @@ EXAMPLES = {
 REPORT = "report.html"
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Period:
     """From when to when, in µs since 1970 UTC."""
 
@@ -57,6 +57,8 @@ def replay(
 
     A replay has a home of its own (.charkha/replay) and never touches what really serves.
     """
+    from attrs import evolve
+
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)

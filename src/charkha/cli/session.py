@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from attrs import frozen
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charkha.storage.home import Home
 
 
-@frozen(eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Session:
     """One run of the command line.
 
