@@ -1,0 +1,283 @@
+"""The server as users run it: processes, signals, ports; a deployment that changes under load; what it imports."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server_process import ServerProcess, child_environment, free_port, server, start_server
+from serving_project import champion, deploy, write_bundle, write_project
+
+from charkha.bundles.store import BundleStore
+from charkha.serving.labels import decode_labels, label_stream
+from charkha.serving.prediction_frames import decode_predictions
+from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.server import PortTaken, run
+from charkha.spec.project import Project
+from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Assignment
+
+MODEL = "late_trip"
+PREDICT = f"/v1/models/{MODEL}/predict"
+LABELS = f"/v1/models/{MODEL}/labels"
+EVENTS = "/v1/sources/trips/events"
+ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
+
+
+def event(number: int) -> dict[str, Any]:
+    times = {"asked_at": "2013-04-01T09:00:00Z", "ended_at": "2013-04-01T10:00:00Z"}
+    return {
+        "trip": number,
+        "city": "Pune",
+        "driver": "ann",
+        "km": 4.0,
+        "stops": 2,
+        "pooled": False,
+        "late": None,
+        **times,
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = write_project(tmp_path)
+    with open_home(made.home) as home:
+        write_bundle(made, home, "v1")
+        write_bundle(made, home, "v2", intercept=3.0)
+        deploy(home, champion("v1"))
+    return made
+
+
+@pytest.fixture
+def home(project: Project) -> Iterator[Home]:
+    with open_home(project.home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def running(project: Project) -> Iterator[ServerProcess]:
+    with server(project.root) as started:
+        yield started
+
+
+def test_a_server_answers_from_end_to_end(running: ServerProcess, home: Home) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    assert running.ready_line == f"charkha serves late_trip, how_far at {url} with 1 worker; docs at {url}/docs\n"
+    client = running.client()
+    assert client.get("/readyz")[0] == 200
+    _, before = client.post(PREDICT, ROW)
+    status, told = client.post(EVENTS, {"rows": [event(1), event(2), event(1)]})
+    assert (status, told["accepted"], told["duplicates"]) == (200, 2, 1)
+    _, after = client.post(PREDICT, ROW)
+    assert after["score"] > before["score"]
+    assert client.post(LABELS, {"id": after["id"], "label": True}) == (200, {"accepted": 1})
+    status, refused = client.post(PREDICT, {**ROW, "km": "far"})
+    assert (status, refused["error"]["field"]) == (422, "km")
+    assert 'charkha_prediction_rows_sum{model="late_trip"} 2.0' in client.text("/metrics")
+    client.close()
+    assert running.terminate() == 0
+    assert running.process.stdout is not None
+    assert running.process.stdout.read() == ""
+    frame = decode_predictions(home.log.read(prediction_stream(MODEL)), BundleStore(home.bundles))
+    assert frame["id"].to_list() == [before["id"], after["id"]]
+    assert decode_labels(home.log.read(label_stream(MODEL)))["id"].to_list() == [after["id"]]
+
+
+def test_a_deployment_changes_under_load_without_a_failed_request(
+    running: ServerProcess, project: Project, home: Home
+) -> None:
+    stopped = threading.Event()
+    answers: list[tuple[int, Any]] = []
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        client = running.client()
+        try:
+            while not stopped.is_set():
+                answers.append(client.post(PREDICT, {"rows": [ROW, ROW]}))
+        except Exception as error:
+            failures.append(error)
+        client.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        swap(project, home, number)
+        time.sleep(0.15)
+    wait_until_served(running, "v119")
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert {status for status, _ in answers} == {200}
+    assert len(answers) > 200
+    rows = [row for _, answer in answers for row in answer["predictions"]]
+    assert len({row["version"] for row in rows}) > 5
+    frame = decode_predictions(home.log.read(prediction_stream(MODEL)), BundleStore(home.bundles))
+    served = {row["id"]: (row["version"], row["score"]) for row in rows}
+    logged = {
+        i: (v, s) for i, v, s, role in frame.select("id", "version", "score", "role").rows() if role == "champion"
+    }
+    assert served.items() <= logged.items()
+
+
+def swap(project: Project, home: Home, number: int) -> None:
+    """Deploy a version of its own, with a shadow every other time."""
+    version = f"v{100 + number}"
+    write_bundle(project, home, version, intercept=number / 10)
+    shadow = [Assignment("v2", "shadow", 1.0)] if number % 2 else []
+    deploy(home, champion(version), *shadow)
+
+
+def wait_until_served(running: ServerProcess, version: str) -> None:
+    client = running.client()
+    deadline = time.monotonic() + 20
+    while client.post(PREDICT, ROW)[1]["version"] != version:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    client.close()
+
+
+def test_sigterm_lets_a_request_in_progress_end(running: ServerProcess) -> None:
+    body = json.dumps(ROW).encode()
+    head = (
+        f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+        connection.sendall(head.encode() + body[:5])
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        connection.sendall(body[5:])
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+    assert running.process.wait(timeout=20) == 0
+
+
+def test_a_server_that_is_killed_leaves_no_worker_behind(running: ServerProcess) -> None:
+    workers = children(running.process.pid)
+    assert workers
+    running.kill()
+    deadline = time.monotonic() + 5
+    while any(is_alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its server"
+        time.sleep(0.02)
+
+
+def test_workers_share_the_port_and_each_has_its_partition(project: Project, home: Home) -> None:
+    with server(project.root, workers=2) as running:
+        assert "with 2 workers" in running.ready_line
+        deadline = time.monotonic() + 20
+        while written_partitions(home) != ["w0", "w1"]:
+            assert time.monotonic() < deadline
+            ask_on_new_connections(running, 10)
+        asked = sum(1 for _ in home.log.read(prediction_stream(MODEL)))
+        client = running.client()
+        counted = re.search(r'charkha_prediction_rows_sum\{model="late_trip"\} ([\d.]+)', client.text("/metrics"))
+        client.close()
+        assert counted is not None
+        assert float(counted[1]) == asked
+
+
+def written_partitions(home: Home) -> list[str]:
+    return [name for name, end in home.log.end(prediction_stream(MODEL)).items() if end > 0]
+
+
+def test_a_worker_that_dies_is_replaced(running: ServerProcess) -> None:
+    (worker,) = serving_workers(running)
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            ask_on_new_connections(running, 1)
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert serving_workers(running) != [worker]
+
+
+def ask_on_new_connections(running: ServerProcess, count: int) -> None:
+    for _ in range(count):
+        client = running.client()
+        assert client.post(PREDICT, ROW)[0] == 200
+        client.close()
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+def serving_workers(running: ServerProcess) -> list[int]:
+    """Return the workers among the children; the other one keeps watch over shared resources."""
+    found = children(running.process.pid)
+    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_taken_port_is_said_before_anything_starts(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
+            run(project, port=port)
+
+
+def test_a_definition_that_breaks_in_the_worker_ends_the_server(project: Project) -> None:
+    """The parent has loaded it already; in the worker it fails: the server gives up and says why."""
+    guard = "import multiprocessing\nif multiprocessing.parent_process():\n    raise ImportError('no luck')\n"
+    definition = project.root / "definition.py"
+    definition.write_text(guard + definition.read_text())
+    with pytest.raises(RuntimeError, match="no luck"):
+        start_server(project.root, free_port())
+
+
+HEAVY = ("sklearn", "mlflow", "pandas", "matplotlib", "scipy", "lightgbm", "charkha.training", "charkha.operations")
+LEAN = f"""
+import asyncio, json, sys
+from pathlib import Path
+import charkha.serving.server
+from charkha.clock import SystemClock
+from charkha.serving.worker import open_app
+from charkha.spec.project import load_project
+
+heavy = {HEAVY!r}
+found = lambda: [name for name in heavy if name in sys.modules]
+print(json.dumps(found()))
+
+async def ask(app):
+    body, sent = json.dumps({ROW!r}).encode(), []
+    async def receive(): return {{"type": "http.request", "body": body, "more_body": False}}
+    async def send(message): sent.append(message)
+    headers = [(b"content-type", b"application/json")]
+    async with app.router.lifespan_context(app):
+        scope = {{"type": "http", "method": "POST", "path": {PREDICT!r}, "query_string": b"", "headers": headers}}
+        await app(scope, receive, send)
+    return sent[0]["status"]
+
+print(asyncio.run(ask(open_app(load_project(Path(sys.argv[1])), SystemClock()))))
+print(json.dumps(found()))
+"""
+
+
+def test_serving_imports_nothing_of_training(project: Project) -> None:
+    command = [sys.executable, "-c", LEAN, str(project.root)]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
+    assert done.stdout.split() == ["[]", "200", "[]"], done.stderr
