@@ -179,7 +179,7 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     demanded = "predictions labels retrains promotions rejections served_auc_by_month frozen_auc_by_month max_skew"
     assert set(demanded.split()) <= demo.figures(msgspec.convert(figures, ReplaySummary)).keys()
     assert f"report: {here / '.charkha' / 'replay' / 'report.html'}" in ended.out
-    assert "every served feature" in ended.out.lower()
+    assert "Served and recomputed features differ by" in ended.out
     assert shell("history", "--json").json == before
     assert shell("--home", ".charkha/replay", "history", "--json").json[0]["action"] == "train"
 

@@ -10,9 +10,8 @@ import typer
 
 from charkha.cli.options import JsonFile
 from charkha.cli.progress import steps
-from charkha.cli.replay import REPORT, period_of, play, write_json, write_report
+from charkha.cli.replay import period_of, play, show, write_json
 from charkha.cli.session import Session, choose_model, session_of
-from charkha.cli.timeline import print_timeline
 
 if TYPE_CHECKING:
     from charkha.operations.replay_summary import Interval, ReplaySummary
@@ -52,8 +51,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
         shutil.rmtree(project.home)
     model = choose_model(project, MODEL)
     summary = play(session, project, model, period_of(project, model, FROM, UNTIL))
-    print_timeline(session.out, summary)
-    report = write_report(summary, project.home / REPORT)
+    report = show(session, summary, project.home)
     session.out.print(further(folder, project.home, report), highlight=False, soft_wrap=True)
     if json is not None:
         write_json(figures(summary), json)

@@ -11,7 +11,6 @@ import typer
 from charkha.cli.options import JsonFile, ModelName
 from charkha.cli.progress import parts
 from charkha.cli.session import Session, as_json, choose_model, opened, session_of
-from charkha.cli.timeline import print_timeline
 
 if TYPE_CHECKING:
     from charkha.operations.replay import Stage
@@ -66,8 +65,8 @@ def replay(
     if fresh:
         clear(apart.home, of=project)
     summary = play(session, apart, chosen, period_of(project, chosen, begin, end))
-    print_timeline(session.out, summary)
-    session.out.print(f"report: {write_report(summary, apart.home / REPORT)}", highlight=False, soft_wrap=True)
+    report = show(session, summary, apart.home)
+    session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json is not None:
         write_json(summary, json)
 
@@ -144,10 +143,13 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
     return Stage(project, home, model, clock, operator)
 
 
-def write_report(summary: "ReplaySummary", file: Path) -> Path:
-    """Write the report and return where it is."""
+def show(session: Session, summary: "ReplaySummary", home: Path) -> Path:
+    """Print the timeline, write the report into the home, and return where it is."""
     from charkha.web.report import render_report
+    from charkha.web.timeline import render_timeline
 
+    session.out.print(render_timeline(summary))
+    file = home / REPORT
     file.write_text(render_report(summary), "utf-8")
     return file
 
