@@ -1,11 +1,14 @@
 """A small world for the operator: a project whose truth turns round halfway, its traffic, and its operator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from attrs import evolve
 
 import charkha as ck
 from charkha.bundles.estimators.linear import Linear
@@ -17,7 +20,7 @@ from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.fields import TIME
 from charkha.spec.model import Model
 from charkha.spec.project import Project
-from charkha.storage.home import Home
+from charkha.storage.home import Home, open_home
 from charkha.training.pipeline import Candidate, Order, train
 from charkha.training.tracking import NoTracker, Tracker
 
@@ -57,11 +60,16 @@ def make_project(folder: Path, **changes: object) -> Project:
     """Write the history and return the project; the same every time."""
     folder.mkdir(parents=True, exist_ok=True)
     history().write_parquet(folder / "visits.parquet")
+    return project_in(folder, **changes)
+
+
+def project_in(folder: Path, **changes: object) -> Project:
+    """Return the project of a folder whose history was written."""
     return Project(name="world", root=folder, home=folder / ".charkha", models={NAME: make_model(**changes)})
 
 
 def history() -> pl.DataFrame:
-    """Return all visits: ROWS_PER_DAY a day, half of them at 8:00 and half at 16:00, each known at 1:00 the next day."""
+    """Return all visits: ROWS_PER_DAY a day, half at 8:00 and half at 16:00, each known at 1:00 the next day."""
     random = np.random.default_rng(11)
     count = DAYS * ROWS_PER_DAY
     days = np.repeat(np.arange(DAYS), ROWS_PER_DAY)
@@ -85,9 +93,7 @@ def trainer(home: Home, clock: SimulatedClock, tracker: Tracker) -> Callable[[Or
     return lambda order: train(order, home, clock, LocalEngine(1), tracker)
 
 
-def make_operator(
-    project: Project, home: Home, clock: SimulatedClock, *, tracker: Tracker | None = None
-) -> Operator:
+def make_operator(project: Project, home: Home, clock: SimulatedClock, *, tracker: Tracker | None = None) -> Operator:
     """Return an operator that trains in this process and tells `tracker`, or nobody."""
     told = tracker or NoTracker()
     return Operator(project, home, clock, trainer(home, clock, told), told)
@@ -124,3 +130,63 @@ class Traffic:
 
     def _of(self, day: int) -> pl.DataFrame:
         return self._visits[day * ROWS_PER_DAY : (day + 1) * ROWS_PER_DAY]
+
+
+def operate(folder: Path, told: Connection) -> None:
+    """Be a process that is an operator: say so, then tick at every time that is told, and answer when it is done."""
+    project = project_in(folder)
+    with open_home(project.home) as home:
+        told.send("ready")
+        while True:
+            now_us = told.recv()
+            make_operator(project, home, SimulatedClock(now_us)).tick(NAME)
+            told.send(now_us)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal:
+    """A store whose owner is killed at one of the calls that change it, before the change or after it."""
+
+    CHANGES = ("write", "delete", "decide", "begin_run", "finish_run", "record_version", "set_checkpoint")
+
+    def __init__(self, store: Any, calls: Iterator[None], *, after: bool) -> None:
+        self._store, self._calls, self._after = store, calls, after
+
+    def __getattr__(self, name: str) -> Any:
+        known = getattr(self._store, name)
+        return self._mortal(known) if name in self.CHANGES else known
+
+    def _mortal(self, change: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            dies = next(self._calls, self) is self
+            if dies and not self._after:
+                raise Killed
+            result = change(*arguments, **named)
+            if dies:
+                raise Killed
+            return result
+
+        return call
+
+
+def mortal(home: Home, deaths: int, *, after: bool) -> Home:
+    """Return a home in which the `deaths`-th change of tables or ledger is the last."""
+    calls = iter([None] * (deaths - 1))
+    tables: Any = Mortal(home.tables, calls, after=after)
+    ledger: Any = Mortal(home.ledger, calls, after=after)
+    return evolve(home, tables=tables, ledger=ledger)
+
+
+def memory(home: Home) -> dict[str, object]:
+    """Return all that the ledger says of the world: two runs that did the same are equal in it."""
+    ledger = home.ledger
+    return {
+        "decisions": ledger.decisions(NAME),
+        "deployments": ledger.deployments(NAME),
+        "versions": ledger.versions(NAME),
+        "runs": ledger.runs(NAME),
+        "chain": ledger.verify(),
+    }

@@ -156,8 +156,7 @@ def test_a_better_shadow_is_promoted() -> None:
     assert isinstance(step, Promote)
     assert (step.version, step.generation) == ("v2", 2)
     assert step.reason == (
-        "log loss 0.431 against the champion's 0.452 on 5,412 matured labels of 7 days: "
-        "-0.021 (95 % -0.033 to -0.009)"
+        "log loss 0.431 against the champion's 0.452 on 5,412 matured labels of 7 days: -0.021 (95 % -0.033 to -0.009)"
     )
     assert step.evidence["labels"] == 5_412
 

@@ -1,0 +1,260 @@
+"""The operator in a small world: what it does over weeks, and that no death at any point makes it do otherwise."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from operator_world import (
+    DAYS,
+    FIRST_DAY,
+    NAME,
+    TURN,
+    Killed,
+    Traffic,
+    make_operator,
+    make_project,
+    memory,
+    midnight,
+    mortal,
+)
+
+from charkha.clock import SimulatedClock, SystemClock
+from charkha.operations.deploy import promote, rollback
+from charkha.operations.operator import Operator
+from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Assignment, Decision, Draft, Ledger
+from charkha.training.pipeline import Candidate, Order
+from charkha.training.tracking import NoTracker
+
+
+class Lived:
+    """A world that was lived through undisturbed, and the home as it was before each tick that did something."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = make_project(folder / "project")
+        self.acts: dict[int, list[Decision]] = {}
+        self.before: dict[int, Path] = {}
+        clock = SimulatedClock(midnight(FIRST_DAY))
+        with open_home(self.project.home) as home:
+            operator, traffic = make_operator(self.project, home, clock), Traffic(self.project, home, clock)
+            for day in range(FIRST_DAY, DAYS):
+                clock.advance_to(midnight(day))
+                kept = shutil.copytree(self.project.home, folder / f"before-{day}")
+                if decisions := operator.tick(NAME):
+                    self.acts[day], self.before[day] = decisions, kept
+                else:
+                    shutil.rmtree(kept)
+                traffic.day(day)
+            self.memory = memory(home)
+            self.deployments = home.ledger.deployments(NAME)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    return Lived(tmp_path_factory.mktemp("lived"))
+
+
+def test_the_wheel_turns(lived: Lived) -> None:
+    """A first champion; after the turn a fall, challengers until one passes its gates, a shadow, and its promotion."""
+    days = sorted(lived.acts)
+    assert [decision.action for decision in lived.acts[FIRST_DAY]] == ["train", "promote"]
+    assert min(days[1:]) > TURN
+    actions = [decision.action for day in days[1:] for decision in lived.acts[day]]
+    assert actions[0] == "train"
+    assert set(actions) == {"train", "reject", "shadow", "promote"}
+    assert lived.deployments[0].champion != lived.deployments[-1].champion
+
+
+def test_no_training_within_the_cooldown_and_no_verdict_before_the_period(lived: Lived) -> None:
+    when = {"train": list[int](), "shadow": list[int](), "promote": list[int]()}
+    for day, decisions in lived.acts.items():
+        for decision in decisions:
+            when.get(decision.action, []).append(day)
+    assert all(later - earlier >= 6 for earlier, later in zip(when["train"], when["train"][1:], strict=False))
+    assert [min(day for day in when["promote"] if day > begun) - begun for begun in when["shadow"]] == [4]
+
+
+def test_reasons_have_figures(lived: Lived) -> None:
+    fall = next(each for day in sorted(lived.acts)[1:] for each in lived.acts[day] if each.action == "train")
+    assert "matured labels of 7 days, against" in fall.reason
+    assert fall.evidence["labels"] == 840
+    verdict = [each for day in sorted(lived.acts) for each in lived.acts[day] if each.action == "promote"][-1]
+    assert "against the champion's" in verdict.reason
+    # The labels of the day before have not matured when the shadow is judged after 4 days.
+    assert (verdict.evidence["labels"], verdict.evidence["days"]) == (360, 3)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_every_change(lived: Lived, tmp_path: Path, after: bool) -> None:
+    """At every tick that did something: kill it at its n-th change, for every n, and let another operator go on."""
+    died = 0
+    for day, folder in lived.before.items():
+        expected = undisturbed(lived, tmp_path / f"{day}", folder, day)
+        for deaths in range(1, 100):
+            home_folder = shutil.copytree(folder, tmp_path / f"{day}-{deaths}")
+            with open_home(home_folder) as home:
+                clock = SimulatedClock(midnight(day))
+                try:
+                    make_operator(lived.project, mortal(home, deaths, after=after), clock).tick(NAME)
+                except Killed:
+                    died += 1
+                else:
+                    break
+                make_operator(lived.project, home, clock).tick(NAME)
+                assert memory(home) == expected
+    assert died > 8 * len(lived.before)
+
+
+def undisturbed(lived: Lived, copy: Path, folder: Path, day: int) -> dict[str, object]:
+    with open_home(shutil.copytree(folder, copy)) as home:
+        make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
+        return memory(home)
+
+
+def test_a_rollback_by_hand_is_not_undone(lived: Lived, tmp_path: Path) -> None:
+    """After a rollback the operator watches the champion that is back; it does not put back what was fled from."""
+    with open_home(shutil.copytree(lived.project.home, tmp_path / "home")) as home:
+        clock = SimulatedClock(midnight(DAYS))
+        rollback(home, clock, NAME, actor="asha", reason="customers complain")
+        decisions = make_operator(lived.project, home, clock).tick(NAME)
+        assert [decision.action for decision in decisions if decision.action == "promote"] == []
+        champion = home.ledger.deployment(NAME).champion
+        assert champion is not None
+        assert champion.version == "v1"
+
+
+class FasterByHand:
+    """A ledger in which somebody else deploys, once, just before whoever wanted to."""
+
+    def __init__(self, ledger: Ledger, by_hand: Callable[[], object]) -> None:
+        self._ledger, self._by_hand, self.done = ledger, by_hand, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def decide(self, draft: Draft, **named: Any) -> Decision:
+        if named.get("deploy") and not self.done:
+            self.done = True
+            self._by_hand()
+        return self._ledger.decide(draft, **named)
+
+
+def test_a_deployment_changed_by_hand_meanwhile_is_looked_at_again(lived: Lived, tmp_path: Path) -> None:
+    """Somebody promotes v2 just as the operator is about to promote its shadow, which then begins anew beside v2."""
+    day = max(lived.before)
+    with open_home(shutil.copytree(lived.before[day], tmp_path / "home")) as home:
+        clock = SimulatedClock(midnight(day))
+        (shadow,) = home.ledger.deployment(NAME).shadows
+
+        def by_hand() -> None:
+            promote(home, clock, NAME, "v2", actor="asha", reason="a hunch", force=True)
+
+        ledger: Any = FasterByHand(home.ledger, by_hand)
+        (decision,) = make_operator(lived.project, evolve(home, ledger=ledger), clock).tick(NAME)
+        assert ledger.done
+        assert decision.action == "shadow"
+        assert home.ledger.deployment(NAME).assignments == (
+            Assignment("v2", "champion"),
+            Assignment(shadow.version, "shadow"),
+        )
+
+
+def test_an_unknown_model_is_refused(lived: Lived) -> None:
+    with open_home(lived.project.home) as home, pytest.raises(KeyError):
+        make_operator(lived.project, home, SimulatedClock(midnight(DAYS))).tick("nobody")
+
+
+# The loop.
+
+
+@pytest.fixture
+def fresh(lived: Lived, tmp_path: Path) -> Iterator[Home]:
+    with open_home(tmp_path / "home") as home:
+        yield home
+
+
+def ends(thread: threading.Thread) -> bool:
+    thread.join(20)
+    return not thread.is_alive()
+
+
+def waits_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_the_loop_goes_on_after_an_error_and_ends_when_told(
+    lived: Lived, fresh: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks: list[str] = []
+    stop = threading.Event()
+
+    class Stumbling(Operator):
+        def tick(self, model: str) -> list[Decision]:
+            ticks.append(model)
+            if len(ticks) == 3:
+                stop.set()
+            raise ConnectionError("the disk is away")
+
+    Stumbling(lived.project, fresh, SystemClock(), refuse, NoTracker()).run(0.01, stop)
+    assert ticks == [NAME] * 3
+    assert "visit: the tick failed; trying again at the next one" in caplog.text
+    assert "the disk is away" in caplog.text
+
+
+def refuse(order: Order) -> Candidate:
+    raise AssertionError(order)
+
+
+def test_sigterm_breaks_off_a_training_and_the_next_operator_goes_on_with_it(lived: Lived, fresh: Home) -> None:
+    def interrupted(order: Order) -> Candidate:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+        raise AssertionError("it went on")
+
+    clock = SimulatedClock(midnight(FIRST_DAY))
+    before = signal.getsignal(signal.SIGTERM)
+    Operator(lived.project, fresh, clock, interrupted, NoTracker()).run(0.01)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert [run.status for run in fresh.ledger.runs(NAME)] == ["running"]
+    make_operator(lived.project, fresh, clock).tick(NAME)
+    assert [run.status for run in fresh.ledger.runs(NAME)] == ["done"]
+    assert [decision.action for decision in fresh.ledger.decisions(NAME)] == ["train", "promote"]
+
+
+def test_one_operator_is_on_duty_and_another_takes_over(lived: Lived, fresh: Home) -> None:
+    ticks: list[str] = []
+
+    class Named(Operator):
+        def tick(self, model: str) -> list[Decision]:
+            ticks.append(threading.current_thread().name)
+            return []
+
+    def start(name: str) -> tuple[threading.Event, threading.Thread]:
+        stop = threading.Event()
+        operator = Named(lived.project, fresh, SystemClock(), refuse, NoTracker())
+        thread = threading.Thread(target=operator.run, args=(0.01, stop), name=name)
+        thread.start()
+        return stop, thread
+
+    stop_first, first = start("first")
+    assert waits_for(lambda: "first" in ticks)
+    stop_second, second = start("second")
+    stop_third, third = start("third")
+    stop_third.set()
+    assert ends(third)
+    assert set(ticks) == {"first"}
+    stop_first.set()
+    assert ends(first)
+    assert waits_for(lambda: "second" in ticks)
+    stop_second.set()
+    assert ends(second)
