@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from charkha.operations.replay_summary import Interval, ReplaySummary
 
 EXAMPLES = {"demo": ("charkha demo", "charkha demo --json figures.json")}
-MODEL = "late_arrival"
 FROM, UNTIL = "2013-04-01", "2014-01-01"
 
 
@@ -49,7 +48,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
     project = Session(folder, session.home, session.out, session.err).project()
     if project.home.exists():
         shutil.rmtree(project.home)
-    model = choose_model(project, MODEL)
+    model = choose_model(project, None)
     summary = play(session, project, model, period_of(project, model, FROM, UNTIL))
     report = show(session, summary, project.home)
     session.out.print(further(folder, project.home, report), highlight=False, soft_wrap=True)
