@@ -6,7 +6,7 @@ same numbers in training and in serving. Null, NaN and a category never seen are
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,8 +15,6 @@ import polars as pl
 from charkha.spec.model import FloatArray
 
 MAX_CATEGORIES = 512
-# Below this many rows, Python over the rows' values is faster than Polars over the columns.
-FEW_ROWS = 64
 
 
 class EncodingError(ValueError):
@@ -27,7 +25,7 @@ class EncodingError(ValueError):
         super().__init__(f"feature {feature!r}: expected {expected}, got {found}. {remedy}")
 
 
-Reader = tuple[str, Mapping[str, float] | None]
+Reader = tuple[str, Mapping[str | None, float] | None]
 
 
 class FeatureColumn(msgspec.Struct, frozen=True):
@@ -83,9 +81,25 @@ def encode(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
     Raises EncodingError when a feature is missing or of another type than the schema's; a column that holds nothing
     but nulls may be of any type.
     """
-    if 0 < frame.height <= FEW_ROWS and (matrix := _encode_rows(schema, frame)) is not None:
-        return matrix
-    return _encode_columns(schema, frame)
+    matrix = np.empty((frame.height, len(schema.columns)), dtype=np.float64)
+    for position, column in enumerate(schema.columns):
+        values = _column(frame, column.name)
+        matrix[:, position] = _encode_column(schema.categories.get(column.name), values)
+    return matrix
+
+
+def encode_lists(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> FloatArray:
+    """Return the same matrix for a small batch in plain lists (None for null), where a table would cost more.
+
+    The values must be of the types that the feature plan gives them. Raises EncodingError when a feature is missing.
+    """
+    numbers: list[Sequence[Any]] = []
+    for name, codes in schema.readers:
+        if name not in columns:
+            raise EncodingError(name, "a column of this name", f"{sorted(columns)}", "Compute the feature first.")
+        values = columns[name]
+        numbers.append(values if codes is None else [codes.get(value, np.nan) for value in values])
+    return np.ascontiguousarray(np.array(numbers, dtype=np.float64).T)
 
 
 def most_frequent(values: pl.Series, most: int) -> tuple[str, ...]:
@@ -94,7 +108,7 @@ def most_frequent(values: pl.Series, most: int) -> tuple[str, ...]:
     return tuple(counts.sort(["count", "value"], descending=[True, False]).get_column("value").head(most))
 
 
-def _codes_of(column: FeatureColumn) -> Mapping[str, float] | None:
+def _codes_of(column: FeatureColumn) -> Mapping[str | None, float] | None:
     if column.kind == "numeric":
         return None
     return {category: float(code) for code, category in enumerate(column.vocabulary)}
@@ -123,14 +137,6 @@ def _wrong_type(values: pl.Series, expected: str) -> EncodingError:
     return EncodingError(values.name, expected, f"{values.dtype}", remedy)
 
 
-def _encode_columns(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
-    matrix = np.empty((frame.height, len(schema.columns)), dtype=np.float64)
-    for position, column in enumerate(schema.columns):
-        values = _column(frame, column.name)
-        matrix[:, position] = _encode_column(schema.categories.get(column.name), values)
-    return matrix
-
-
 def _encode_column(categories: pl.Enum | None, values: pl.Series) -> FloatArray | float:
     if values.null_count() == values.len():
         return np.nan
@@ -141,28 +147,3 @@ def _encode_column(categories: pl.Enum | None, values: pl.Series) -> FloatArray 
     if values.dtype != pl.String:
         raise _wrong_type(values, "text, as in training")
     return values.cast(categories, strict=False).to_physical().cast(pl.Float64).to_numpy()
-
-
-def _encode_rows(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray | None:
-    """The same value by value; None for anything out of the ordinary, which `_encode_columns` can name."""
-    places = {name: place for place, name in enumerate(frame.columns)}
-    if any(name not in places for name, _ in schema.readers):
-        return None
-    readers = [(places[name], codes) for name, codes in schema.readers]
-    rows = [_encode_row(readers, row) for row in frame.rows()]
-    return None if None in rows else np.array(rows, dtype=np.float64).reshape(len(rows), len(readers))
-
-
-def _encode_row(readers: list[tuple[int, Mapping[str, float] | None]], row: tuple[object, ...]) -> list[float] | None:
-    numbers: list[float] = []
-    for place, codes in readers:
-        value = row[place]
-        if value is None:
-            numbers.append(np.nan)
-        elif codes is not None and type(value) is str:
-            numbers.append(codes.get(value, np.nan))
-        elif codes is None and isinstance(value, float | int):
-            numbers.append(value)
-        else:
-            return None
-    return numbers

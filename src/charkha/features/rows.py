@@ -59,7 +59,8 @@ def read_files(source: Source, files: Files, root: Path) -> pl.DataFrame:
     try:
         return pl.concat([_read_file(source, files, path) for path in paths])
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"source {source.name!r}: {files.pattern!r} cannot be read as declared: {error}") from error
+        said = str(error).partition("\n")[0]  # what follows is the query plan
+        raise DataError(f"source {source.name!r}: {files.pattern!r} cannot be read as declared: {said}") from error
 
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import FeatureSchema
+from charkha.features.request import Columns
 from charkha.serving.prediction_ids import ID_BYTES
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.model import FloatArray
@@ -106,10 +107,10 @@ def field_kinds(fields: Mapping[str, FieldType]) -> str:
     return "".join(_LETTERS[kind] for kind in fields.values())
 
 
-def features_used(version: str, schema: FeatureSchema, matrix: FloatArray, features: pl.DataFrame) -> FeaturesUsed:
-    """Return the features of a batch as they are logged: numbers from the matrix, text from the table."""
+def features_used(version: str, schema: FeatureSchema, matrix: FloatArray, features: Columns) -> FeaturesUsed:
+    """Return the features of a batch as they are logged: numbers from the matrix, text as it was."""
     names = [schema.columns[position].name for position in schema.categorical]
-    text = tuple(features.get_column(name).to_list() for name in names)
+    text = tuple(features[name] for name in names)
     return FeaturesUsed(version, matrix.tobytes(), text)
 
 

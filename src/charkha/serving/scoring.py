@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.bundles.encoding import encode
+from charkha.bundles.encoding import encode_lists
+from charkha.features.request import Columns, frame_of
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
@@ -33,7 +34,7 @@ class Call:
     lineup: LineUp
     requests: pl.DataFrame
     time_us: int
-    features: Sequence[pl.DataFrame | Exception]
+    features: Sequence[Columns | Exception]
 
 
 @frozen(eq=False)
@@ -70,14 +71,19 @@ def score(player: Player, call: Call) -> Scored:
     if isinstance(features, Exception):
         raise features
     bundle, schema = player.bundle, player.bundle.manifest.schema
-    matrix = encode(schema, features)
+    matrix = encode_lists(schema, features)
     scores = bundle.predictor.predict(matrix)
     if bundle.manifest.calibration is not None:
         scores = bundle.manifest.calibration.apply(scores)
-    rows = features.hstack(call.requests.get_columns()) if bundle.rules else features
-    decisions, hits = bundle.decide(scores, rows)
+    decisions, hits = bundle.decide(scores, _table(player, call, features) if bundle.rules else pl.DataFrame())
     used = features_used(player.kept_as, schema, matrix, features)
     return Scored(player.version, player.role, used, scores, decisions, hits)
+
+
+def _table(player: Player, call: Call, features: Columns) -> pl.DataFrame:
+    """Return what rules may read: the features and the request's fields."""
+    table = frame_of(player.bundle.plan, features)
+    return table.hstack([field for field in call.requests.get_columns() if field.name not in table.columns])
 
 
 def record(call: Call, answered: Answered, first: int, latency_us: int) -> PredictionBatch:

@@ -45,10 +45,11 @@ def run(
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
-    its folder. workers: processes; one per core that serving may use. Raises PortTaken, DataError and UnusableLedger;
-    exits with status 1 when workers cannot start.
+    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. Raises PortTaken,
+    DataError and UnusableLedger; exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
+    port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
@@ -94,14 +95,20 @@ def _wait_for_port(host: str, port: int) -> None:
 
 
 def _is_free(host: str, port: int) -> bool:
+    try:
+        _bound_port(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _bound_port(host: str, port: int) -> int:
+    """Bind to an address and let it go again; return the port. Raises OSError when that cannot be."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError:
-            return False
-    return True
+        probe.bind(address)
+        return int(probe.getsockname()[1])
 
 
 def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int) -> None:

@@ -11,7 +11,8 @@ from attrs import frozen
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
-from charkha.features.online import online_features
+from charkha.features.online import online_columns
+from charkha.features.request import Columns
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, Player, line_up
 from charkha.serving.observer import Observer, Quiet
@@ -183,11 +184,12 @@ class Service:
             requests = _in_order(lineup, requests)
         time_us = self._clock.now()
         champion, *others = lineup.plans
+        asked = requests.to_dict(as_series=False)
         with self._home.online.read() as reader:
-            features: list[pl.DataFrame | Exception] = [online_features(champion, reader, requests, time_us)]
+            features: list[Columns | Exception] = [online_columns(champion, reader, asked, time_us)]
             for plan in others:
                 try:
-                    features.append(online_features(plan, reader, requests, time_us))
+                    features.append(online_columns(plan, reader, asked, time_us))
                 except Exception as error:
                     features.append(error)
         return Call(lineup, requests, time_us, features)
