@@ -50,13 +50,14 @@ def test_a_row_per_version_with_its_slices(home: Home) -> None:
     ]
 
 
-def test_a_label_counts_from_when_it_was_known(home: Home) -> None:
-    ids = predict(home, START_US, [CHAMPION])
-    label(home, ids, [1.0, 0.0], START_US + DAY_US)
+@pytest.mark.parametrize("hours", [24, 30])
+def test_a_label_counts_from_when_it_was_known(home: Home, hours: int) -> None:
+    ids, known_us = predict(home, START_US, [CHAMPION]), START_US + hours * HOUR_US
+    label(home, ids, [1.0, 0.0], known_us)
     collect(home, LATE, BUNDLES)
-    before = outcomes(home, LATE, START_US, START_US + 1, START_US + DAY_US - 1)
+    before = outcomes(home, LATE, START_US, START_US + 1, known_us - 1)
     assert labels_by_id(before) == dict.fromkeys(ids)
-    at = outcomes(home, LATE, START_US, START_US + 1, START_US + DAY_US)
+    at = outcomes(home, LATE, START_US, START_US + 1, known_us)
     assert labels_by_id(at) == {ids[0]: 1.0, ids[1]: 0.0}
 
 
