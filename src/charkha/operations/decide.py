@@ -52,7 +52,7 @@ def _note_failed_training(situation: Situation, model: Model) -> Step | None:
     training = situation.training
     if training is None or training.state != "failed" or training.noted:
         return None
-    again = _cooled_down_us(situation, model)
+    again = may_train_from_us(situation, model)
     return NoteFailure(
         run_key=training.run_key,
         reason=(
@@ -182,13 +182,13 @@ def _next_run_key(situation: Situation, model: Model) -> str:
     return f"{model.name}/train/{situation.trainings + 1}"
 
 
-def _cooled_down_us(situation: Situation, model: Model) -> int:
-    """Return from when a training may begin."""
+def may_train_from_us(situation: Situation, model: Model) -> int:
+    """Return from when a training may begin, by the cooldown since the last one (µs)."""
     return (situation.last_trained_us or 0) + parse_duration(model.retrain.cooldown)
 
 
 def _cooled_down(situation: Situation, model: Model) -> bool:
-    return situation.last_trained_us is None or situation.now_us >= _cooled_down_us(situation, model)
+    return situation.last_trained_us is None or situation.now_us >= may_train_from_us(situation, model)
 
 
 def _gates(count: int) -> str:

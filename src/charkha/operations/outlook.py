@@ -1,0 +1,48 @@
+"""What the operator waits for when there is nothing to do: the other half of an answer to "what happens next?"."""
+
+from charkha.monitoring.performance import Contest
+from charkha.operations.decide import may_train_from_us
+from charkha.operations.situation import Situation
+from charkha.operations.verdict import fall
+from charkha.operations.wording import count_of, digits_for, length_of, metric_name, moment, with_interval
+from charkha.spec.durations import parse_duration
+from charkha.spec.model import Model
+
+
+def outlook(situation: Situation, model: Model) -> str:
+    """Return in words what is waited for; of use when `decide` has no step."""
+    if situation.contest:
+        return _of_shadow(situation, situation.contest, model)
+    stale = [finding.subject for finding in situation.findings if finding.kind == "freshness" and finding.significant]
+    if stale:
+        return f"nothing is trained while a source is stale: {', '.join(stale)}"
+    if situation.deployment.champion is None:
+        return f"there is no champion; the next training may begin at {moment(may_train_from_us(situation, model))}"
+    return _of_champion(situation, model)
+
+
+def _of_shadow(situation: Situation, contest: Contest, model: Model) -> str:
+    shadow = model.rollout.shadow
+    waiting = [waiting.version for waiting in situation.waiting if waiting.passed]
+    then = f"; {', '.join(waiting)} waits for its turn" if waiting else ""
+    return (
+        f"{contest.challenger} scores unseen beside {contest.champion}: "
+        f"{length_of(situation.now_us - situation.since_us)} of {length_of(parse_duration(shadow.period))}, "
+        f"{contest.labels:,} of {count_of(shadow.min_labels, 'label')} matured{then}"
+    )
+
+
+def _of_champion(situation: Situation, model: Model) -> str:
+    health, reference = situation.health, situation.reference
+    if health is None or health.estimate is None or reference is None:
+        return "the champion cannot be judged yet: too few labels have matured"
+    digits = min(digits_for(health.estimate), digits_for(reference))
+    now = (
+        f"{metric_name(health.metric)} {with_interval(health.estimate, digits)} on "
+        f"{count_of(health.labels, 'matured label')}, {with_interval(reference, digits)} when tested"
+    )
+    if fall(health, reference, (), higher_is_better=model.higher_is_better) and model.retrain.on_fall:
+        if health.labels < model.rollout.shadow.min_labels:
+            return f"{now}: to say that it has fallen takes {count_of(model.rollout.shadow.min_labels, 'label')}"
+        return f"{now}: fallen, and the next training may begin at {moment(may_train_from_us(situation, model))}"
+    return f"{now}: nothing that calls for a training"
