@@ -81,7 +81,11 @@ def test_a_model_with_it_is_as_blind_as_the_coin(folder):
     matrix = features.select(pl.all().cast(pl.Float64)).fill_null(float("nan")).to_numpy()
     labels = spine["_label"].to_numpy()
     state = definition.estimator.fit(
-        "binary", (matrix[parts.train], labels[parts.train]), (matrix[parts.validation], labels[parts.validation]), (), 7
+        "binary",
+        (matrix[parts.train], labels[parts.train]),
+        (matrix[parts.validation], labels[parts.validation]),
+        (),
+        7,
     )
     from charkha.bundles.estimators.lightgbm import load
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.features.segments import (
-    count_until,
+    KeyTimeIndex,
     range_chunks,
     range_members,
     reduce_ranges,
@@ -30,8 +30,8 @@ def test_reduce_ranges_is_a_loop(values, data):
 @given(pairs, pairs, st.booleans())
 def test_count_until_is_a_loop(rows, asked, equal):
     rows = sorted(rows)
-    columns = [np.array([pair[side] for pair in table], np.int64) for table in (rows, asked) for side in (0, 1)]
-    found = count_until(*columns, equal=equal)
+    columns = [[np.array([pair[side] for pair in table], np.int64) for side in (0, 1)] for table in (rows, asked)]
+    found = KeyTimeIndex(*columns[0]).count_until(*columns[1], equal=equal)
 
     def before(row, question):
         return row[0] < question[0] or (row[0] == question[0] and (row[1] < question[1] or (equal and row == question)))

@@ -3,6 +3,10 @@
 from typing import Any
 
 import msgspec
+from attrs import frozen
+
+from charkha.features.keys import key_text
+from charkha.spec.sources import Source
 
 EVENTS = "events"
 # One partition: the order of all events is one order, so that whatever is derived from them can be rebuilt.
@@ -17,6 +21,30 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True):
     source: str
     known_us: int
     rows: list[Row]
+
+
+@frozen
+class RowLayout:
+    """Where, in the values of a source's rows, their key and their event time are."""
+
+    source: str
+    key_places: tuple[int, ...]
+    time_place: int | None
+
+    @classmethod
+    def of(cls, source: Source) -> "RowLayout":
+        """Return the layout of rows whose values are in the order of the source's fields."""
+        fields = list(source.fields)
+        time = fields.index(source.time) if source.time is not None else None
+        return cls(source.name, tuple(fields.index(column) for column in source.key), time)
+
+    def key_of(self, row: Row) -> str | None:
+        """Return a row's key as text; None where a part of it is null."""
+        return key_text([row[place] for place in self.key_places])
+
+    def event_us(self, row: Row) -> int | None:
+        """Return a row's event time (µs); 0, always, for a static source."""
+        return 0 if self.time_place is None else row[self.time_place]
 
 
 _ENCODER = msgspec.msgpack.Encoder()

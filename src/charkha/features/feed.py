@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from charkha.clock import Clock, to_micros
-from charkha.features.events import EVENTS, PARTITION, EventBatch, Row, decode_events, encode_events
+from charkha.features.events import EVENTS, PARTITION, EventBatch, Row, RowLayout, decode_events, encode_events
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, seed_rows
 from charkha.features.progress import (
@@ -22,11 +22,10 @@ from charkha.features.progress import (
     newest_known,
     newest_known_of,
     remember_row,
-    row_key,
     set_applied_offset,
     set_newest_known,
 )
-from charkha.features.rows import event_us, read_rows
+from charkha.features.rows import read_rows
 from charkha.features.state import ViewState
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
@@ -66,6 +65,7 @@ class Feed:
         self, sources: Mapping[str, Source], views: Sequence[FeatureView], log: Log, store: OnlineStore, clock: Clock
     ) -> None:
         self._sources = sources
+        self._layouts = {name: RowLayout.of(source) for name, source in sources.items()}
         self._states = {name: [ViewState.of(v) for v in views if v.source.name == name] for name in sources}
         self._log = log
         self._store = store
@@ -79,16 +79,17 @@ class Feed:
         the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable: nothing was taken.
         """
         declared = self._source(source)
-        plain = [_plain_row(declared, row) for row in rows]
+        layout = self._layouts[source]
+        plain = [_plain_row(declared, layout, row) for row in rows]
         with self._store.write() as state:
             self._apply_log(state)
             known_us = max(self._clock.now(), newest_known(state))
-            versions = [(row, remember_row(state, declared, row)) for row in plain]
+            versions = [(row, remember_row(state, layout, row)) for row in plain]
             fresh = [(row, first) for row, first in versions if first is not None]
             if fresh:
                 payload = encode_events(EventBatch(source, known_us, [row for row, _ in fresh]))
                 applied = self._writer.append([payload])
-                self._apply_rows(state, declared, fresh, known_us)
+                self._apply_rows(state, layout, fresh, known_us)
                 set_newest_known(state, source, known_us)
                 set_applied_offset(state, applied)
         new = sum(first for _, first in fresh)
@@ -144,31 +145,32 @@ class Feed:
             applied = record.end
             if batch.source not in self._sources:
                 continue  # logged under an earlier definition; its views are gone with it
-            source = self._sources[batch.source]
-            versions = ((row, remember_row(state, source, row)) for row in batch.rows)
-            self._apply_rows(
-                state, source, ((row, first) for row, first in versions if first is not None), batch.known_us
-            )
-            set_newest_known(state, source.name, batch.known_us)
+            layout = self._layouts[batch.source]
+            versions = ((row, remember_row(state, layout, row)) for row in batch.rows)
+            fresh = ((row, first) for row, first in versions if first is not None)
+            self._apply_rows(state, layout, fresh, batch.known_us)
+            set_newest_known(state, batch.source, batch.known_us)
         set_applied_offset(state, applied)
         return applied
 
-    def _apply_rows(self, state: OnlineWriter, source: Source, rows: Iterable[tuple[Row, bool]], known_us: int) -> None:
-        views = self._states[source.name]
+    def _apply_rows(
+        self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known_us: int
+    ) -> None:
+        views = self._states[layout.source]
         for row, first in rows:
-            event = event_us(source, row)
+            event = layout.event_us(row)
             for view in views:
                 key = key_text([row[column] for column in view.key_columns])
                 if key is not None and event is not None:
                     view.apply(state, key, row, (event, known_us), first=first)
 
 
-def _plain_row(source: Source, row: Sequence[Any]) -> Row:
+def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
     plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
-    if row_key(source, plain) is None:
+    if layout.key_of(plain) is None:
         raise NotPushable(
             f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
         )
-    if event_us(source, plain) is None:
+    if layout.event_us(plain) is None:
         raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from charkha.features.events import RowLayout
 from charkha.features.keys import key_column
 from charkha.features.point_in_time import (
     History,
@@ -37,8 +38,9 @@ def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
     if len(rows):
         set_newest_known(state, source.name, int(rows["_known_us"][-1]))
     if source.key and not is_seeded(state, source.name):
+        layout = RowLayout.of(source)
         for row in plain_values(rows.select(list(source.fields))).iter_rows():
-            remember_row(state, source, row)
+            remember_row(state, layout, row)
     mark_seeded(state, source.name)
 
 

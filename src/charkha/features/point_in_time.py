@@ -3,13 +3,15 @@
 Pure functions over sorted arrays. The online path reads the same tiles through the same `Ring` and aggregations.
 """
 
+from functools import cached_property
+
 import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.features.keys import key_column
 from charkha.features.rings import Ring, rings_of
-from charkha.features.segments import IntArray, count_until, run_ends, run_starts
+from charkha.features.segments import IntArray, KeyTimeIndex, run_ends, run_starts
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
 
@@ -21,6 +23,11 @@ class History:
     frame: pl.DataFrame
     codes: IntArray
     known_us: IntArray
+
+    @cached_property
+    def index(self) -> KeyTimeIndex:
+        """The rows by key and known time."""
+        return KeyTimeIndex(self.codes, self.known_us)
 
 
 @frozen(eq=False)
@@ -101,15 +108,16 @@ def ring_features(ring: Ring, history: History, questions: Questions) -> dict[st
     """Return the values of every window of a ring, in the order of the questions: float64 (k,), NaN for null."""
     row_states = ring.prepare(part_columns(ring, history.frame))
     tiles = tiles_of(ring, history.codes, history.known_us, row_states)
+    by_hop, by_time = KeyTimeIndex(tiles.codes, tiles.hops), history.index
     open_hop = questions.at_us // ring.hop_us
-    whole = count_until(tiles.codes, tiles.hops, questions.codes, open_hop, equal=False)
-    row_lows = count_until(history.codes, history.known_us, questions.codes, open_hop * ring.hop_us, equal=False)
-    row_highs = count_until(history.codes, history.known_us, questions.codes, questions.at_us, equal=True)
+    whole = by_hop.count_until(questions.codes, open_hop, equal=False)
+    row_lows = by_time.count_until(questions.codes, open_hop * ring.hop_us, equal=False)
+    row_highs = by_time.count_until(questions.codes, questions.at_us, equal=True)
     heads = ring.merge(row_states, row_lows, row_highs)
     values: dict[str, FloatArray] = {}
     for window, part in ring.windows:
         columns = slice(part.start, part.stop)
-        lows = count_until(tiles.codes, tiles.hops, questions.codes, open_hop - window.hops, equal=False)
+        lows = by_hop.count_until(questions.codes, open_hop - window.hops, equal=False)
         tails = part.aggregation.merge(tiles.states[:, columns], lows, whole)
         both = np.stack((tails, heads[:, columns]), axis=1).reshape(-1, part.aggregation.width)
         pairs = np.arange(0, len(both), 2)
@@ -131,7 +139,7 @@ def latest_features(view: FeatureView, history: History, questions: Questions, s
     """Return the latest values at each question, in its place of `size`; null where there is none or it is too old."""
     if not view.latest:
         return {}
-    known = count_until(history.codes, history.known_us, questions.codes, questions.at_us, equal=True)
+    known = history.index.count_until(questions.codes, questions.at_us, equal=True)
     found = known > np.searchsorted(history.codes, questions.codes)
     newest = np.full(len(known), -1)
     newest[found] = newest_by_event_time(history)[known[found] - 1]

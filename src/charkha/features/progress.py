@@ -3,13 +3,10 @@
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from charkha.features.events import Row
-from charkha.features.keys import key_text
-from charkha.spec.sources import Source
+from charkha.features.events import Row, RowLayout
 from charkha.storage.online import OnlineReader, OnlineWriter
 
 _APPLIED = b"\x00applied"
@@ -70,15 +67,9 @@ def mark_seeded(state: OnlineWriter, source: str) -> None:
     state.put(_SEEDED + source.encode(), b"1")
 
 
-def row_key(source: Source, row: Sequence[Any]) -> str | None:
-    """Return a row's key as text; None where a part of it is null."""
-    fields = list(source.fields)
-    return key_text([row[fields.index(column)] for column in source.key])
-
-
-def remember_row(state: OnlineWriter, source: Source, row: Row) -> bool | None:
+def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    said = f"{source.name}\x00{row_key(source, row)}".encode()
+    said = f"{layout.source}\x00{layout.key_of(row)}".encode()
     place = _ROW + hashlib.blake2b(said, digest_size=16).digest()
     content = hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
     before = state.get(place)

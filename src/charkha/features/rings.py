@@ -20,15 +20,10 @@ from charkha.spec.views import AggregateKind, FeatureView, Window
 class Part:
     """The states of one aggregation of one column within a tile: floats `start` to `stop` of it."""
 
-    kind: AggregateKind
+    aggregation: Aggregation
     column: str | None
     start: int
     stop: int
-
-    @property
-    def aggregation(self) -> Aggregation:
-        """The verbs of this part."""
-        return AGGREGATIONS[self.kind]
 
 
 @frozen
@@ -69,7 +64,7 @@ def _ring(hop_us: int, windows: list[Window]) -> Ring:
     for window in windows:
         if (window.kind, window.column) not in parts:
             stop = start + AGGREGATIONS[window.kind].width
-            parts[window.kind, window.column] = Part(window.kind, window.column, start, stop)
+            parts[window.kind, window.column] = Part(AGGREGATIONS[window.kind], window.column, start, stop)
             start = stop
     placed = tuple((window, parts[window.kind, window.column]) for window in windows)
     return Ring(hop_us, max(window.hops for window in windows), tuple(parts.values()), placed)

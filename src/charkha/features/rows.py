@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
-from charkha.features.events import EVENTS, decode_events
+from charkha.features.events import EVENTS, RowLayout, decode_events
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Files, Source
 from charkha.storage.log import Log
@@ -65,21 +64,15 @@ def read_files(source: Source, files: Files, root: Path) -> pl.DataFrame:
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     """Return the rows of a source that the log holds, in their order."""
+    layout = RowLayout.of(source)
     values: list[tuple[object, ...]] = []
     for record in log.read(EVENTS):
         event = decode_events(record.payload)
         if event.source == source.name:
-            values.extend((*row, event_us(source, row), event.known_us) for row in event.rows)
+            values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows)
     schema = stamped_schema(source)
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
-
-
-def event_us(source: Source, row: tuple[object, ...]) -> int | None:
-    """Return the event time of a row of plain values (times in µs); 0, always, for a static source."""
-    if source.time is None:
-        return 0
-    return msgspec.convert(row[list(source.fields).index(source.time)], int | None)
 
 
 def _read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:

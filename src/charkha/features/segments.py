@@ -29,16 +29,24 @@ def reduce_ranges(ufunc: np.ufunc, values: FloatArray, lows: IntArray, highs: In
     return reduced
 
 
-def count_until(rows_key: IntArray, rows_time: IntArray, key: IntArray, time: IntArray, *, equal: bool) -> IntArray:
-    """Return for each query how many rows lie before it: of smaller keys, or of its key and an earlier (or equal) time.
+class KeyTimeIndex:
+    """Rows in the order of (key, time), made ready for many searches."""
 
-    rows_key, rows_time: int64 (n,), sorted by key, then time. key, time: int64 (k,). Result: int64 (k,) in 0 … n.
-    """
-    times = np.unique(rows_time)
-    stride = len(times) + 1  # times become ranks, so that (key, time) fits one integer whatever their range
-    packed = rows_key * stride + np.searchsorted(times, rows_time)
-    ranks = np.searchsorted(times, time, side="right" if equal else "left")
-    return np.searchsorted(packed, key * stride + ranks)
+    def __init__(self, keys: IntArray, times: IntArray) -> None:
+        """Index rows. keys, times: int64 (n,), sorted by key, then time."""
+        self._times = np.unique(times)
+        self._stride = (
+            len(self._times) + 1
+        )  # times become ranks, so that (key, time) fits one integer whatever they are
+        self._packed = keys * self._stride + np.searchsorted(self._times, times)
+
+    def count_until(self, keys: IntArray, times: IntArray, *, equal: bool) -> IntArray:
+        """Return for each question how many rows are of smaller keys, or of its key and an earlier (or equal) time.
+
+        keys, times: int64 (k,). Result: int64 (k,) in 0 … n.
+        """
+        ranks = np.searchsorted(self._times, times, side="right" if equal else "left")
+        return np.searchsorted(self._packed, keys * self._stride + ranks)
 
 
 def run_starts(*columns: IntArray) -> IntArray:

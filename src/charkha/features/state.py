@@ -6,12 +6,13 @@ changed view is built anew beside the old one.
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from attrs import asdict, frozen
 
+from charkha.features.aggregations.aggregation import State
 from charkha.features.rings import Ring, rings_of
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
@@ -45,28 +46,39 @@ def view_digest(view: FeatureView) -> bytes:
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).digest()
 
 
+Update = Callable[[State, float], State]
+
+
 @frozen(eq=False)
 class RingState:
-    """One ring of a view as bytes: per tile the hop (int64) and the states (float64 each), oldest tile first."""
+    """One ring of a view as bytes: per tile the hop (int64) and the states (float64 each), oldest tile first.
+
+    steps: how a row changes a tile: of each part its update, the row's field, and which states of the tile are its.
+    """
 
     ring: Ring
-    columns: tuple[int | None, ...]
+    steps: tuple[tuple[Update, int | None, int, int], ...]
+    empty: tuple[float, ...]
     tile: struct.Struct
     dtype: np.dtype[np.void]
 
     @classmethod
     def of(cls, ring: Ring, place: Mapping[str, int]) -> "RingState":
         """Return the layout of a ring whose rows have their fields at `place`: a tile is its hop, then its states."""
-        columns = tuple(place[part.column] if part.column else None for part in ring.parts)
+        steps = tuple(
+            (part.aggregation.update, place[part.column] if part.column else None, part.start, part.stop)
+            for part in ring.parts
+        )
+        empty = tuple(number for part in ring.parts for number in part.aggregation.empty)
         dtype = np.dtype([("hop", "<i8"), ("states", "<f8", (ring.width,))])
-        return cls(ring, columns, struct.Struct(f"<q{ring.width}d"), dtype)
+        return cls(ring, steps, empty, struct.Struct(f"<q{ring.width}d"), dtype)
 
     def updated(self, tiles: bytes | None, known_us: int, row: Sequence[object]) -> bytes:
         """Return the tiles with one more row, those beyond the longest window dropped."""
         hop = known_us // self.ring.hop_us
         size = self.tile.size
         kept = tiles or b""
-        states = self._empty
+        states: Sequence[float] = self.empty
         if kept:
             newest, *found = self.tile.unpack_from(kept, len(kept) - size)
             if newest >= hop:
@@ -75,15 +87,11 @@ class RingState:
                 kept = kept[self._outdated(kept, hop) :]
         return kept + self.tile.pack(hop, *self._with_row(states, row))
 
-    @property
-    def _empty(self) -> list[float]:
-        return [number for part in self.ring.parts for number in part.aggregation.empty]
-
     def _with_row(self, states: Sequence[float], row: Sequence[object]) -> list[float]:
         updated: list[float] = []
-        for part, column in zip(self.ring.parts, self.columns, strict=True):
+        for update, column, start, stop in self.steps:
             value = _as_float(row[column]) if column is not None else 0.0
-            updated.extend(part.aggregation.update(tuple(states[part.start : part.stop]), value))
+            updated.extend(update(tuple(states[start:stop]), value))
         return updated
 
     def _outdated(self, tiles: bytes, hop: int) -> int:

@@ -1,0 +1,148 @@
+"""The way of a pushed row: refused in words, taken once, and never half applied."""
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+import charkha as ck
+from charkha.clock import SimulatedClock, to_micros
+from charkha.features.feed import Feed, NotPushable, UnknownSource
+from charkha.features.online import online_features
+from charkha.features.plan import FeaturePlan
+from charkha.features.rows import read_rows
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.segment_log import SegmentLog
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+FIELDS = {"order": int, "shop": str, "at": datetime, "amount": float}
+ORDERS = ck.Source("orders", FIELDS, time="at", key="order")
+VIEW = ck.FeatureView(
+    "shop", ck.Entity("shop"), ORDERS, windows=[ck.sum("amount", over="1h"), ck.count(over="1h")], latest=["amount"]
+)
+PLAN = FeaturePlan((VIEW,), {"shop": str}, "at", {}, ("shop.sum_amount_1h", "shop.count_1h", "shop.amount"))
+
+
+class Crash(Exception):
+    """What stands for a process that dies."""
+
+
+class DiesBeforeCommit(LmdbOnline):
+    """A store whose writers die when all is written and nothing is committed."""
+
+    @contextmanager
+    def write(self):
+        with super().write() as state:
+            yield state
+            raise Crash
+
+
+@pytest.fixture
+def log(tmp_path):
+    return SegmentLog(tmp_path / "log")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LmdbOnline(tmp_path / "online")
+
+
+@pytest.fixture
+def clock():
+    return SimulatedClock(to_micros(NOON))
+
+
+def feed(log, store, clock, sources=(ORDERS,), views=(VIEW,)):
+    return Feed({source.name: source for source in sources}, views, log, store, clock)
+
+
+def served(store, clock, shop="a"):
+    with store.read() as state:
+        request = pl.DataFrame({"shop": [shop]}, schema={"shop": pl.String})
+        return online_features(PLAN, state, request, clock.now()).row(0)
+
+
+def test_what_a_dead_process_logged_is_applied_by_the_next_one_and_once(log, store, clock, tmp_path):
+    feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
+    dying = feed(log, DiesBeforeCommit(tmp_path / "online"), clock)
+    with pytest.raises(Crash):
+        dying.push("orders", [(2, "a", NOON, 20.0)])
+    assert served(store, clock) == (10.0, 1.0, 10.0)
+    after = feed(log, store, clock)
+    assert after.push("orders", [(3, "a", NOON, 30.0)]).accepted == 1
+    assert served(store, clock) == (60.0, 3.0, 30.0)
+    assert after.push("orders", [(2, "a", NOON, 20.0)]).duplicates == 1
+    assert served(store, clock) == (60.0, 3.0, 30.0)
+    assert read_rows(ORDERS, tmp_path, log)["order"].to_list() == [1, 2, 3]
+
+
+def test_catching_up_twice_changes_nothing(log, store, clock, tmp_path):
+    with pytest.raises(Crash):
+        feed(log, DiesBeforeCommit(tmp_path / "online"), clock).push("orders", [(2, "a", NOON, 20.0)])
+    again = feed(log, store, clock)
+    assert again.catch_up() == again.catch_up() > 0
+    assert served(store, clock) == (20.0, 1.0, 20.0)
+
+
+def test_rows_of_one_push_are_told_apart(log, store, clock):
+    rows = [(1, "a", NOON, 10.0), (1, "a", NOON, 10.0), (1, "a", NOON, 15.0), (2, "b", NOON, 1.0)]
+    pushed = feed(log, store, clock).push("orders", rows)
+    assert (pushed.accepted, pushed.corrections, pushed.duplicates) == (2, 1, 1)
+    assert pushed.known_us == clock.now()
+    assert served(store, clock) == (10.0, 1.0, 15.0)
+
+
+def test_known_time_does_not_run_backwards_with_a_clock(log, store, clock):
+    feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
+    slow = SimulatedClock(clock.now() - 5_000_000)
+    assert feed(log, store, slow).push("orders", [(2, "a", NOON, 1.0)]).known_us == clock.now()
+
+
+def test_state_that_is_rebuilt_from_the_log_is_the_same(log, store, clock, tmp_path):
+    live = feed(log, store, clock)
+    live.materialise(tmp_path, clock.now())
+    for order in range(50):
+        clock.advance_to(clock.now() + 97_000_000)
+        live.push("orders", [(order % 40, "a" if order % 3 else "b", NOON, float(order))])
+    rebuilt = LmdbOnline(tmp_path / "rebuilt")
+    assert feed(log, rebuilt, clock).materialise(tmp_path, clock.now()) == 1
+    assert served(rebuilt, clock) == served(store, clock)
+    assert served(rebuilt, clock, "b") == served(store, clock, "b")
+    assert feed(log, rebuilt, clock).push("orders", [(39, "b", NOON, 39.0)]).duplicates == 1
+
+
+def test_a_view_that_is_new_is_built_beside_the_others(log, store, clock, tmp_path):
+    first = feed(log, store, clock)
+    assert first.materialise(tmp_path, clock.now()) == 1
+    first.push("orders", [(1, "a", NOON, 10.0)])
+    other = ck.FeatureView("other", ck.Entity("shop"), ORDERS, windows=[ck.max("amount", over="2h")])
+    both = feed(log, store, clock, views=(VIEW, other))
+    assert both.materialise(tmp_path, clock.now()) == 1
+    assert both.materialise(tmp_path, clock.now()) == 0
+    plan = FeaturePlan((other,), {"shop": str}, "at", {}, ("other.max_amount_2h",))
+    with store.read() as state:
+        assert online_features(plan, state, pl.DataFrame({"shop": ["a"]}), clock.now()).row(0) == (10.0,)
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "error", "says"),
+    [
+        ("order", (1, "a", NOON, 1.0), UnknownSource, "one of the sources"),
+        ("orders", (None, "a", NOON, 1.0), NotPushable, "row key"),
+        ("orders", (1, "a", None, 1.0), NotPushable, "event time 'at'"),
+        ("keyless", (1, "a", NOON, 1.0), NotPushable, r"Declare key=\[...\]"),
+    ],
+)
+def test_rows_that_cannot_be_taken_are_refused_whole(log, store, clock, source, row, error, says):
+    keyless = ck.Source("keyless", FIELDS, time="at")
+    with pytest.raises(error, match=says):
+        feed(log, store, clock, sources=(ORDERS, keyless)).push(source, [(9, "a", NOON, 9.0), row])
+    assert log.end("events").get("all", 0) == 0
+
+
+def test_a_long_key_is_state_like_any_other(log, store, clock):
+    shop = "ä" * 600
+    feed(log, store, clock).push("orders", [(1, shop, NOON, 10.0)])
+    assert served(store, clock, shop) == (10.0, 1.0, 10.0)
+    assert served(store, clock, "ä" * 601) == (None, 0.0, None)
