@@ -9,7 +9,7 @@ import pytest
 from command_line import Shell
 
 from charkha.cli import check
-from charkha.cli.main import COMMANDS
+from charkha.cli.commands import COMMANDS
 from charkha.spec.faults import DefinitionError, Fault
 
 

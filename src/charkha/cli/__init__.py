@@ -1,5 +1,16 @@
 """The command line: one file per command, and everything that a command needs imported only when it runs."""
 
-from charkha.cli.main import main
+import sys
+from collections.abc import Sequence
 
-__all__ = ["main"]
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; 130 when it was stopped with Ctrl-C, even while it was loading."""
+    try:
+        from charkha.cli.commands import run
+
+        run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -41,7 +41,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
     from charkha.operations.decide import decide
     from charkha.operations.look import look
 
-    situation = look(project, model, home, SystemClock().now())
+    situation = look(model, home, SystemClock().now())
     deployment, step = situation.deployment, decide(situation, model)
     last = home.ledger.decisions(model.name)[-1:]
     return {
