@@ -18,6 +18,7 @@ from operator_world import (
     TURN,
     Killed,
     Traffic,
+    make_model,
     make_operator,
     make_project,
     memory,
@@ -25,8 +26,13 @@ from operator_world import (
     mortal,
 )
 
+import charkha as ck
+from charkha.bundles.store import BundleStore
 from charkha.clock import SimulatedClock, SystemClock
+from charkha.monitoring.outcomes import collect
+from charkha.operations.decide import decide
 from charkha.operations.deploy import promote, rollback
+from charkha.operations.look import look
 from charkha.operations.operator import Operator
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Draft, Ledger
@@ -258,3 +264,38 @@ def test_one_operator_is_on_duty_and_another_takes_over(lived: Lived, fresh: Hom
     assert waits_for(lambda: "second" in ticks)
     stop_second.set()
     assert ends(second)
+
+
+# Looking at the world.
+
+
+def test_a_look_sees_the_window_of_the_champion(lived: Lived) -> None:
+    with open_home(lived.project.home) as home:
+        model = lived.project.models[NAME]
+        collect(home, model, BundleStore(home.bundles))
+        situation = look(model, home, midnight(DAYS))
+    champion = situation.deployment.champion
+    assert champion is not None
+    assert situation.reference == BundleStore(home.bundles).manifest(NAME, champion.version).metrics["test"]["log_loss"]
+    # Of the last day's predictions no label has come: seven days that end a day ago.
+    assert situation.health is not None
+    assert (situation.health.version, situation.health.labels, situation.health.days) == (champion.version, 840, 7)
+    assert {finding.version for finding in situation.findings} == {champion.version}
+    assert {"score", "asked.x", "asked.kind"} <= {finding.subject for finding in situation.findings}
+    assert situation.contest is None
+    assert situation.waiting == ()
+
+
+def test_a_look_sees_a_source_that_went_silent(lived: Lived) -> None:
+    watched = make_model(monitors=ck.Monitors(max_source_age={"visits": "2h"}))
+    with open_home(lived.project.home) as home:
+        situation = look(watched, home, midnight(DAYS))
+    (stale,) = [finding for finding in situation.findings if finding.kind == "freshness"]
+    assert stale.significant
+    assert decide(situation, watched) is None
+
+
+def test_a_look_at_nothing(lived: Lived, fresh: Home) -> None:
+    situation = look(lived.project.models[NAME], fresh, midnight(DAYS))
+    assert situation.deployment.champion is None
+    assert (situation.health, situation.reference, situation.findings) == (None, None, ())

@@ -40,6 +40,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
     from charkha.clock import SystemClock, to_iso
     from charkha.operations.decide import decide
     from charkha.operations.look import look
+    from charkha.operations.outlook import outlook
 
     situation = look(model, home, SystemClock().now())
     deployment, step = situation.deployment, decide(situation, model)
@@ -59,6 +60,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "findings": [finding.message for finding in situation.findings if finding.significant],
         "last_decision": last[0] if last else None,
         "next": next_of(step),
+        "outlook": None if step else outlook(situation, model),
     }
 
 
@@ -94,7 +96,7 @@ def show(session: Session, state: dict[str, Any]) -> None:
         line("finding", finding)
     if state["last_decision"]:
         line("last", f"{state['last_decision'].action}: {state['last_decision'].reason}")
-    line("next", f"{state['next']['step']}: {state['next']['reason']}" if state["next"] else "nothing to do")
+    line("next", f"{state['next']['step']}: {state['next']['reason']}" if state["next"] else state["outlook"])
 
 
 def interval(measured: Any) -> str:

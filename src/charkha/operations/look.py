@@ -16,7 +16,6 @@ from charkha.monitoring.profiles import ProfileReader
 from charkha.operations.situation import Situation, Training, Waiting
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
-from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
 
@@ -24,16 +23,15 @@ from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
 CONCLUDING = ("promote", "reject")
 
 
-def look(project: Project, model: Model, home: Home, now_us: int) -> Situation:
+def look(model: Model, home: Home, now_us: int) -> Situation:
     """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
-    return Lookout(project, model, home).look(now_us)
+    return Lookout(model, home).look(now_us)
 
 
 @frozen(eq=False)
 class Lookout:
     """Looks at one model again and again; what a window shares with the one before is not read from disk again."""
 
-    project: Project
     model: Model
     home: Home
     bundles: BundleStore = field()

@@ -36,7 +36,7 @@ class Operator:
 
     def __init__(self, project: Project, home: Home, clock: Clock, train: TrainOrder, tracker: Tracker) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
-        self._lookouts = {name: Lookout(project, model, home) for name, model in project.models.items()}
+        self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
         self._workshops = {
             name: Workshop(model, project.root, home.ledger, clock, train) for name, model in project.models.items()
         }
