@@ -41,6 +41,10 @@ PLAUSIBLE_MINUTES = (15, 36 * 60)
 OBSERVED_PAST_THE_HOUR = pl.duration(minutes=51)
 PUBLISHED_AFTER = pl.duration(minutes=5)
 
+# A departure is known some minutes after it, and never before the time it was scheduled for: one flight in two leaves
+# its gate early, and that it has left would tell its own prediction, made at the scheduled time, how it will end.
+REPORTED_AFTER = pl.duration(minutes=5)
+
 
 class ImplausibleFlights(Exception):
     """Flights that would have landed before they could, or days later: a time zone or a date went wrong."""
@@ -125,33 +129,27 @@ def prepare_flights(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFra
     """Return one row per scheduled departure, in order of departure.
 
     `flight_id` numbers them in that order: flight numbers repeat within a day, so no column of the table identifies a
-    row. `hour` and `weekday` (1: Monday) are New York's own, since rush hours follow the clock on the wall.
+    row. `departure_known_at` and `landed_at` are when its two delays became known; null where they never did.
     """
     departures = flights.with_columns(scheduled_at=utc("time_hour") + pl.duration(minutes=pl.col("minute")))
     arrivals = with_arrivals(departures, arrival_zones(airports))
     check_arrivals(arrivals)
-    local = pl.col("scheduled_at").dt.convert_time_zone(NEW_YORK)
+    late_by = pl.duration(minutes=pl.max_horizontal("dep_delay", 0))
+    known = pl.when(pl.col("dep_delay").is_not_null()).then(pl.col("scheduled_at") + late_by + REPORTED_AFTER)
     minutes = (pl.col("scheduled_arrival") - pl.col("scheduled_at")).dt.total_minutes()
-    return (
-        arrivals.sort("scheduled_at", "carrier", "flight", "origin")
-        .with_row_index("flight_id")
-        .select(
-            pl.col("flight_id").cast(pl.Int64),
-            "scheduled_at",
-            "landed_at",
-            "carrier",
-            "flight",
-            "tailnum",
-            "origin",
-            "dest",
-            pl.col("distance").cast(pl.Float64),
-            scheduled_minutes=minutes.cast(pl.Float64),
-            hour=local.dt.hour().cast(pl.Int64),
-            weekday=local.dt.weekday().cast(pl.Int64),
-            dep_delay=pl.col("dep_delay").cast(pl.Float64),
-            arr_delay=pl.col("arr_delay").cast(pl.Float64),
-            air_time=pl.col("air_time").cast(pl.Float64),
-        )
+    ordered = arrivals.sort("scheduled_at", "carrier", "flight", "origin").with_row_index("flight_id")
+    return ordered.select(
+        pl.col("flight_id").cast(pl.Int64),
+        "scheduled_at",
+        known.alias("departure_known_at"),
+        "landed_at",
+        "carrier",
+        "flight",
+        "tailnum",
+        "origin",
+        "dest",
+        minutes.cast(pl.Float64).alias("scheduled_minutes"),
+        *(pl.col(name).cast(pl.Float64) for name in ("distance", "dep_delay", "arr_delay", "air_time")),
     )
 
 
@@ -179,9 +177,9 @@ def main() -> None:
     target = Path(__file__).parent / "data"
     target.mkdir(exist_ok=True)
     tables = {
-        "flights": prepare_flights(read_table(source, "flights"), read_table(source, "airports")),
         "weather": prepare_weather(read_table(source, "weather")),
         "planes": prepare_planes(read_table(source, "planes")),
+        "flights": prepare_flights(read_table(source, "flights"), read_table(source, "airports")),
     }
     for name, table in tables.items():
         table.write_parquet(target / f"{name}.parquet")
