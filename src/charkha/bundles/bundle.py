@@ -1,5 +1,6 @@
 """A bundle in memory: one model version that can score and decide."""
 
+from functools import cached_property
 from itertools import compress
 
 import numpy as np
@@ -50,11 +51,20 @@ class Bundle:
         names = [name for name, _, _ in self.rules]
         return decisions, [tuple(compress(names, holds)) for holds in held.iter_rows()]
 
+    @cached_property
+    def rule_inputs(self) -> tuple[str, ...]:
+        """The features and request fields that the rules read."""
+        return tuple(sorted({name for _, when, _ in self.rules for name in when.meta.root_names()}))
+
+    @cached_property
+    def _conditions(self) -> tuple[pl.Expr, ...]:
+        return tuple(when.cast(pl.Boolean).fill_null(False).alias(f"rule {name}") for name, when, _ in self.rules)
+
     def _rules_that_hold(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return a boolean column per rule; null does not hold."""
-        columns = {f"rule {name}": when.cast(pl.Boolean).fill_null(False) for name, when, _ in self.rules}
-        # Not `select`: it would make one row of a rule that looks at no column.
-        return rows.with_columns(**columns).select(*columns)
+        # Not `select`: it would make one row of a rule that looks at no column. In sequence: batches are small.
+        held = rows.with_columns_seq(self._conditions)
+        return held.drop(rows.columns)
 
 
 def load_bundle(manifest: Manifest, state: bytes) -> Bundle:

@@ -21,6 +21,10 @@ from charkha.storage.online import OnlineWriter
 _LATEST_SLOT = 255
 _LONGEST_KEY = 400  # bytes; an LMDB key has at most 511. Longer ones are hashed.
 _NULL = float("nan")
+_SLOTS = tuple(bytes((slot,)) for slot in range(256))
+# Neither begins any UTF-8 text, so no key is mistaken for these.
+_NULL_KEY = b"\xfe"
+_LONG_KEY = b"\xff"
 
 
 class LatestRow(msgspec.Struct, frozen=True, array_like=True):
@@ -129,13 +133,19 @@ class ViewState:
         latest = tuple(place[column] for column in view.latest)
         return cls(view, view_digest(view), rings, keys, latest, view.max_age_us)
 
-    def ring_key(self, ring: int, key: str) -> bytes:
-        """Return where the tiles of a key lie; `ring` counts from 0."""
-        return self.digest + bytes((ring,)) + _key_bytes(key)
+    @property
+    def feature_names(self) -> list[str]:
+        """The full names of the view's features."""
+        names = [window.name for ring in self.rings for window, _ in ring.ring.windows]
+        return [f"{self.view.name}.{name}" for name in (*names, *self.view.latest)]
 
-    def latest_key(self, key: str) -> bytes:
-        """Return where the latest row of a key lies."""
-        return self.digest + bytes((_LATEST_SLOT,)) + _key_bytes(key)
+    def ring_key(self, ring: int, key: str | None) -> bytes:
+        """Return where the tiles of a key lie; `ring` counts from 0. Nothing lies where it says for a null key."""
+        return self.digest + _SLOTS[ring] + _key_bytes(key)
+
+    def latest_key(self, key: str | None) -> bytes:
+        """Return where the latest row of a key lies; nothing does for a null key."""
+        return self.digest + _SLOTS[_LATEST_SLOT] + _key_bytes(key)
 
     def apply(
         self, state: OnlineWriter, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool
@@ -163,11 +173,13 @@ def decode_latest(stored: bytes) -> LatestRow:
     return _LATEST_DECODER.decode(stored)
 
 
-def _key_bytes(key: str) -> bytes:
+def _key_bytes(key: str | None) -> bytes:
+    if key is None:
+        return _NULL_KEY
     encoded = key.encode()
     if len(encoded) <= _LONGEST_KEY:
         return encoded
-    return b"\xff" + hashlib.blake2b(encoded, digest_size=32).digest()  # 0xff begins no UTF-8 text
+    return _LONG_KEY + hashlib.blake2b(encoded, digest_size=32).digest()
 
 
 def _as_float(value: object) -> float:

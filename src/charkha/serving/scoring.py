@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
-from charkha.features.request import Columns, frame_of
+from charkha.features.request import Columns, table_of
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
@@ -81,9 +81,9 @@ def score(player: Player, call: Call) -> Scored:
 
 
 def _table(player: Player, call: Call, features: Columns) -> pl.DataFrame:
-    """Return what rules may read: the features and the request's fields."""
-    table = frame_of(player.bundle.plan, features)
-    return table.hstack([field for field in call.requests.get_columns() if field.name not in table.columns])
+    """Return what the rules read of the features and the request's fields."""
+    names = player.bundle.rule_inputs or call.requests.columns[:1]  # a rule that reads nothing still needs its rows
+    return table_of(player.bundle.plan, features, names)
 
 
 def record(call: Call, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
