@@ -34,7 +34,8 @@ class KeyTimeIndex:
 
     def __init__(self, keys: IntArray, times: IntArray) -> None:
         """Index rows. keys, times: int64 (n,), sorted by key, then time."""
-        self._times = np.unique(times)
+        ordered = np.sort(times)
+        self._times = ordered[run_starts(ordered)]  # np.unique hashes, which is slower here
         self._stride = (
             len(self._times) + 1
         )  # times become ranks, so that (key, time) fits one integer whatever they are
