@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -153,6 +154,19 @@ def test_a_changed_definition_leaves_null_what_a_request_had_not() -> None:
     ]
 
 
+def test_a_feature_that_was_text_in_one_version_only_is_text() -> None:
+    features = used([(1.0, "BOEING", 2.0)])
+    empty = FeaturesUsed("v2", np.array([4.5]).tobytes(), ())
+    numbers = FeatureSchema((FeatureColumn("plane.maker", "numeric"),))
+    answers = (
+        version_answers(scored("v1", "champion", features, [0.5]), 0),
+        version_answers(scored("v2", "shadow", empty, [0.5]), 1),
+    )
+    call = batch(first_id(1), [("AA", 1.0)], features=(features, empty), answers=answers)
+    frame = decode_predictions(records([call]), store(v1=SCHEMA, v2=numbers))
+    assert frame["plane.maker"].to_list() == ["BOEING", "4.5"]
+
+
 def test_no_record_is_an_empty_table() -> None:
     assert decode_predictions([], store()).schema == PREDICTION_SCHEMA
 
@@ -183,7 +197,8 @@ def test_any_split_of_answers_comes_back(data: st.DataObject) -> None:
             (text, *ROLES[who[row]], number + row / 10, float(row), float(row), makers[row])
             for row, text in enumerate(format_ids(first, size))
         ]
-    frame = decode_predictions(records(batches), store(v1=SCHEMA))
+    with patch("charkha.serving.prediction_frames.RECORDS_AT_ONCE", data.draw(st.integers(1, 7))):
+        frame = decode_predictions(records(batches), store(v1=SCHEMA))
     columns = ["id", "version", "role", "score", "request.distance", "traffic.count_1h", "plane.maker"]
     assert frame.select(columns).rows() == expected
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import ServerProcess, child_environment, free_port, server, start_server
+from server_process import Client, ServerProcess, child_environment, free_port, server, start_server
 from serving_project import champion, deploy, write_bundle, write_project
 
 from charkha.bundles.store import BundleStore
@@ -74,6 +74,8 @@ def test_a_server_answers_from_end_to_end(running: ServerProcess, home: Home) ->
     assert running.ready_line == f"charkha serves late_trip, how_far at {url} with 1 worker; docs at {url}/docs\n"
     client = running.client()
     assert client.get("/readyz")[0] == 200
+    (worker,) = serving_workers(running)
+    assert not re.search("sklearn|pandas|matplotlib", Path(f"/proc/{worker}/maps").read_text())
     _, before = client.post(PREDICT, ROW)
     status, told = client.post(EVENTS, {"rows": [event(1), event(2), event(1)]})
     assert (status, told["accepted"], told["duplicates"]) == (200, 2, 1)
@@ -148,7 +150,44 @@ def wait_until_served(running: ServerProcess, version: str) -> None:
     client.close()
 
 
-def test_sigterm_lets_a_request_in_progress_end(running: ServerProcess) -> None:
+HEAD = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+GARBAGE = {
+    "traversal": b"GET /v1/models/../../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n",
+    "encoded traversal": b"GET /docs/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,
+    "no HTTP": b"hello\r\n\r\n",
+    "unknown version": b"GET /healthz HTTP/9.9\r\n\r\n",
+    "NUL in a header": b"GET /nothing HTTP/1.1\r\nhost: x\r\nx: a\x00b\r\n\r\n",
+    "negative length": f"{HEAD}content-length: -5\r\n\r\n".encode(),
+    "two lengths": f"{HEAD}content-length: 2\r\ncontent-length: 5\r\n\r\n{{}}   ".encode(),
+    "huge length": f"{HEAD}content-length: 99999999999\r\n\r\n{{".encode(),
+    "bad chunk": f"{HEAD}transfer-encoding: chunked\r\n\r\nZZ\r\n{{}}\r\n0\r\n\r\n".encode(),
+    "huge header": b"GET /nothing HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 2_000_000 + b"\r\n\r\n",
+    "half a body, then the end": f"{HEAD}content-length: 50\r\n\r\n{{".encode(),
+}
+
+
+def test_garbage_on_the_wire_is_refused_and_the_server_goes_on(running: ServerProcess) -> None:
+    for what, sent in GARBAGE.items():
+        assert re.match(rb"HTTP/1\.[01] 4\d\d|$", said_to(running.port, sent)), what
+    ask_on_new_connections(running, 1)
+
+
+def said_to(port: int, sent: bytes) -> bytes:
+    """Send bytes and no more; return the beginning of the answer, empty when the connection was closed without one."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        try:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            return connection.recv(100)
+        except TimeoutError:
+            raise  # a server that hangs, unlike one that closes the connection
+        except OSError:
+            return b""
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_lets_a_request_in_progress_end(running: ServerProcess, told: signal.Signals) -> None:
     body = json.dumps(ROW).encode()
     head = (
         f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -156,7 +195,7 @@ def test_sigterm_lets_a_request_in_progress_end(running: ServerProcess) -> None:
     with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
         connection.sendall(head.encode() + body[:5])
         time.sleep(0.3)
-        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(told)
         time.sleep(0.5)
         connection.sendall(body[5:])
         assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
@@ -231,13 +270,24 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_taken_port_is_said_before_anything_starts(project: Project) -> None:
+def test_a_taken_port_is_said_before_anything_starts(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charkha.serving.server.PORT_SECONDS", 0.1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
             run(project, port=port)
+
+
+def test_port_0_is_any_free_port(project: Project) -> None:
+    running = start_server(project.root, 0)
+    port = re.search(r"http://127\.0\.0\.1:(\d+) ", running.ready_line)
+    assert port is not None
+    client = Client(int(port[1]))
+    assert client.get("/healthz")[0] == 200
+    client.close()
+    running.kill()
 
 
 def test_a_definition_that_breaks_in_the_worker_ends_the_server(project: Project) -> None:

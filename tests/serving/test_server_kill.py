@@ -90,6 +90,8 @@ def repeat(step: Callable[[Client], None], port: int, killed: threading.Event) -
         while not killed.is_set():
             step(client)
     except (OSError, HTTPException):
+        pass
+    finally:
         client.close()
 
 

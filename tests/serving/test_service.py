@@ -19,6 +19,7 @@ from serving_project import (
     schema_of,
     trip,
     write_bundle,
+    write_project,
 )
 
 from charkha.bundles.store import BundleStore
@@ -33,6 +34,7 @@ from charkha.serving.prediction_ids import InvalidPredictionId
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.routing import position
 from charkha.serving.service import NoChampion, Service, UnknownModel, WrongRequest
+from charkha.spec.project import Project, load_project
 from charkha.storage.ledger import Assignment
 
 MODEL = "late_trip"
@@ -235,21 +237,55 @@ def test_a_shadow_that_cannot_be_loaded_is_left_out(stage: Stage) -> None:
     assert "v9" in stage.service.ready().problems[MODEL]
 
 
+def changed_project(folder: Path, old: str, new: str) -> Project:
+    """Return the project with another definition, from a folder of its own."""
+    folder.mkdir()
+    write_project(folder)
+    definition = folder / "definition.py"
+    assert old in definition.read_text()
+    definition.write_text(definition.read_text().replace(old, new))
+    return load_project(folder)
+
+
 def test_a_version_trained_on_other_request_fields_is_refused(stage: Stage, tmp_path: Path) -> None:
     """The definition lost a field which the champion was trained with."""
-    definition = tmp_path / "definition.py"
-    changed = definition.read_text().replace(
-        'request=["city", "km", "stops", "pooled"]', 'request=["city", "km", "stops"]'
-    )
-    definition.write_text(changed)
-    from charkha.spec.project import load_project
-
-    service = Service(load_project(tmp_path), stage.home, stage.clock, "w1")
+    narrower = changed_project(tmp_path / "narrower", '"stops", "pooled"],', '"stops"],')
+    service = Service(narrower, stage.home, stage.clock, "w1")
     assert not service.refresh()
     assert "['pooled']" in service.ready().problems[MODEL]
     with pytest.raises(NoChampion, match="pooled"):
         service.predict(MODEL, requests("Pune"))
     service.close()
+
+
+def test_a_shadow_with_other_features_gets_its_own(stage: Stage, tmp_path: Path) -> None:
+    other = changed_project(tmp_path / "other", 'hour=pl.col("asked_at").dt.hour()', 'doubled=pl.col("km") * 2')
+    write_bundle(other, stage.home, "v2")
+    deploy(stage.home, champion("v1"), Assignment("v2", "shadow", 1.0))
+    stage.service.refresh()
+    stage.service.predict(MODEL, requests("Pune"))
+    frame = logged(stage)
+    seen = frame.select("role", "ask.hour", "ask.doubled", "ask.per_stop").rows()
+    assert seen == [("champion", 12.0, None, 3.0), ("shadow", None, 12.0, 3.0)]
+
+
+def test_a_shadow_whose_features_fail_never_fails_the_answer(stage: Stage, notes: Notes, tmp_path: Path) -> None:
+    failing = changed_project(tmp_path / "failing", 'pl.col("asked_at").dt.hour()', 'pl.col("city").cast(pl.Int64)')
+    write_bundle(failing, stage.home, "v2")
+    deploy(stage.home, champion("v1"), Assignment("v2", "shadow", 1.0))
+    stage.service.refresh()
+    assert stage.service.predict(MODEL, requests("Pune")).versions == ["v1"]
+    assert [version for version, _ in notes.failures] == ["v2"]
+    assert logged(stage)["role"].to_list() == ["champion"]
+
+
+def test_a_deployment_of_nobody_serves_nobody(stage: Stage) -> None:
+    deploy(stage.home)
+    assert stage.service.refresh()
+    assert stage.service.ready().champions[MODEL] is None
+    assert not stage.service.ready().ready
+    with pytest.raises(NoChampion):
+        stage.service.predict(MODEL, requests("Pune"))
 
 
 def test_what_is_not_there_is_refused_by_name(stage: Stage) -> None:
@@ -261,6 +297,8 @@ def test_what_is_not_there_is_refused_by_name(stage: Stage) -> None:
         stage.service.predict(MODEL, requests("Pune").drop("km"))
     with pytest.raises(UnknownModel):
         stage.service.label("early", [], [])
+    with pytest.raises(ValueError, match="at least one request"):
+        stage.service.predict(MODEL, requests())
 
 
 def test_columns_may_come_in_any_order_and_more_of_them(stage: Stage) -> None:

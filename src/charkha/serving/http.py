@@ -1,8 +1,8 @@
 """The HTTP face of the service: reads a body, calls the service, writes what it says. No logic of its own.
 
 Predictions are made on the event loop. Each is about half a millisecond of Python that holds the interpreter's lock, so
-a thread could not make it any sooner: handing it over cost a fifth of the throughput when it was measured. Only what may
-wait (events, for the online store's one writer) or takes long (many rows) goes to a thread.
+a thread could not make it any sooner: handing it over cost a fifth of the throughput when it was measured. Only what
+may wait (events, for the online store's one writer) or takes long (many rows) goes to a thread.
 """
 
 import logging

@@ -5,6 +5,7 @@ in NumPy and Polars. Three kinds of row numbers meet here: of the batch, of all 
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,6 +34,9 @@ PREDICTION_SCHEMA = pl.Schema(
     }
 )
 
+# Few enough that the garbage collector has little to look through, enough that columns are long.
+RECORDS_AT_ONCE = 4096
+
 _decoder = msgspec.msgpack.Decoder(PredictionBatch)
 
 
@@ -44,18 +48,23 @@ def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.Da
     """Return the predictions of records, in their order: one row for each version that scored a request.
 
     Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
-    (Float64 or String; what was null or NaN is null). All rows of one id have one `_at_us` and one request; `role`
-    tells its answer (champion or challenger) from its shadows.
+    (Float64 or String, String where versions differ; what was null or NaN is null). All rows of one id have one
+    `_at_us` and one request; `role` tells its answer (champion or challenger) from its shadows.
     Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
     """
-    batches = [_decode(record) for record in records]
-    if not batches:
-        return pl.DataFrame(schema=PREDICTION_SCHEMA)
+    waiting = iter(records)
+    frames = [pl.DataFrame(schema=PREDICTION_SCHEMA)]
+    while batches := [_decode(record) for record in islice(waiting, RECORDS_AT_ONCE)]:
+        frames.append(_frame(batches, bundles))
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _frame(batches: Sequence[PredictionBatch], bundles: BundleStore) -> pl.DataFrame:
     asked = _asked(batches)
     groups = _group(batches)
     kept = {owner: _features_frame(bundles.manifest(*owner).schema, table) for owner, table in groups.tables.items()}
     frames = [_group_frame(key, group, asked, kept[key[0], key[3]]) for key, group in groups.answers.items()]
-    return pl.concat(frames, how="diagonal").sort("_row", "_block").drop("_row", "_block")
+    return pl.concat(frames, how="diagonal_relaxed").sort("_row", "_block").drop("_row", "_block")
 
 
 def _decode(record: Record) -> PredictionBatch:
@@ -97,7 +106,7 @@ def _request_fields(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
         if following is None or (following.fields, following.kinds) != (batch.fields, batch.kinds):
             parts.append(_fields_frame(batch, rows))
             rows = []
-    return pl.concat(parts, how="diagonal")
+    return pl.concat(parts, how="diagonal_relaxed")
 
 
 def _fields_frame(batch: PredictionBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:

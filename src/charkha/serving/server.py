@@ -6,8 +6,6 @@ import shutil
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from granian.server import Server
 from charkha.clock import Clock, SystemClock
 from charkha.features.feed import Feed
 from charkha.serving.logs import log_settings
+from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.worker import load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_home
@@ -26,7 +25,6 @@ from charkha.storage.home import open_home
 DRAIN_SECONDS = 30
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class PortTaken(Exception):
@@ -82,7 +80,7 @@ def _clean_metrics(folder: Path) -> None:
     """Have the workers count from zero in a folder of their own."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.environ[METRICS_FOLDER] = str(folder)
+    os.environ[MULTIPROCESS_FOLDER] = str(folder)
 
 
 def _wait_for_port(host: str, port: int) -> None:
@@ -113,22 +111,18 @@ def _bound_port(host: str, port: int) -> int:
 
 def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int) -> None:
     """Ask until the server answers, then print the line."""
-    url = f"http://{_reachable(host)}:{port}"
-    while not _answers(url):
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    while not _answers(reachable, port):
         time.sleep(0.02)
+    url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
     plural = "" if workers == 1 else "s"
     print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)
 
 
-def _reachable(host: str) -> str:
-    """Return where a server that listens at `host` can be reached from this machine."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
-    return local.get(host, f"[{host}]" if ":" in host else host)
-
-
-def _answers(url: str) -> bool:
+def _answers(host: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+    except OSError:
         return False

@@ -107,9 +107,11 @@ class Service:
     def predict(self, model: str, requests: pl.DataFrame) -> Answers:
         """Answer requests; when it returns they are in the log.
 
-        requests: one row each, at least one, with the model's request fields as columns. Raises UnknownModel,
-        NoChampion and WrongRequest; also whatever the champion raises.
+        requests: one row each, with the model's request fields as columns. Raises UnknownModel, NoChampion,
+        WrongRequest, and ValueError when there is no row; also whatever the champion raises.
         """
+        if requests.is_empty():
+            raise ValueError(f"model '{model}': expected at least one request, got an empty table")
         started = time.perf_counter_ns()
         call = self._begin(self._lineup(model), requests)
         answered = self._answer(call)
