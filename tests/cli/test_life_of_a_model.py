@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+import typer
 from command_line import Shell
 
 from charkha.cli import demo, main
+from charkha.cli.replay import clear
 from charkha.operations.replay_summary import ReplaySummary
 
 
@@ -197,3 +199,12 @@ def test_a_replay_never_deletes_what_serves(shell: Shell, here: Path) -> None:
     assert ended.code == 2
     assert "expected the home of a replay" in ended.err
     assert (here / ".charkha" / "ledger.db").exists()
+
+
+def test_a_folder_that_is_no_home_is_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(typer.BadParameter, match="it is left as it is"):
+        clear(tmp_path)
+    (tmp_path / "ledger.db").touch()
+    clear(tmp_path)
+    assert not tmp_path.exists()

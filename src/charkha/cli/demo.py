@@ -1,6 +1,5 @@
 """`charkha demo`: nine months of production on real flights."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from charkha.cli.options import JsonFile
 from charkha.cli.progress import steps
-from charkha.cli.replay import period_of, play, show, write_json
+from charkha.cli.replay import clear, period_of, play, show, write_json
 from charkha.cli.session import Session, choose_model, session_of
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
         raise DemoNotHere(folder)
     prepare(session, folder)
     project = Session(folder, session.home, session.out, session.err).project()
-    if project.home.exists():
-        shutil.rmtree(project.home)
+    clear(project.home)
     model = choose_model(project, None)
     summary = play(session, project, model, period_of(project, model, FROM, UNTIL))
     report = show(session, summary, project.home)

@@ -63,7 +63,7 @@ def replay(
     chosen = choose_model(project, model)
     apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
     if fresh:
-        clear(apart.home, of=project)
+        clear(apart.home, never=project.home)
     summary = play(session, apart, chosen, period_of(project, chosen, begin, end))
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
@@ -71,11 +71,11 @@ def replay(
         write_json(summary, json)
 
 
-def clear(home: Path, *, of: "Project") -> None:
-    """Delete a replay's home. Raises BadParameter for any folder that may be more than that."""
-    if not home.exists():
+def clear(home: Path, *, never: Path | None = None) -> None:
+    """Delete a replay's home. Raises BadParameter for the home `never` to delete, and for a folder that is no home."""
+    if not home.exists() or (home.is_dir() and not any(home.iterdir())):
         return
-    if home == of.home or not (home / "ledger.db").is_file():
+    if home == never or not (home / "ledger.db").is_file():
         raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")
     shutil.rmtree(home)
 
