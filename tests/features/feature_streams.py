@@ -66,7 +66,7 @@ def streams(draw: st.DrawFn) -> list[Event]:
 
 
 def _happened(known_us: int, lateness: list[int], late: int) -> int:
-    """Some rows are late, one is ahead of its time, and some are only known to the hour, so that many happen at once."""
+    """Some rows are late, one is ahead of its time, some are told to the hour, so that many happen at once."""
     return known_us - lateness[late] if late < len(lateness) else known_us // HOUR_US * HOUR_US
 
 

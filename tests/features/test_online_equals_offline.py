@@ -24,7 +24,7 @@ HOURS_48_US = 48 * 3_600_000_000
 
 def plan_of(of: object) -> FeaturePlan:
     expressions = {"request.excess": pl.col("view.max_value_2h") - pl.col("view.mean_value_2h")}
-    names = tuple(f"view.{window.name}" for window in of.all_windows()) + ("view.value", "view.text", "request.excess")
+    names = (*(f"view.{window.name}" for window in of.all_windows()), "view.value", "view.text", "request.excess")
     return FeaturePlan(views=(of,), request={"entity": str}, at="asked_at", expressions=expressions, names=names)
 
 

@@ -8,8 +8,7 @@ from attrs import frozen
 from charkha.features.keys import key_text
 from charkha.spec.sources import Source
 
-EVENTS = "events"
-# One partition: the order of all events is one order, so that whatever is derived from them can be rebuilt.
+# The rows of a source have one order, so that whatever is derived from them can be rebuilt.
 PARTITION = "all"
 
 Row = tuple[Any, ...]
@@ -49,6 +48,11 @@ class RowLayout:
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(EventBatch)
+
+
+def event_stream(source: str) -> str:
+    """Return the name of the log stream that holds a source's pushed rows."""
+    return f"events/{source}"
 
 
 def encode_events(batch: EventBatch) -> bytes:

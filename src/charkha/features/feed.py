@@ -1,8 +1,8 @@
 """The way of a pushed row into the log and the online state: logged, applied, then acknowledged.
 
-All of it happens under the online store's write lock, which is exclusive over all processes: so the log of events has
-one order, and the state always knows up to which record of it it has come. A process that dies between the append and
-the commit leaves a record that is logged and not applied; whoever writes next applies it first.
+All of it happens under the online store's write lock, which is exclusive over all processes: so the events of a source
+have one order, and the state always knows up to which record of them it has come. A process that dies between the append
+and the commit leaves a record that is logged and not applied; whoever next writes to that source applies it first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,15 @@ from typing import Any
 from attrs import frozen
 
 from charkha.clock import Clock, to_micros
-from charkha.features.events import EVENTS, PARTITION, EventBatch, Row, RowLayout, decode_events, encode_events
+from charkha.features.events import (
+    PARTITION,
+    EventBatch,
+    Row,
+    RowLayout,
+    decode_events,
+    encode_events,
+    event_stream,
+)
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, seed_rows
 from charkha.features.progress import (
@@ -70,7 +78,7 @@ class Feed:
         self._log = log
         self._store = store
         self._clock = clock
-        self._writer = log.writer(EVENTS, PARTITION)
+        self._writers = {name: log.writer(event_stream(name), PARTITION) for name in sources}
 
     def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
         """Take rows in; when it returns they are in the log and in the state.
@@ -82,23 +90,23 @@ class Feed:
         layout = self._layouts[source]
         plain = [_plain_row(declared, layout, row) for row in rows]
         with self._store.write() as state:
-            self._apply_log(state)
+            self._apply_log(state, source)
             known_us = max(self._clock.now(), newest_known(state))
             versions = [(row, remember_row(state, layout, row)) for row in plain]
             fresh = [(row, first) for row, first in versions if first is not None]
             if fresh:
                 payload = encode_events(EventBatch(source, known_us, [row for row, _ in fresh]))
-                applied = self._writer.append([payload])
+                applied = self._writers[source].append([payload])
                 self._apply_rows(state, layout, fresh, known_us)
                 set_newest_known(state, source, known_us)
-                set_applied_offset(state, applied)
+                set_applied_offset(state, source, applied)
         new = sum(first for _, first in fresh)
         return Pushed(new, len(fresh) - new, len(plain) - len(fresh), known_us)
 
-    def catch_up(self) -> int:
-        """Apply what the log holds and the state does not; return where the log was applied up to."""
+    def catch_up(self) -> dict[str, int]:
+        """Apply what the log holds and the state does not; return up to which offset each source was applied."""
         with self._store.write() as state:
-            return self._apply_log(state)
+            return {source: self._apply_log(state, source) for source in self._sources}
 
     def newest_known_us(self) -> dict[str, int]:
         """Return, per source that ever had a row, when its newest row became known (µs)."""
@@ -112,7 +120,8 @@ class Feed:
         Nothing can be pushed meanwhile. Raises DataError.
         """
         with self._store.write() as state:
-            self._apply_log(state)
+            for source in self._sources:
+                self._apply_log(state, source)
             missing = {
                 name: [view for view in views if not has_view(state, view.digest)]
                 for name, views in self._states.items()
@@ -136,21 +145,19 @@ class Feed:
             )
         return self._sources[name]
 
-    def _apply_log(self, state: OnlineWriter) -> int:
-        applied = applied_offset(state)
-        if self._writer.append([]) <= applied:  # nothing to write: the end as it is now
+    def _apply_log(self, state: OnlineWriter, source: str) -> int:
+        """Apply what the log holds of a source and the state does not; return where it was applied up to."""
+        applied, layout = applied_offset(state, source), self._layouts[source]
+        if self._writers[source].append([]) <= applied:  # nothing to write: the end as it is now
             return applied
-        for record in self._log.read(EVENTS, {PARTITION: applied}):
+        for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
-            applied = record.end
-            if batch.source not in self._sources:
-                continue  # logged under an earlier definition; its views are gone with it
-            layout = self._layouts[batch.source]
             versions = ((row, remember_row(state, layout, row)) for row in batch.rows)
             fresh = ((row, first) for row, first in versions if first is not None)
             self._apply_rows(state, layout, fresh, batch.known_us)
-            set_newest_known(state, batch.source, batch.known_us)
-        set_applied_offset(state, applied)
+            set_newest_known(state, source, batch.known_us)
+            applied = record.end
+        set_applied_offset(state, source, applied)
         return applied
 
     def _apply_rows(

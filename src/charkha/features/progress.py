@@ -9,7 +9,7 @@ import msgspec
 from charkha.features.events import Row, RowLayout
 from charkha.storage.online import OnlineReader, OnlineWriter
 
-_APPLIED = b"\x00applied"
+_APPLIED = b"\x00applied:"
 _NEWEST = b"\x00newest:"
 _ROW = b"\x00row:"
 _VIEW = b"\x00view:"
@@ -19,14 +19,14 @@ _INT64 = struct.Struct("<q")
 _CONTENT = msgspec.msgpack.Encoder()
 
 
-def applied_offset(state: OnlineReader) -> int:
-    """Return up to which offset the log of events has been applied."""
-    return _stored_int(state, _APPLIED)
+def applied_offset(state: OnlineReader, source: str) -> int:
+    """Return up to which offset the log of a source's events has been applied."""
+    return _stored_int(state, _APPLIED + source.encode())
 
 
-def set_applied_offset(state: OnlineWriter, offset: int) -> None:
-    """Record up to which offset the log of events has been applied."""
-    state.put(_APPLIED, _INT64.pack(offset))
+def set_applied_offset(state: OnlineWriter, source: str, offset: int) -> None:
+    """Record up to which offset the log of a source's events has been applied."""
+    state.put(_APPLIED + source.encode(), _INT64.pack(offset))
 
 
 def newest_known(state: OnlineReader) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from charkha.features.events import EVENTS, RowLayout, decode_events
+from charkha.features.events import RowLayout, decode_events, event_stream
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Files, Source
 from charkha.storage.log import Log
@@ -66,10 +66,9 @@ def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     """Return the rows of a source that the log holds, in their order."""
     layout = RowLayout.of(source)
     values: list[tuple[object, ...]] = []
-    for record in log.read(EVENTS):
+    for record in log.read(event_stream(source.name)):
         event = decode_events(record.payload)
-        if event.source == source.name:
-            values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows)
+        values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows)
     schema = stamped_schema(source)
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
