@@ -1,8 +1,8 @@
 """The way of a pushed row into the log and the online state: logged, applied, then acknowledged.
 
 All of it happens under the online store's write lock, which is exclusive over all processes: so the events of a source
-have one order, and the state always knows up to which record of them it has come. A process that dies between the append
-and the commit leaves a record that is logged and not applied; whoever next writes to that source applies it first.
+have one order, and the state always knows up to which record of them it has come. A process that dies between append
+and commit leaves a record that is logged and not applied; whoever next writes to that source applies it first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
