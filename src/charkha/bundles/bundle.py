@@ -1,5 +1,6 @@
 """A bundle in memory: one model version that can score and decide."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import compress
 
@@ -35,36 +36,36 @@ class Bundle:
         calibration = self.manifest.calibration
         return scores if calibration is None else calibration.apply(scores)
 
+    @cached_property
+    def conditions(self) -> Mapping[str, pl.Expr]:
+        """Of each rule, in the order declared, when it holds (null does not), under a name no feature can have."""
+        return {f"rule {name}": when.cast(pl.Boolean).fill_null(False) for name, when, _ in self.rules}
+
     def decide(self, scores: FloatArray, rows: pl.DataFrame) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
         """Return the decisions, bool (rows,), and the names of the rules that hold, per row.
 
-        rows: the features and the request fields, which rules may use. The first rule that holds decides; else the
-        score does, by the threshold; without one, False. None when there is neither a rule nor a threshold.
+        rows: the features and the request fields, which rules may use.
+        """
+        # Not `select`: it would make one row of a rule that looks at no column.
+        held = rows.with_columns(**self.conditions).select(*self.conditions)
+        return self.decide_where(scores, [column.to_list() for column in held.get_columns()])
+
+    def decide_where(
+        self, scores: FloatArray, held: Sequence[Sequence[bool]]
+    ) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
+        """Return the same, given of each condition whether it holds for each row.
+
+        The first rule that holds decides; else the score does, by the threshold; without one, False. None when there is
+        neither a rule nor a threshold.
         """
         threshold = self.manifest.threshold
         if not self.rules:
             return (None if threshold is None else scores >= threshold), [()] * len(scores)
         decisions = np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold
-        held = self._rules_that_hold(rows)
-        for (_, _, decide), holds in zip(reversed(self.rules), reversed(held.get_columns()), strict=True):
-            decisions[holds.to_numpy()] = decide
+        for (_, _, decide), holds in zip(reversed(self.rules), reversed(held), strict=True):
+            decisions[np.array(holds, dtype=np.bool_)] = decide
         names = [name for name, _, _ in self.rules]
-        return decisions, [tuple(compress(names, holds)) for holds in held.iter_rows()]
-
-    @cached_property
-    def rule_inputs(self) -> tuple[str, ...]:
-        """The features and request fields that the rules read."""
-        return tuple(sorted({name for _, when, _ in self.rules for name in when.meta.root_names()}))
-
-    @cached_property
-    def _conditions(self) -> tuple[pl.Expr, ...]:
-        return tuple(when.cast(pl.Boolean).fill_null(False).alias(f"rule {name}") for name, when, _ in self.rules)
-
-    def _rules_that_hold(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return a boolean column per rule; null does not hold."""
-        # Not `select`: it would make one row of a rule that looks at no column. In sequence: batches are small.
-        held = rows.with_columns_seq(self._conditions)
-        return held.drop(rows.columns)
+        return decisions, [tuple(compress(names, holds)) for holds in zip(*held, strict=True)]
 
 
 def load_bundle(manifest: Manifest, state: bytes) -> Bundle:

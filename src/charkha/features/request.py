@@ -88,15 +88,9 @@ def request_columns(plan: FeaturePlan, columns: dict[str, Sequence[Any]]) -> Col
 
 def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
     """Return features as a table: columns `plan.names`, of the types the offline path gives them."""
-    return table_of(plan, columns, plan.names)
-
-
-def table_of(plan: FeaturePlan, columns: Columns, names: Sequence[str]) -> pl.DataFrame:
-    """Return some of the request's fields and features as a table, each of its type."""
     program = program_of(plan)
-    types = _column_types(plan)
-    kinds = (program.computed.get(name) or types[program.copies.get(name, name)] for name in names)
-    return pl.DataFrame([_series(name, columns[name], kind) for name, kind in zip(names, kinds, strict=True)])
+    types = {**_column_types(plan), **program.computed}
+    return pl.DataFrame([_series(name, columns[name], types[program.copies.get(name, name)]) for name in plan.names])
 
 
 def _series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:

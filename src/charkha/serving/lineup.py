@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from attrs import frozen
+import msgspec
+from attrs import evolve, frozen
 
 from charkha.bundles.bundle import Bundle
 from charkha.bundles.store import BundleStore
@@ -35,7 +36,8 @@ class Player:
 class LineUp:
     """One deployment of a model, ready to answer; replaced as a whole when the next one comes.
 
-    plans: every feature plan in use, each once, the champion's first: versions that share one share its features.
+    plans: every feature plan in use with its rules, each once, the champion's first: versions that share one share its
+        features.
     fields, kinds: the request's fields, as the log keeps them. keys: the fields by which an entity sticks to a version.
     """
 
@@ -88,13 +90,11 @@ def _load(model: Model, version: str, bundles: BundleStore) -> Bundle:
 
 
 def _assemble(model: Model, generation: int, loaded: Sequence[tuple[Assignment, Bundle]]) -> LineUp:
-    plans = {bundle.manifest.plan_json: bundle.plan for _, bundle in reversed(loaded)}
-    texts = list(dict.fromkeys(bundle.manifest.plan_json for _, bundle in loaded))
+    plans = {_plan_key(bundle): _with_rules(bundle) for _, bundle in reversed(loaded)}
+    keys = list(dict.fromkeys(_plan_key(bundle) for _, bundle in loaded))
     owners = {_layout(bundle): assignment.version for assignment, bundle in reversed(loaded)}
     champion, *others = [
-        Player(
-            each.version, each.role, each.share, bundle, texts.index(bundle.manifest.plan_json), owners[_layout(bundle)]
-        )
+        Player(each.version, each.role, each.share, bundle, keys.index(_plan_key(bundle)), owners[_layout(bundle)])
         for each, bundle in loaded
     ]
     return LineUp(
@@ -103,11 +103,20 @@ def _assemble(model: Model, generation: int, loaded: Sequence[tuple[Assignment, 
         champion=champion,
         challengers=tuple(player for player in others if player.role == "challenger"),
         shadows=tuple(player for player in others if player.role == "shadow"),
-        plans=tuple(plans[text] for text in texts),
+        plans=tuple(plans[key] for key in keys),
         fields=tuple(model.request_fields),
         kinds=field_kinds(model.request_fields),
         keys=_sticky_fields(model),
     )
+
+
+def _plan_key(bundle: Bundle) -> tuple[str, bytes]:
+    return bundle.manifest.plan_json, msgspec.json.encode(bundle.manifest.rules)
+
+
+def _with_rules(bundle: Bundle) -> FeaturePlan:
+    """Return the plan with the rules' conditions among its expressions: computed in one go with the features."""
+    return evolve(bundle.plan, expressions={**bundle.plan.expressions, **bundle.conditions})
 
 
 def _layout(bundle: Bundle) -> tuple[object, ...]:

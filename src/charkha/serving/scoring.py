@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
-from charkha.features.request import Columns, table_of
+from charkha.features.request import Columns
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
@@ -75,15 +75,9 @@ def score(player: Player, call: Call) -> Scored:
     scores = bundle.predictor.predict(matrix)
     if bundle.manifest.calibration is not None:
         scores = bundle.manifest.calibration.apply(scores)
-    decisions, hits = bundle.decide(scores, _table(player, call, features) if bundle.rules else pl.DataFrame())
+    decisions, hits = bundle.decide_where(scores, [features[name] for name in bundle.conditions])
     used = features_used(player.kept_as, schema, matrix, features)
     return Scored(player.version, player.role, used, scores, decisions, hits)
-
-
-def _table(player: Player, call: Call, features: Columns) -> pl.DataFrame:
-    """Return what the rules read of the features and the request's fields."""
-    names = player.bundle.rule_inputs or call.requests.columns[:1]  # a rule that reads nothing still needs its rows
-    return table_of(player.bundle.plan, features, names)
 
 
 def record(call: Call, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
