@@ -40,10 +40,10 @@ test: check ## What CI runs: check, then all tests with branch coverage
 bench: bench-wheel ## All benchmarks
 
 bench-wheel: $(READY) ## One pass of each joint of the wheel, with its cost per row
-	$(BIN)/python benchmarks/wheel.py
+	$(BIN)/python benchmarks/wheel.py --all
 
 docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
-	$(BIN)/pytest tests/test_documentation.py
+	$(BIN)/pytest tests/test_documentation.py tests/test_references.py tests/test_guides.py
 
 lock: $(READY) ## Choose the versions in constraints.txt anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file constraints.txt --no-header --no-annotate --universal --upgrade
