@@ -6,6 +6,7 @@ import pytest
 import charkha as ck
 from charkha.features.expressions import UnsafeExpression, expression_from_json, expression_to_json
 from charkha.features.plan import FeaturePlan, in_order_of_use
+from charkha.features.request import frame_of, request_columns
 from charkha.features.request import with_request_features as features_of
 
 FLIGHTS = ck.Source("flights", {"id": int, "origin": str, "dest": str, "delay": float}, time="id", key=["id"])
@@ -73,3 +74,9 @@ def test_expressions_come_after_those_they_use():
 def test_a_circle_is_said_by_name():
     with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
         in_order_of_use({"a": pl.col("b"), "b": pl.col("a")})
+
+
+def test_an_expression_that_reads_nothing_has_a_value_for_every_request():
+    plan = FeaturePlan((), {"a": int}, "at", {"g.always": pl.lit(7)}, ("a", "g.always"))
+    columns = request_columns(plan, {"a": [1, 2, None], "at": [0, 0, 0]})
+    assert frame_of(plan, columns).rows() == [(1, 7), (2, 7), (None, 7)]

@@ -24,7 +24,9 @@ def key_column(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
 
 def key_text(values: Sequence[object]) -> str | None:
     """Return the key of one row, given its parts: what `key_column` gives for it."""
-    if any(value is None for value in values):
+    if len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    if None in values:
         return None
     parts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
     if len(parts) == 1:

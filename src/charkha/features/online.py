@@ -57,7 +57,7 @@ def _layout_of(plan: FeaturePlan) -> _Layout:
 
 def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     if len(columns) == 1:
-        return [key_text((value,)) for value in requests[columns[0]]]
+        return [value if isinstance(value, str) else key_text((value,)) for value in requests[columns[0]]]
     return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
 
 
