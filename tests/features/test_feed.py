@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -32,38 +33,38 @@ class DiesBeforeCommit(LmdbOnline):
     """A store whose writers die when all is written and nothing is committed."""
 
     @contextmanager
-    def write(self):
+    def write(self) -> Any:  # type: ignore[override]
         with super().write() as state:
             yield state
             raise Crash
 
 
 @pytest.fixture
-def log(tmp_path):
+def log(tmp_path: Any) -> Any:
     return SegmentLog(tmp_path / "log")
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Any) -> Any:
     return LmdbOnline(tmp_path / "online")
 
 
 @pytest.fixture
-def clock():
+def clock() -> Any:
     return SimulatedClock(to_micros(NOON))
 
 
-def feed(log, store, clock, sources=(ORDERS,), views=(VIEW,)):
+def feed(log: Any, store: Any, clock: Any, sources: Any = (ORDERS,), views: Any = (VIEW,)) -> Feed:
     return Feed({source.name: source for source in sources}, views, log, store, clock)
 
 
-def served(store, clock, shop="a"):
+def served(store: Any, clock: Any, shop: Any = "a") -> Any:
     with store.read() as state:
         request = pl.DataFrame({"shop": [shop]}, schema={"shop": pl.String})
         return online_features(PLAN, state, request, clock.now()).row(0)
 
 
-def test_what_a_dead_process_logged_is_applied_by_the_next_one_and_once(log, store, clock, tmp_path):
+def test_what_a_dead_process_logged_is_applied_once(log: Any, store: Any, clock: Any, tmp_path: Any) -> None:
     feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
     dying = feed(log, DiesBeforeCommit(tmp_path / "online"), clock)
     with pytest.raises(Crash):
@@ -77,7 +78,7 @@ def test_what_a_dead_process_logged_is_applied_by_the_next_one_and_once(log, sto
     assert read_rows(ORDERS, tmp_path, log)["order"].to_list() == [1, 2, 3]
 
 
-def test_catching_up_twice_changes_nothing(log, store, clock, tmp_path):
+def test_catching_up_twice_changes_nothing(log: Any, store: Any, clock: Any, tmp_path: Any) -> None:
     with pytest.raises(Crash):
         feed(log, DiesBeforeCommit(tmp_path / "online"), clock).push("orders", [(2, "a", NOON, 20.0)])
     again = feed(log, store, clock)
@@ -87,7 +88,7 @@ def test_catching_up_twice_changes_nothing(log, store, clock, tmp_path):
     assert served(store, clock) == (20.0, 1.0, 20.0)
 
 
-def test_rows_of_one_push_are_told_apart(log, store, clock):
+def test_rows_of_one_push_are_told_apart(log: Any, store: Any, clock: Any) -> None:
     rows = [(1, "a", NOON, 10.0), (1, "a", NOON, 10.0), (1, "a", NOON, 15.0), (2, "b", NOON, 1.0)]
     pushed = feed(log, store, clock).push("orders", rows)
     assert (pushed.accepted, pushed.corrections, pushed.duplicates) == (2, 1, 1)
@@ -95,13 +96,13 @@ def test_rows_of_one_push_are_told_apart(log, store, clock):
     assert served(store, clock) == (10.0, 1.0, 15.0)
 
 
-def test_known_time_does_not_run_backwards_with_a_clock(log, store, clock):
+def test_known_time_does_not_run_backwards_with_a_clock(log: Any, store: Any, clock: Any) -> None:
     feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
     slow = SimulatedClock(clock.now() - 5_000_000)
     assert feed(log, store, slow).push("orders", [(2, "a", NOON, 1.0)]).known_us == clock.now()
 
 
-def test_state_that_is_rebuilt_from_the_log_is_the_same(log, store, clock, tmp_path):
+def test_state_that_is_rebuilt_from_the_log_is_the_same(log: Any, store: Any, clock: Any, tmp_path: Any) -> None:
     live = feed(log, store, clock)
     live.materialise(tmp_path, clock.now())
     for order in range(50):
@@ -114,7 +115,7 @@ def test_state_that_is_rebuilt_from_the_log_is_the_same(log, store, clock, tmp_p
     assert feed(log, rebuilt, clock).push("orders", [(39, "b", NOON, 39.0)]).duplicates == 1
 
 
-def test_a_view_that_is_new_is_built_beside_the_others(log, store, clock, tmp_path):
+def test_a_view_that_is_new_is_built_beside_the_others(log: Any, store: Any, clock: Any, tmp_path: Any) -> None:
     first = feed(log, store, clock)
     assert first.materialise(tmp_path, clock.now()) == 1
     first.push("orders", [(1, "a", NOON, 10.0)])
@@ -136,14 +137,16 @@ def test_a_view_that_is_new_is_built_beside_the_others(log, store, clock, tmp_pa
         ("keyless", (1, "a", NOON, 1.0), NotPushable, r"Declare key=\[...\]"),
     ],
 )
-def test_rows_that_cannot_be_taken_are_refused_whole(log, store, clock, source, row, error, says):
+def test_rows_that_cannot_be_taken_are_refused_whole(
+    log: Any, store: Any, clock: Any, source: Any, row: Any, error: Any, says: Any
+) -> None:
     keyless = ck.Source("keyless", FIELDS, time="at")
     with pytest.raises(error, match=says):
         feed(log, store, clock, sources=(ORDERS, keyless)).push(source, [(9, "a", NOON, 9.0), row])
     assert set(log.end(f"events/{source}").values()) <= {0}
 
 
-def test_a_long_key_is_state_like_any_other(log, store, clock):
+def test_a_long_key_is_state_like_any_other(log: Any, store: Any, clock: Any) -> None:
     shop = "ä" * 600
     feed(log, store, clock).push("orders", [(1, shop, NOON, 10.0)])
     assert served(store, clock, shop) == (10.0, 1.0, 10.0)

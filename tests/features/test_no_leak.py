@@ -1,6 +1,7 @@
 """Nothing from the future: a feature that would give the label away by event time knows nothing by known time."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ FIELDS = {"trip": int, "driver": str, "asked_at": datetime, "ended_at": datetime
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: Any) -> Any:
     """Trips whose outcome is a coin's; each is asked about when it begins, and its end is known an hour later."""
     folder, random = tmp_path_factory.mktemp("trips"), np.random.default_rng(3)
     asked = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=10 * trip) for trip in range(TRIPS)]
@@ -53,25 +54,25 @@ def model(known: str) -> ck.Model:
     )
 
 
-def features_and_spine(folder, known):
+def features_and_spine(folder: Any, known: Any) -> Any:
     definition = model(known)
     rows = read_rows(definition.label.source, folder)
     spine = label_spine(definition.label, definition.request, rows)
     return offline_features(plan_features(definition), spine, {"trips": rows}, LocalEngine()), spine
 
 
-def test_by_event_time_the_feature_would_be_the_label(folder):
+def test_by_event_time_the_feature_would_be_the_label(folder: Any) -> None:
     features, spine = features_and_spine(folder, "asked_at")
     assert features["own.late"].cast(pl.Float64).equals(spine["_label"])
 
 
-def test_by_known_time_it_knows_nothing(folder):
+def test_by_known_time_it_knows_nothing(folder: Any) -> None:
     features, _ = features_and_spine(folder, "ended_at")
     assert features["own.late"].null_count() == TRIPS
     assert features["own.max_late_1h"].null_count() == TRIPS
 
 
-def test_a_model_with_it_is_as_blind_as_the_coin(folder):
+def test_a_model_with_it_is_as_blind_as_the_coin(folder: Any) -> None:
     features, spine = features_and_spine(folder, "ended_at")
     definition = model("ended_at")
     as_of_us = int(spine["_label_known_us"].max())
@@ -93,7 +94,7 @@ def test_a_model_with_it_is_as_blind_as_the_coin(folder):
     assert abs(roc_auc_score(labels[parts.test], scores) - 0.5) < 0.06
 
 
-def test_a_definition_that_leaks_is_refused_before_any_data_is_read():
+def test_a_definition_that_leaks_is_refused_before_any_data_is_read() -> None:
     from charkha.spec.check import check
 
     faults = [str(fault) for fault in check([model("asked_at")])]

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from feature_oracle import Event, latest_row, window_value
@@ -16,13 +17,14 @@ from charkha.features.offline import offline_features
 from charkha.features.online import online_features
 from charkha.features.plan import FeaturePlan
 from charkha.features.rows import read_rows
+from charkha.spec.views import FeatureView
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
 HOURS_48_US = 48 * 3_600_000_000
 
 
-def plan_of(of: object) -> FeaturePlan:
+def plan_of(of: FeatureView) -> FeaturePlan:
     expressions = {"request.excess": pl.col("view.max_value_2h") - pl.col("view.mean_value_2h")}
     names = (*(f"view.{window.name}" for window in of.all_windows()), "view.value", "view.text", "request.excess")
     return FeaturePlan(views=(of,), request={"entity": str}, at="asked_at", expressions=expressions, names=names)
@@ -43,7 +45,7 @@ def assert_frames_agree(online: pl.DataFrame, offline: pl.DataFrame, scale: floa
 
 @settings(max_examples=150, deadline=None)
 @given(streams(), questions, st.integers(0, HOURS_48_US), st.booleans())
-def test_online_equals_offline_equals_the_obvious_version(events, asked, history_us, restart):
+def test_online_equals_offline_and_the_obvious_version(events: Any, asked: Any, history_us: Any, restart: Any) -> None:
     """Some rows come from files, the rest are pushed one by one, between questions in the order of time."""
     history = [event for event in events if event.known_us <= START_US + history_us]
     pushes = events[len(history) :]
@@ -100,5 +102,5 @@ def _assert_exact_ones_are_the_oracles(
         assert offline["view.value"][place] == (latest.value if latest else None)
 
 
-def test_the_stream_has_every_declared_field():
+def test_the_stream_has_every_declared_field() -> None:
     assert list(FIELDS) == as_frame([]).columns

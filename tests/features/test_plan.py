@@ -1,5 +1,7 @@
 """Feature plans survive the way through a bundle, and carry no code."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -26,7 +28,7 @@ def plan() -> FeaturePlan:
     return FeaturePlan((routes,), {"origin": str, "dest": str}, "at", expressions, ("route.delay", "s.hour", "s.rush"))
 
 
-def test_a_plan_is_the_same_after_json():
+def test_a_plan_is_the_same_after_json() -> None:
     again = FeaturePlan.from_json(plan().to_json())
     assert again.to_json() == plan().to_json()
     assert again.views == plan().views
@@ -46,37 +48,37 @@ def test_a_plan_is_the_same_after_json():
     ],
     ids=["function", "nested", "object"],
 )
-def test_expressions_with_code_are_refused(expression):
+def test_expressions_with_code_are_refused(expression: Any) -> None:
     with pytest.raises((UnsafeExpression, pl.exceptions.PolarsError)):
         expression_to_json(expression)
 
 
-def test_a_planted_pickle_is_refused_before_it_is_read():
+def test_a_planted_pickle_is_refused_before_it_is_read() -> None:
     harmless = expression_to_json(pl.col("a") + 1)
     planted = harmless.replace('"Column"', '"AnonymousFunction"')
     with pytest.raises(UnsafeExpression, match="map_elements"):
         expression_from_json(planted)
 
 
-def test_the_word_python_in_a_literal_is_only_text():
+def test_the_word_python_in_a_literal_is_only_text() -> None:
     text = expression_to_json(pl.col("language") == "python plugin")
     frame = pl.DataFrame({"language": ["python plugin", "c"]})
     assert frame.select(expression_from_json(text)).to_series().to_list() == [True, False]
 
 
-def test_expressions_come_after_those_they_use():
+def test_expressions_come_after_those_they_use() -> None:
     expressions = {"c": pl.col("b") + 1, "b": pl.col("a") + 1, "d": pl.col("a") * pl.col("c")}
     assert list(in_order_of_use(expressions)) == ["b", "c", "d"]
     plan = FeaturePlan((), {"a": int}, "at", in_order_of_use(expressions), ("a", "b", "c", "d"))
     assert features_of(plan, pl.DataFrame({"a": [1]})).row(0, named=True) == {"a": 1, "b": 2, "c": 3, "d": 3}
 
 
-def test_a_circle_is_said_by_name():
+def test_a_circle_is_said_by_name() -> None:
     with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
         in_order_of_use({"a": pl.col("b"), "b": pl.col("a")})
 
 
-def test_an_expression_that_reads_nothing_has_a_value_for_every_request():
+def test_an_expression_that_reads_nothing_has_a_value_for_every_request() -> None:
     plan = FeaturePlan((), {"a": int}, "at", {"g.always": pl.lit(7)}, ("a", "g.always"))
     columns = request_columns(plan, {"a": [1, 2, None], "at": [0, 0, 0]})
     assert frame_of(plan, columns).rows() == [(1, 7), (2, 7), (None, 7)]

@@ -1,6 +1,7 @@
 """Offline features against the obvious version."""
 
 import math
+from typing import Any
 
 import polars as pl
 from feature_oracle import Event, latest_row, window_value
@@ -31,7 +32,7 @@ def rows_of(events: list[Event]) -> pl.DataFrame:
 
 @settings(max_examples=300, deadline=None)
 @given(streams(), questions)
-def test_offline_features_are_those_of_the_obvious_version(events, asked):
+def test_offline_features_are_those_of_the_obvious_version(events: Any, asked: Any) -> None:
     spine = pl.DataFrame(
         {"entity": [entity for entity, _ in asked], "_at_us": [START_US + offset for _, offset in asked]},
         schema={"entity": pl.String(), "_at_us": pl.Int64()},

@@ -1,6 +1,7 @@
 """Rows from files: their times, their types, their versions, and what is said when they cannot be read."""
 
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,27 +13,29 @@ from charkha.features.rows import DataError, read_rows
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float}
 
 
-def source(pattern: str, **changes) -> ck.Source:
+def source(pattern: str, **changes: Any) -> ck.Source:
     declared = {"time": "at", "known": "seen", "key": ["id"], **changes}
     files = ck.csv(pattern) if pattern.endswith("csv") else ck.parquet(pattern)
     return ck.Source("orders", FIELDS, files, **declared)
 
 
-def frame(*rows) -> pl.DataFrame:
-    schema = {
-        "id": pl.Int64,
-        "city": pl.String,
-        "at": pl.Datetime("us"),
-        "seen": pl.Datetime("us"),
-        "amount": pl.Float64,
-    }
+def frame(*rows: tuple[Any, ...]) -> pl.DataFrame:
+    schema = pl.Schema(
+        {
+            "id": pl.Int64(),
+            "city": pl.String(),
+            "at": pl.Datetime("us"),
+            "seen": pl.Datetime("us"),
+            "amount": pl.Float64(),
+        }
+    )
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 NOON, ONE, TWO = datetime(2024, 5, 1, 12), datetime(2024, 5, 1, 13), datetime(2024, 5, 1, 14)
 
 
-def test_rows_come_in_the_order_in_which_they_became_known(tmp_path):
+def test_rows_come_in_the_order_in_which_they_became_known(tmp_path: Any) -> None:
     frame((1, "a", NOON, TWO, 1.0), (2, "b", NOON, ONE, 2.0)).write_parquet(tmp_path / "1.parquet")
     frame((3, "c", NOON, NOON, 3.0)).write_parquet(tmp_path / "2.parquet")
     rows = read_rows(source("*.parquet"), tmp_path)
@@ -41,27 +44,27 @@ def test_rows_come_in_the_order_in_which_they_became_known(tmp_path):
     assert read_rows(source("*.parquet"), tmp_path, as_of_us=to_micros(ONE))["id"].to_list() == [3, 2]
 
 
-def test_repetitions_go_and_corrections_are_marked(tmp_path):
+def test_repetitions_go_and_corrections_are_marked(tmp_path: Any) -> None:
     rows = [(1, "a", NOON, NOON, 1.0), (1, "a", NOON, NOON, 1.0), (1, "a", NOON, ONE, 5.0), (2, "b", NOON, ONE, 2.0)]
     frame(*rows).write_parquet(tmp_path / "x.parquet")
     read = read_rows(source("x.parquet"), tmp_path)
     assert read.select("id", "amount", "_first").rows() == [(1, 1.0, True), (1, 5.0, False), (2, 2.0, True)]
 
 
-def test_rows_that_never_become_known_are_last_and_no_part_of_any_time(tmp_path):
+def test_rows_that_never_become_known_are_last_and_no_part_of_any_time(tmp_path: Any) -> None:
     frame((1, "a", NOON, None, 1.0), (2, "b", NOON, ONE, 2.0)).write_parquet(tmp_path / "x.parquet")
     assert read_rows(source("x.parquet"), tmp_path)["id"].to_list() == [2, 1]
     assert read_rows(source("x.parquet"), tmp_path, as_of_us=to_micros(TWO))["id"].to_list() == [2]
 
 
-def test_times_with_a_zone_are_brought_to_utc(tmp_path):
+def test_times_with_a_zone_are_brought_to_utc(tmp_path: Any) -> None:
     local = frame((1, "a", NOON, NOON, 1.0)).with_columns(pl.col("at", "seen").dt.replace_time_zone("Asia/Kolkata"))
     local.write_parquet(tmp_path / "x.parquet")
     read = read_rows(source("x.parquet"), tmp_path)
     assert read["_event_us"].to_list() == [to_micros(datetime(2024, 5, 1, 6, 30))]
 
 
-def test_csv_reads_like_parquet(tmp_path):
+def test_csv_reads_like_parquet(tmp_path: Any) -> None:
     table = frame((1, "a", NOON, ONE, 1.5), (2, None, NOON, TWO, None))
     table.write_parquet(tmp_path / "x.parquet")
     table.write_csv(tmp_path / "x.csv")
@@ -77,13 +80,13 @@ def test_csv_reads_like_parquet(tmp_path):
     ],
     ids=["missing column", "wrong type", "null key"],
 )
-def test_what_cannot_be_read_is_said(tmp_path, table, says):
+def test_what_cannot_be_read_is_said(tmp_path: Any, table: Any, says: Any) -> None:
     table.write_parquet(tmp_path / "x.parquet")
     with pytest.raises(DataError, match="source 'orders'") as error:
         read_rows(source("x.parquet"), tmp_path)
     assert says in str(error.value)
 
 
-def test_no_file_is_said_with_the_pattern(tmp_path):
+def test_no_file_is_said_with_the_pattern(tmp_path: Any) -> None:
     with pytest.raises(DataError, match=r"no file matches '\*\.parquet'"):
         read_rows(source("*.parquet"), tmp_path)
