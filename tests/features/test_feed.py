@@ -151,3 +151,35 @@ def test_a_long_key_is_state_like_any_other(log: Any, store: Any, clock: Any) ->
     feed(log, store, clock).push("orders", [(1, shop, NOON, 10.0)])
     assert served(store, clock, shop) == (10.0, 1.0, 10.0)
     assert served(store, clock, "ä" * 601) == (None, 0.0, None)
+
+
+def test_what_is_served_keeps_its_state_though_the_definition_has_changed(
+    log: Any, store: Any, clock: Any, tmp_path: Any
+) -> None:
+    """An older version reads a view that is no longer declared, of a source that has since got another field first."""
+    feed(log, store, clock).materialise(tmp_path, clock.now())
+    feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
+    wider = ck.Source("orders", {"note": str, **FIELDS}, time="at", key="order")
+    new = ck.FeatureView("new", ck.Entity("shop"), wider, windows=[ck.max("amount", over="2h")], latest=["note"])
+    later = feed(log, store, clock, sources=(wider,), views=(new,))
+    later.materialise(tmp_path, clock.now())
+    later.push("orders", [("gift", 2, "a", NOON, 20.0)])
+    assert served(store, clock) == (30.0, 2.0, 20.0)
+    plan = FeaturePlan((new,), {"shop": str}, "at", {}, ("new.max_amount_2h", "new.note"))
+    with store.read() as state:
+        assert online_features(plan, state, pl.DataFrame({"shop": ["a"]}), clock.now()).row(0) == (20.0, "gift")
+    rows = read_rows(wider, tmp_path, log)
+    assert rows.select("note", "order", "amount").rows() == [(None, 1, 10.0), ("gift", 2, 20.0)]
+
+
+def test_a_view_that_another_process_has_built_is_kept_by_this_one(
+    log: Any, store: Any, clock: Any, tmp_path: Any
+) -> None:
+    old = feed(log, store, clock)
+    old.materialise(tmp_path, clock.now())
+    other = ck.FeatureView("other", ck.Entity("shop"), ORDERS, windows=[ck.max("amount", over="2h")])
+    feed(log, store, clock, views=(VIEW, other)).materialise(tmp_path, clock.now())
+    old.push("orders", [(1, "a", NOON, 10.0)])
+    plan = FeaturePlan((other,), {"shop": str}, "at", {}, ("other.max_amount_2h",))
+    with store.read() as state:
+        assert online_features(plan, state, pl.DataFrame({"shop": ["a"]}), clock.now()).row(0) == (10.0,)

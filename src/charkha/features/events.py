@@ -15,11 +15,20 @@ Row = tuple[Any, ...]
 
 
 class EventBatch(msgspec.Struct, frozen=True, array_like=True):
-    """Rows of one source that became known together. rows: values in the order of the source's fields."""
+    """Rows of one source that became known together. fields: what the values of each row are."""
 
     source: str
     known_us: int
+    fields: tuple[str, ...]
     rows: list[Row]
+
+    def rows_of(self, fields: tuple[str, ...]) -> list[Row]:
+        """Return the rows with values in another order, since definitions change; what a row lacks is null."""
+        if fields == self.fields:
+            return self.rows
+        places = {name: place for place, name in enumerate(self.fields)}
+        wanted = [places.get(name) for name in fields]
+        return [tuple(None if place is None else row[place] for place in wanted) for row in self.rows]
 
 
 @frozen
@@ -27,15 +36,16 @@ class RowLayout:
     """Where, in the values of a source's rows, their key and their event time are."""
 
     source: str
+    fields: tuple[str, ...]
     key_places: tuple[int, ...]
     time_place: int | None
 
     @classmethod
     def of(cls, source: Source) -> "RowLayout":
         """Return the layout of rows whose values are in the order of the source's fields."""
-        fields = list(source.fields)
+        fields = tuple(source.fields)
         time = fields.index(source.time) if source.time is not None else None
-        return cls(source.name, tuple(fields.index(column) for column in source.key), time)
+        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time)
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+import msgspec
+from attrs import evolve, frozen
 
 from charkha.clock import Clock, to_micros
 from charkha.features.events import (
@@ -24,21 +25,23 @@ from charkha.features.events import (
 )
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, seed_rows
+from charkha.features.plan import view_from_plain, view_to_plain
 from charkha.features.progress import (
     applied_offset,
-    has_view,
     newest_known,
     newest_known_of,
     remember_row,
     set_applied_offset,
     set_newest_known,
+    set_view_registry,
+    view_registry,
 )
 from charkha.features.rows import read_rows
-from charkha.features.state import ViewState
+from charkha.features.state import ViewState, columns_of, view_digest
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
-from charkha.storage.online import OnlineStore, OnlineWriter
+from charkha.storage.online import OnlineReader, OnlineStore, OnlineWriter
 
 
 class UnknownSource(KeyError):
@@ -74,7 +77,9 @@ class Feed:
     ) -> None:
         self._sources = sources
         self._layouts = {name: RowLayout.of(source) for name, source in sources.items()}
-        self._states = {name: [ViewState.of(v) for v in views if v.source.name == name] for name in sources}
+        self._views = tuple(views)
+        self._registry: bytes | None = None
+        self._states = self._states_of(self._views)
         self._log = log
         self._store = store
         self._clock = clock
@@ -90,12 +95,13 @@ class Feed:
         layout = self._layouts[source]
         plain = [_plain_row(declared, layout, row) for row in rows]
         with self._store.write() as state:
+            self._follow_registry(state)
             self._apply_log(state, source)
             known_us = max(self._clock.now(), newest_known(state))
             versions = [(row, remember_row(state, layout, row)) for row in plain]
             fresh = [(row, first) for row, first in versions if first is not None]
             if fresh:
-                payload = encode_events(EventBatch(source, known_us, [row for row, _ in fresh]))
+                payload = encode_events(EventBatch(source, known_us, layout.fields, [row for row, _ in fresh]))
                 applied = self._writers[source].append([payload])
                 self._apply_rows(state, layout, fresh, known_us)
                 set_newest_known(state, source, known_us)
@@ -106,6 +112,7 @@ class Feed:
     def catch_up(self) -> dict[str, int]:
         """Apply what the log holds and the state does not; return up to which offset each source was applied."""
         with self._store.write() as state:
+            self._follow_registry(state)
             return {source: self._apply_log(state, source) for source in self._sources}
 
     def newest_known_us(self) -> dict[str, int]:
@@ -113,27 +120,59 @@ class Feed:
         with self._store.read() as state:
             return newest_known_of(state, list(self._sources))
 
-    def materialise(self, root: Path, as_of_us: int, on_progress: Callable[[int, int], None] | None = None) -> int:
+    def materialise(
+        self,
+        root: Path,
+        as_of_us: int,
+        on_progress: Callable[[int, int], None] | None = None,
+        views: Sequence[FeatureView] | None = None,
+    ) -> int:
         """Build the state of every view the store does not hold, from what was known at a time; return how many.
 
+        From then on every process keeps it, whatever its own definition says: a version that serves may be older.
         root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
-        Nothing can be pushed meanwhile. Raises DataError.
+        views: those of this feed unless given. Nothing can be pushed meanwhile. Raises DataError, UnknownSource.
         """
         with self._store.write() as state:
+            self._follow_registry(state)
             for source in self._sources:
                 self._apply_log(state, source)
-            missing = {
-                name: [view for view in views if not has_view(state, view.digest)]
-                for name, views in self._states.items()
-            }
-            waiting = [name for name, views in missing.items() if views]
+            kept = _registered(self._registry)
+            missing = {view_digest(view): view for view in (self._views if views is None else views)}
+            missing = {digest: view for digest, view in missing.items() if digest not in kept}
+            waiting = sorted({view.source.name for view in missing.values()})
             for done, name in enumerate(waiting):
-                rows = read_rows(self._sources[name], root, self._log, as_of_us)
-                build_views(state, missing[name], rows, as_of_us)
-                seed_rows(state, self._sources[name], rows)
+                self._build(state, name, list(missing.values()), root, as_of_us)
                 if on_progress:
                     on_progress(done + 1, len(waiting))
-        return sum(len(views) for views in missing.values())
+            if missing:
+                registry = [view_to_plain(view) for view in (*kept.values(), *missing.values())]
+                set_view_registry(state, msgspec.json.encode(registry))
+        return len(missing)
+
+    def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
+        if source not in self._sources:
+            raise UnknownSource(source, list(self._sources))
+        declared = self._sources[source]
+        rows = read_rows(declared, root, self._log, as_of_us)
+        build_views(state, [_state_of(view, declared) for view in views if view.source.name == source], rows)
+        seed_rows(state, declared, rows)
+
+    def _follow_registry(self, state: OnlineReader) -> None:
+        """Keep the state of what any process has built, from the very next row on."""
+        registry = view_registry(state)
+        if registry != self._registry:
+            self._states = self._states_of((*self._views, *_registered(registry).values()))
+            self._registry = registry
+
+    def _states_of(self, views: Sequence[FeatureView]) -> dict[str, list[ViewState]]:
+        """Return the state of each view by source, reading rows as this definition has them; others stand still."""
+        states: dict[str, dict[bytes, ViewState]] = {name: {} for name in self._sources}
+        for view in views:
+            source = self._sources.get(view.source.name)
+            if source is not None and columns_of(view) <= source.fields.keys():
+                states[source.name][view_digest(view)] = _state_of(view, source)
+        return {name: list(by_digest.values()) for name, by_digest in states.items()}
 
     def _source(self, name: str) -> Source:
         if name not in self._sources:
@@ -152,7 +191,7 @@ class Feed:
             return applied
         for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
-            versions = ((row, remember_row(state, layout, row)) for row in batch.rows)
+            versions = ((row, remember_row(state, layout, row)) for row in batch.rows_of(layout.fields))
             fresh = ((row, first) for row, first in versions if first is not None)
             self._apply_rows(state, layout, fresh, batch.known_us)
             set_newest_known(state, source, batch.known_us)
@@ -170,6 +209,16 @@ class Feed:
                 key = key_text([row[column] for column in view.key_columns])
                 if key is not None and event is not None:
                     view.apply(state, key, row, (event, known_us), first=first)
+
+
+def _state_of(view: FeatureView, source: Source) -> ViewState:
+    """Return where the view's state lies, with its fields where the source, as declared now, has them."""
+    return evolve(ViewState.of(evolve(view, source=source)), digest=view_digest(view))
+
+
+def _registered(registry: bytes | None) -> dict[bytes, FeatureView]:
+    views = [view_from_plain(plain) for plain in msgspec.json.decode(registry)] if registry else []
+    return {view_digest(view): view for view in views}
 
 
 def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:

@@ -13,7 +13,7 @@ from charkha.features.point_in_time import (
     part_columns,
     tiles_of,
 )
-from charkha.features.progress import is_seeded, mark_seeded, mark_view, remember_row, set_newest_known
+from charkha.features.progress import is_seeded, mark_seeded, remember_row, set_newest_known
 from charkha.features.segments import run_ends, run_starts
 from charkha.features.state import ViewState, encode_latest
 from charkha.spec.fields import TIME
@@ -21,8 +21,8 @@ from charkha.spec.sources import Source
 from charkha.storage.online import OnlineWriter
 
 
-def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame, as_of_us: int) -> None:
-    """Write the state of views of one source, as of a time (µs). rows: of `read_rows`, known by then."""
+def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
+    """Write the state of views of one source. rows: of `read_rows`, known by the time it is built as of."""
     for view in views:
         history, keys = _by_key(view, rows)
         first = history_of_first_versions(history)
@@ -30,7 +30,6 @@ def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFr
             _write_tiles(state, view, index, first, keys)
         if view.latest_columns:
             _write_latest(state, view, history, keys)
-        mark_view(state, view.digest, as_of_us)
 
 
 def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:

@@ -37,7 +37,7 @@ class FeaturePlan:
     def to_json(self) -> str:
         """Return the plan as JSON text. Raises UnsafeExpression when an expression holds Python code."""
         plan = {
-            "views": [_view_to_plain(view) for view in self.views],
+            "views": [view_to_plain(view) for view in self.views],
             "request": {name: kind.__name__ for name, kind in self.request.items()},
             "at": self.at,
             "expressions": {name: expression_to_json(expression) for name, expression in self.expressions.items()},
@@ -50,7 +50,7 @@ class FeaturePlan:
         """Return the plan of `to_json`. Raises UnsafeExpression before any code in it could run."""
         plain = msgspec.json.decode(text)
         return cls(
-            views=tuple(_view_from_plain(view) for view in plain["views"]),
+            views=tuple(view_from_plain(view) for view in plain["views"]),
             request={name: _FIELD_TYPES[kind] for name, kind in plain["request"].items()},
             at=plain["at"],
             expressions={name: expression_from_json(tree) for name, tree in plain["expressions"].items()},
@@ -99,14 +99,16 @@ def _used_names(expression: pl.Expr) -> set[str]:
     return set(expression.meta.root_names())
 
 
-def _view_to_plain(view: FeatureView) -> dict[str, Any]:
+def view_to_plain(view: FeatureView) -> dict[str, Any]:
+    """Return a view as plain values for JSON."""
     plain = asdict(view, recurse=True)
     plain["source"]["fields"] = {name: kind.__name__ for name, kind in view.source.fields.items()}
     plain["source"]["data"] = None  # where history lies is the project's business, not the bundle's
     return plain
 
 
-def _view_from_plain(plain: dict[str, Any]) -> FeatureView:
+def view_from_plain(plain: dict[str, Any]) -> FeatureView:
+    """Return the view of `view_to_plain`."""
     source = {**plain["source"], "fields": {n: _FIELD_TYPES[kind] for n, kind in plain["source"]["fields"].items()}}
     aggregates = [Aggregate(**{**aggregate, "over": tuple(aggregate["over"])}) for aggregate in plain["windows"]]
     return FeatureView(

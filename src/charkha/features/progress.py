@@ -12,7 +12,7 @@ from charkha.storage.online import OnlineReader, OnlineWriter
 _APPLIED = b"\x00applied:"
 _NEWEST = b"\x00newest:"
 _ROW = b"\x00row:"
-_VIEW = b"\x00view:"
+_VIEWS = b"\x00views"
 _SEEDED = b"\x00seeded:"
 
 _INT64 = struct.Struct("<q")
@@ -47,14 +47,14 @@ def set_newest_known(state: OnlineWriter, source: str, known_us: int) -> None:
             state.put(place, _INT64.pack(known_us))
 
 
-def has_view(state: OnlineReader, digest: bytes) -> bool:
-    """Say whether the state of a view has been built."""
-    return state.get(_VIEW + digest) is not None
+def view_registry(state: OnlineReader) -> bytes | None:
+    """Return the views whose state is kept, as JSON: every process applies rows to all of them."""
+    return state.get(_VIEWS)
 
 
-def mark_view(state: OnlineWriter, digest: bytes, as_of_us: int) -> None:
-    """Record that the state of a view was built from what was known at a time (µs)."""
-    state.put(_VIEW + digest, _INT64.pack(as_of_us))
+def set_view_registry(state: OnlineWriter, registry: bytes) -> None:
+    """Record the views whose state is kept."""
+    state.put(_VIEWS, registry)
 
 
 def is_seeded(state: OnlineReader, source: str) -> bool:

@@ -68,7 +68,7 @@ def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     values: list[tuple[object, ...]] = []
     for record in log.read(event_stream(source.name)):
         event = decode_events(record.payload)
-        values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows)
+        values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows_of(layout.fields))
     schema = stamped_schema(source)
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)

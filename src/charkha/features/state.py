@@ -163,6 +163,12 @@ class ViewState:
                 state.put(place, encode_latest(event_us, [row[column] for column in self.latest_columns]))
 
 
+def columns_of(view: FeatureView) -> set[str]:
+    """Return the fields of its source that a view reads."""
+    windows = {window.column for window in view.all_windows() if window.column}
+    return {*view.entity.keys, *windows, *view.latest}
+
+
 def encode_latest(event_us: int, values: Sequence[object]) -> bytes:
     """Return the latest row of a key as bytes."""
     return _LATEST_ENCODER.encode((event_us, values))

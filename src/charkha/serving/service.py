@@ -159,6 +159,8 @@ class Service:
         deployment = self._home.ledger.deployment(model.name)
         try:
             lineup, problems = line_up(model, deployment, self._bundles)
+            if lineup is not None:
+                self._keep_state_of(lineup)
         except Exception as error:
             self._problems = {**self._problems, model.name: str(error)}
             return False
@@ -168,6 +170,11 @@ class Service:
         if lineup is not None:
             self._observer.deployed(lineup)
         return True
+
+    def _keep_state_of(self, lineup: LineUp) -> None:
+        """See to it that the online state has what the line-up reads: a version may know other views than we define."""
+        views = [view for plan in lineup.plans for view in plan.views]
+        self._feed.materialise(self.project.root, self._clock.now(), views=views)
 
     def _model(self, name: str) -> Model:
         if name not in self.project.models:
