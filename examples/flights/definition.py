@@ -1,8 +1,7 @@
 """Will this flight arrive more than 15 minutes late? Asked at its scheduled departure, of all flights from New York.
 
-The same table of flights is two sources here, since a flight is known in two steps: some minutes after it has left, its
-departure delay is; hours later, when it has landed, its arrival delay is. A window sees a row from the moment that row
-was known, so that the delays "of the last hour" are those that an operations centre would have had on its screens.
+A flight's delay is known once it has landed, hours after it was asked about. A window sees a row from that moment, so
+that the delays "of the last hour" are those that an operations centre would have had on its screens.
 """
 
 from datetime import datetime
@@ -31,21 +30,6 @@ flights = ck.Source(
     FLIGHTS,
     time="scheduled_at",
     known="landed_at",
-    key="flight_id",
-)
-departures = ck.Source(
-    "departures",
-    {
-        "flight_id": int,
-        "scheduled_at": datetime,
-        "departure_known_at": datetime,
-        "carrier": str,
-        "origin": str,
-        "dep_delay": float,
-    },
-    FLIGHTS,
-    time="scheduled_at",
-    known="departure_known_at",
     key="flight_id",
 )
 observations = ck.Source(
@@ -84,13 +68,10 @@ number = ck.Entity("number", keys=["carrier", "flight"])
 aircraft = ck.Entity("aircraft", keys="tailnum")
 
 views = [
-    # What leaves the airport now: the newest news there are.
     ck.FeatureView(
-        "apron", airport, departures, windows=[ck.mean("dep_delay", over=["1h", "3h"]), ck.count(over="1h")]
+        "airport", airport, flights, windows=[ck.mean("arr_delay", over=["30m", "1h", "3h"]), ck.count(over="1h")]
     ),
-    ck.FeatureView("hub", hub, departures, windows=[ck.mean("dep_delay", over="2h")]),
-    # What has landed: later news, and the truth itself.
-    ck.FeatureView("airport", airport, flights, windows=[ck.mean("arr_delay", over=["1h", "3h"])]),
+    ck.FeatureView("hub", hub, flights, windows=[ck.mean("arr_delay", over="2h")]),
     ck.FeatureView("airline", airline, flights, windows=[ck.mean("arr_delay", over=["3h", "7d"])]),
     ck.FeatureView("route", route, flights, windows=[ck.mean("arr_delay", over=["24h", "30d"]), ck.count(over="7d")]),
     ck.FeatureView("destination", destination, flights, windows=[ck.mean("arr_delay", over=["2h", "6h"])]),
@@ -122,7 +103,7 @@ schedule = ck.RequestFeatures(
     minutes=pl.col("scheduled_minutes"),
     slack=pl.col("scheduled_minutes") - pl.col("distance") * MINUTES_PER_MILE,
     # How much worse the airport is now than the airline was all week.
-    against_week=pl.col("apron.mean_dep_delay_1h") - pl.col("airline.mean_arr_delay_7d"),
+    against_week=pl.col("airport.mean_arr_delay_1h") - pl.col("airline.mean_arr_delay_7d"),
 )
 
 late_arrival = ck.Model(
@@ -141,7 +122,7 @@ late_arrival = ck.Model(
     rules=[
         ck.Rule(
             "gridlock",
-            pl.col("apron.mean_dep_delay_1h") > 60,
+            pl.col("airport.mean_arr_delay_1h") > 60,
             reason="flights have left this airport more than an hour late on average, this last hour",
         )
     ],
@@ -155,7 +136,7 @@ late_arrival = ck.Model(
     # Days of one weather are alike: three weeks tell a better model from a lucky one.
     rollout=ck.shadow("21d", min_labels=5_000) >> ck.compare("log_loss"),
     retrain=ck.Retrain(every="60d", cooldown="30d"),
-    monitors=ck.Monitors(window="28d", max_source_age={"flights": "12h", "departures": "12h", "observations": "12h"}),
+    monitors=ck.Monitors(window="28d", max_source_age={"flights": "12h", "observations": "12h"}),
     purpose="tell passengers at departure whether to expect a delay",
     owner="eta-team",
 )

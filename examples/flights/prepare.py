@@ -41,10 +41,6 @@ PLAUSIBLE_MINUTES = (15, 36 * 60)
 OBSERVED_PAST_THE_HOUR = pl.duration(minutes=51)
 PUBLISHED_AFTER = pl.duration(minutes=5)
 
-# A departure is known some minutes after it, and never before the time it was scheduled for: one flight in two leaves
-# its gate early, and that it has left would tell its own prediction, made at the scheduled time, how it will end.
-REPORTED_AFTER = pl.duration(minutes=5)
-
 
 class ImplausibleFlights(Exception):
     """Flights that would have landed before they could, or days later: a time zone or a date went wrong."""
@@ -129,19 +125,16 @@ def prepare_flights(flights: pl.DataFrame, airports: pl.DataFrame) -> pl.DataFra
     """Return one row per scheduled departure, in order of departure.
 
     `flight_id` numbers them in that order: flight numbers repeat within a day, so no column of the table identifies a
-    row. `departure_known_at` and `landed_at` are when its two delays became known; null where they never did.
+    row. `landed_at` is when its delay became known; null where it never did.
     """
     departures = flights.with_columns(scheduled_at=utc("time_hour") + pl.duration(minutes=pl.col("minute")))
     arrivals = with_arrivals(departures, arrival_zones(airports))
     check_arrivals(arrivals)
-    late_by = pl.duration(minutes=pl.max_horizontal("dep_delay", 0))
-    known = pl.when(pl.col("dep_delay").is_not_null()).then(pl.col("scheduled_at") + late_by + REPORTED_AFTER)
     minutes = (pl.col("scheduled_arrival") - pl.col("scheduled_at")).dt.total_minutes()
     ordered = arrivals.sort("scheduled_at", "carrier", "flight", "origin").with_row_index("flight_id")
     return ordered.select(
         pl.col("flight_id").cast(pl.Int64),
         "scheduled_at",
-        known.alias("departure_known_at"),
         "landed_at",
         "carrier",
         "flight",

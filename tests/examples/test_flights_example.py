@@ -87,21 +87,13 @@ def test_landing_is_the_scheduled_arrival_and_the_delay(prepare: ModuleType) -> 
 
     assert flight["scheduled_at"] == datetime(2013, 6, 1, 12, 0, tzinfo=UTC)
     assert flight["landed_at"] == datetime(2013, 6, 1, 13, 35, tzinfo=UTC)
-    assert flight["departure_known_at"] == datetime(2013, 6, 1, 12, 45, tzinfo=UTC)
 
 
-def test_a_flight_that_leaves_early_is_not_known_to_have_left_when_it_is_asked_for(prepare: ModuleType) -> None:
-    flight = prepared(prepare, raw("2013-06-01", 800, 910, "BOS", dep_delay=-12, delay=-20))
-
-    assert flight["departure_known_at"] == datetime(2013, 6, 1, 12, 5, tzinfo=UTC)
-
-
-def test_a_cancelled_flight_is_never_known_and_a_diverted_one_never_lands(prepare: ModuleType) -> None:
+def test_a_cancelled_or_diverted_flight_never_lands(prepare: ModuleType) -> None:
     cancelled = prepared(prepare, raw("2013-06-01", 800, 910, "BOS", dep_delay=None, delay=None))
     diverted = prepared(prepare, raw("2013-06-01", 800, 910, "BOS", dep_delay=5, delay=None))
 
-    assert (cancelled["departure_known_at"], cancelled["landed_at"]) == (None, None)
-    assert (diverted["departure_known_at"] is None, diverted["landed_at"]) == (False, None)
+    assert (cancelled["landed_at"], diverted["landed_at"]) == (None, None)
 
 
 def test_a_landing_that_cannot_be_is_refused(prepare: ModuleType) -> None:
@@ -129,8 +121,8 @@ def test_the_definition_has_no_fault_and_a_modest_size() -> None:
 
 
 def test_no_view_knows_a_delay_before_its_flight_was_due() -> None:
-    """The label's own row is not among what its windows see: both delays are known after the scheduled departure."""
+    """The label's own row is not among what its windows see: its delay is known after the scheduled departure."""
     model = load_project(FOLDER).models["late_arrival"]
     known = {view.source.known for view in model.views if isinstance(view, FeatureView) and view.windows}
 
-    assert known == {"landed_at", "departure_known_at"}
+    assert known == {"landed_at"}

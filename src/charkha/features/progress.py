@@ -12,6 +12,7 @@ from charkha.storage.online import OnlineReader, OnlineWriter
 _APPLIED = b"\x00applied:"
 _NEWEST = b"\x00newest:"
 _ROW = b"\x00row:"
+_LONGEST_PLACE = 400  # bytes
 _VIEWS = b"\x00views"
 _SEEDED = b"\x00seeded:"
 
@@ -69,8 +70,9 @@ def mark_seeded(state: OnlineWriter, source: str) -> None:
 
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    said = f"{layout.source}\x00{layout.key_of(row)}".encode()
-    place = _ROW + hashlib.blake2b(said, digest_size=16).digest()
+    place = _ROW + f"{layout.source}\x00{layout.key_of(row)}".encode()  # rows that come together lie together
+    if len(place) > _LONGEST_PLACE:
+        place = _ROW + hashlib.blake2b(place, digest_size=32).digest()
     content = hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
     before = state.get(place)
     if before == content:
