@@ -33,7 +33,7 @@ from charkha.training.tracking import NoTracker
 
 REPEATS = 3
 SINGLE_CALLS = 500
-LARGE_CALLS, LARGE = 4, 1000
+LARGE_CALLS, LARGE = 3, 1000
 BATCH_CALLS, BATCH = 32, 64
 TICKS = 10
 LIVE = "materialised-0"

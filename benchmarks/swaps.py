@@ -9,7 +9,7 @@ from typing import Any
 
 from claims import Measured
 from live_server import Client, Server, in_threads, serving, wait_until
-from processes import charkha, run_well
+from processes import Finished, charkha, run_well
 from workbench import Workbench
 
 from charkha.clock import SystemClock
@@ -91,18 +91,19 @@ def _promote(bench: Workbench, home: Home, version: str, asking: Asking) -> None
 
 
 def _rollback_figures(bench: Workbench, project: Project, home: Home, asking: Asking) -> Iterator[tuple[str, Measured]]:
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[Finished, float]] = []
     for _ in range(ROLLBACKS):
         if asking.newest != "v2":
             _promote(bench, home, "v2", asking)
         taken.append(_roll_back(project, bench.folder / "rollback.log", asking))
-    command, served = zip(*taken, strict=True)
-    yield "rollback_seconds", Measured(median(command), _spread("the command", command))
-    yield "rollback_seconds_until_served", Measured(median(served), _spread("until the former version answers", served))
+    command, served = [finished.wall_seconds for finished, _ in taken], [seconds for _, seconds in taken]
+    cpu_seconds = median(finished.cpu_seconds for finished, _ in taken)
+    yield "rollback_seconds", Measured(median(command), f"{_spread(command)}, {cpu_seconds:.2f} s of processor time")
+    yield "rollback_seconds_until_served", Measured(median(served), f"{_spread(served)}, until the former one answers")
 
 
-def _roll_back(project: Project, log: Path, asking: Asking) -> tuple[float, float]:
-    """Return the seconds until the command has ended, and until the former version answers."""
+def _roll_back(project: Project, log: Path, asking: Asking) -> tuple[Finished, float]:
+    """Return what the command took, and the seconds from its start until the former version answers."""
     served: list[float] = []
     started = time.perf_counter()
 
@@ -113,8 +114,8 @@ def _roll_back(project: Project, log: Path, asking: Asking) -> tuple[float, floa
     command = charkha("--project", project.root, "--home", project.home, "rollback", "--reason", "to see how long")
     with in_threads([watch]):
         finished = run_well(command, log, timeout_seconds=COMMAND_SECONDS)
-    return finished.wall_seconds, served[0]
+    return finished, served[0]
 
 
-def _spread(what: str, seconds: Sequence[float]) -> str:
-    return f"median of {len(seconds)}; {what} took {min(seconds):.2f} to {max(seconds):.2f} s"
+def _spread(seconds: Sequence[float]) -> str:
+    return f"median of {len(seconds)}, {min(seconds):.2f} to {max(seconds):.2f} s"

@@ -140,7 +140,8 @@ def main() -> int:
     results = Results()
     left_out = f"not measured in this run: {'left out by --only' if options.only else '--all'}"
     results.unmeasured |= {step.name: left_out for step in every if step not in chosen}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in (signal.SIGINT, signal.SIGTERM):  # a shell that runs this in the background lets it ignore the first
+        signal.signal(sign, signal.default_int_handler)
     print(*header_lines(commit()), sep="\n", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="charkha-wheel-") as folder:
