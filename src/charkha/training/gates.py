@@ -93,7 +93,10 @@ def _gain(metric: str, evidence: Evidence, rival: FloatArray) -> Estimate:
 
 
 def _gained(metric: str, gain: Estimate) -> str:
-    return f"{metric} is better by {_figures(gain)}"
+    if gain.value >= 0:
+        return f"{metric} is better by {_figures(gain)}"
+    loss = Estimate(-gain.value, -gain.high, -gain.low, gain.n)
+    return f"{metric} is worse by {_figures(loss)}"
 
 
 def _figures(measured: Estimate) -> str:
