@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
-demo: $(READY) ## A year of production on real flights, in a few minutes
+demo: $(READY) ## Nine months of production on real flights, in a few minutes
 	$(BIN)/charkha demo
 
 check: $(READY) ## Lint, format and types

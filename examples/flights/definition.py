@@ -123,7 +123,7 @@ late_arrival = ck.Model(
         ck.Rule(
             "gridlock",
             pl.col("airport.mean_arr_delay_1h") > 60,
-            reason="flights have left this airport more than an hour late on average, this last hour",
+            reason="what landed in the last hour from this airport came more than an hour late on average",
         )
     ],
     gates=[

@@ -16,7 +16,7 @@ import typer
 from command_line import Shell
 
 from charkha.cli import demo, main
-from charkha.cli.replay import clear
+from charkha.cli.replay import claim, clear
 from charkha.operations.replay_summary import ReplaySummary
 
 
@@ -206,5 +206,9 @@ def test_a_folder_that_is_no_home_is_never_deleted(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="it is left as it is"):
         clear(tmp_path)
     (tmp_path / "ledger.db").touch()
-    clear(tmp_path)
-    assert not tmp_path.exists()
+    with pytest.raises(typer.BadParameter, match="it is left as it is"):
+        clear(tmp_path)
+    claim(tmp_path / "replay")
+    clear(tmp_path / "replay")
+    assert (tmp_path / "thesis.tex").exists()
+    assert not (tmp_path / "replay").exists()

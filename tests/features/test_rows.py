@@ -9,6 +9,7 @@ import pytest
 import charkha as ck
 from charkha.clock import to_micros
 from charkha.features.rows import DataError, read_rows
+from charkha.features.spine import label_spine
 
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float}
 
@@ -90,3 +91,11 @@ def test_what_cannot_be_read_is_said(tmp_path: Any, table: Any, says: Any) -> No
 def test_no_file_is_said_with_the_pattern(tmp_path: Any) -> None:
     with pytest.raises(DataError, match=r"no file matches '\*\.parquet'"):
         read_rows(source("*.parquet"), tmp_path)
+
+
+def test_a_correction_changes_the_truth_and_not_what_was_asked(tmp_path: Any) -> None:
+    frame((1, "a", NOON, ONE, 1.0), (1, "rewritten", NOON, TWO, 9.0)).write_parquet(tmp_path / "x.parquet")
+    declared = source("x.parquet")
+    label = ck.Label(declared, pl.col("amount") > 5, at="at", delay="1h")
+    spine = label_spine(label, ["city"], read_rows(declared, tmp_path))
+    assert spine.select("city", "_label", "_label_known_us").rows() == [("a", 1.0, to_micros(TWO))]

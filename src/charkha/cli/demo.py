@@ -39,13 +39,16 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
 
     It ends with a timeline, and a report to open in a browser.
     """
+    from attrs import evolve
+
     session = session_of(context)
     folder = Path(__file__).resolve().parents[3] / "examples" / "flights"
     if not (folder / "charkha.toml").is_file():
         raise DemoNotHere(folder)
     prepare(session, folder)
-    project = Session(folder, session.home, session.out, session.err).project()
-    clear(project.home)
+    home = session.home.absolute() if session.home else folder / ".charkha"  # never one that the environment names
+    project = evolve(Session(folder, None, session.out, session.err).project(), home=home, ledger=None)
+    clear(home)
     model = choose_model(project, None)
     summary = play(session, project, model, period_of(project, model, FROM, UNTIL))
     report = show(session, summary, project.home)

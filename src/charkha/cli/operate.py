@@ -1,6 +1,7 @@
 """`charkha operate`: the loop that watches, trains, promotes and rejects."""
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,7 +55,19 @@ def make_operator(project: "Project", home: "Home") -> "Operator":
 
 
 def tick_once(session: Session, project: "Project", operator: "Operator") -> None:
-    """Let the operator do what is due now, and print what it decided."""
+    """Let the operator do what is due now, and print what it decided; nothing while another one is on duty."""
+    from charkha.operations.duty import on_duty
+
+    at_once = threading.Event()
+    at_once.set()
+    with on_duty(project.home, at_once, 0.0) as duty:
+        if duty:
+            _tick_models(session, project, operator)
+        else:
+            session.out.print("another operator is on duty in this home: nothing done", highlight=False)
+
+
+def _tick_models(session: Session, project: "Project", operator: "Operator") -> None:
     for name in project.models:
         decisions = operator.tick(name)
         for decision in decisions:

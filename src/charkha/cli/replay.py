@@ -27,6 +27,7 @@ EXAMPLES = {
     )
 }
 REPORT = "report.html"
+MARK = ".replay"  # in every home of a replay; what lacks it is never deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def replay(
     chosen = choose_model(project, model)
     apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
     if fresh:
-        clear(apart.home, never=project.home)
+        clear(apart.home)
     summary = play(session, apart, chosen, period_of(project, chosen, begin, end))
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
@@ -71,13 +72,20 @@ def replay(
         write_json(summary, json)
 
 
-def clear(home: Path, *, never: Path | None = None) -> None:
-    """Delete a replay's home. Raises BadParameter for the home `never` to delete, and for a folder that is no home."""
-    if not home.exists() or (home.is_dir() and not any(home.iterdir())):
-        return
-    if home == never or not (home / "ledger.db").is_file():
-        raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")
+def clear(home: Path) -> None:
+    """Delete what a replay left in its home. Raises BadParameter for a folder that no replay has marked as its own."""
+    claim(home)
     shutil.rmtree(home)
+
+
+def claim(home: Path) -> None:
+    """Mark a new or empty folder as a replay's home. Raises BadParameter for a folder that holds anything else."""
+    if (home / MARK).is_file():
+        return
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / MARK).write_text("This folder is the home of a replay. charkha replay --fresh deletes it.\n", "utf-8")
 
 
 def period_of(project: "Project", model: "Model", begin: str | None, end: str | None) -> Period:
@@ -115,6 +123,7 @@ def play(session: Session, project: "Project", model: "Model", period: Period) -
     from charkha.operations.summary import Span, summarise
 
     started = time.perf_counter()
+    claim(project.home)
     with opened(project) as home:
         stage = set_up(project, model, home, period.from_us)
         with parts(session.err) as on_progress:

@@ -28,6 +28,7 @@ from charkha.features.materialise import build_views, seed_rows
 from charkha.features.plan import view_from_plain, view_to_plain
 from charkha.features.progress import (
     applied_offset,
+    is_seeded,
     newest_known,
     newest_known_of,
     remember_row,
@@ -137,10 +138,13 @@ class Feed:
             self._follow_registry(state)
             for source in self._sources:
                 self._apply_log(state, source)
+            # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
+            as_of_us = max(as_of_us, newest_known(state))
             kept = _registered(self._registry)
             missing = {view_digest(view): view for view in (self._views if views is None else views)}
             missing = {digest: view for digest, view in missing.items() if digest not in kept}
-            waiting = sorted({view.source.name for view in missing.values()})
+            unseen = {name for name in self._sources if not is_seeded(state, name)}
+            waiting = sorted({view.source.name for view in missing.values()} | unseen)
             for done, name in enumerate(waiting):
                 self._build(state, name, list(missing.values()), root, as_of_us)
                 if on_progress:

@@ -12,21 +12,24 @@ def label_spine(label: Label, request: Sequence[str], rows: pl.DataFrame) -> pl.
 
     rows: of the label's source, as of `read_rows`. Columns: the request fields, the `at` column, the source's key,
     `_at_us`, `_label` (float64, null where there is none) and `_label_known_us` (null where it is never known). Of a
-    corrected row the newest version known counts. Rows without a time of prediction are left out.
+    corrected row, the request is what the first version said and the truth what the newest says: a correction comes too
+    late for the one, and is the point of the other. Rows without a time of prediction are left out.
     """
-    source = label.source
-    if source.key:
-        rows = rows.unique(subset=list(source.key), keep="last", maintain_order=True)
-    kept = list(dict.fromkeys((*request, label.at, *source.key)))
-    known = pl.col("_known_us") if label.known in (None, source.known) else pl.col(str(label.known)).dt.epoch("us")
-    spine = rows.select(
-        *kept,
-        _at_us=pl.col(label.at).dt.epoch("us"),
-        _label=label.truth.cast(pl.Float64),
-        _label_known_us=known,
-    )
-    spine = spine.filter(pl.col("_at_us").is_not_null())
-    unknown = pl.col("_label_known_us").is_null()
-    return spine.with_columns(_label=pl.when(unknown).then(None).otherwise(pl.col("_label"))).sort(
-        "_at_us", maintain_order=True
-    )
+    key = list(label.source.key)
+    asked = list(dict.fromkeys((*request, label.at, *key)))
+    known = pl.col("_known_us") if label.known in (None, label.source.known) else _micros(str(label.known))
+    truth = {"_label": label.truth.cast(pl.Float64), "_label_known_us": known}
+    if key and not rows["_first"].all():
+        newest = rows.unique(subset=key, keep="last", maintain_order=True).select(*key, **truth)
+        spine = (
+            rows.filter("_first").select(*asked, _at_us=_micros(label.at)).join(newest, on=key, maintain_order="left")
+        )
+    else:
+        spine = rows.select(*asked, _at_us=_micros(label.at), **truth)
+    never = pl.col("_label_known_us").is_null()
+    spine = spine.with_columns(_label=pl.when(never).then(None).otherwise(pl.col("_label")))
+    return spine.filter(pl.col("_at_us").is_not_null()).sort("_at_us", maintain_order=True)
+
+
+def _micros(column: str) -> pl.Expr:
+    return pl.col(column).dt.epoch("us")

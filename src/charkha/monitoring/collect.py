@@ -57,7 +57,7 @@ def profiles_table(model: str) -> str:
 def collect(home: Home, model: Model, bundles: BundleStore) -> Collected:
     """Bring the tables up to the end of the log, as it is now. Waits while another process collects.
 
-    Raises UnreadablePredictions, UnreadableLabels, UnknownBundle, LogCorrupt and PositionBeyondEnd; what was collected
+    Raises UnreadablePredictions, UnreadableLabels, UnknownBundle, LogCorrupt and UnknownPosition; what was collected
     before stays.
     """
     name = model.name

@@ -23,14 +23,14 @@ def on_duty(folder: Path, stop: threading.Event, interval_seconds: float) -> Ite
 
 def _take(descriptor: int, folder: Path, stop: threading.Event, interval_seconds: float) -> bool:
     told = False
-    while not stop.is_set():
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
                 logger.info("another operator is on duty in %s; standing by", folder)
             told = True
-            stop.wait(interval_seconds)
+            if stop.wait(interval_seconds):
+                return False
         else:
             return True
-    return False

@@ -90,6 +90,7 @@ class Service:
         self._lineups: dict[str, LineUp] = {}
         self._generations = dict.fromkeys(project.models, 0)
         self._problems: dict[str, str] = {}
+        self._failed: frozenset[str] = frozenset()  # models whose newest deployment could not be loaded
         self._refreshing = threading.Lock()
 
     def refresh(self) -> bool:
@@ -138,7 +139,7 @@ class Service:
         """Say who answers: ready when some model has a champion and every deployment could be loaded."""
         lineups, problems = self._lineups, dict(self._problems)
         champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
-        return Readiness(bool(lineups) and not problems, champions, dict(self._generations), problems)
+        return Readiness(bool(lineups) and not self._failed, champions, dict(self._generations), problems)
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
@@ -162,8 +163,10 @@ class Service:
             if lineup is not None:
                 self._keep_state_of(lineup)
         except Exception as error:
+            self._failed |= {model.name}
             self._problems = {**self._problems, model.name: str(error)}
             return False
+        self._failed -= {model.name}
         self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
         self._lineups = _replaced(self._lineups, model.name, lineup)
         self._generations[model.name] = deployment.generation
