@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from attrs import evolve
 from claims import Measured
-from processes import charkha, run
+from processes import charkha, last_words, run
 from workbench import Workbench
 
 from charkha.bundles.store import BundleStore
@@ -27,7 +27,7 @@ def demo_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
     home, figures, log = bench.folder / "demo", bench.folder / "demo.json", bench.folder / "demo.log"
     finished = run(charkha("--home", home, "demo", "--json", figures), log, timeout_seconds=LONGEST_SECONDS)
     yield "demo_seconds", Measured(finished.wall_seconds, f"{finished.cpu_seconds:.0f} s of processor time")
-    yield "demo_exit_status", Measured(finished.status, log.read_text()[-500:] if finished.status else "")
+    yield "demo_exit_status", Measured(finished.status, last_words(log) if finished.status else "")
     told = json.loads(figures.read_text())
     yield from _decided(told)
     yield "demo_months_of_served_beside_frozen_auc", _months(told)

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from claims import Measured
-from processes import Finished, environment, run, run_well
+from processes import Finished, environment, last_words, run, run_well
 from workbench import Workbench
 
 LONGEST_SECONDS = 3600.0
-LAST_WORDS = 300
 
 
 def clone_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
@@ -21,7 +20,7 @@ def clone_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
     yield "demo_seconds_with_installation", Measured(demo.wall_seconds, _spent(demo), _unless_failed(demo))
     test, words = _make(bench, clone, "test")
     yield "make_test_exit_status", Measured(test.status, words if test.status else "with ruff, mypy and every test")
-    yield "make_test_seconds", Measured(test.wall_seconds, _spent(test))
+    yield "make_test_seconds", Measured(test.wall_seconds, _spent(test), _unless_failed(test))
     yield "branch_coverage_percent", _branches(bench, clone)
 
 
@@ -30,7 +29,7 @@ def _make(bench: Workbench, clone: Path, target: str) -> tuple[Finished, str]:
     caches = {name: str(bench.folder / name.lower()) for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR")}
     log = bench.folder / f"make-{target}.log"
     finished = run(["make", target], log, timeout_seconds=LONGEST_SECONDS, cwd=clone, env=environment(**caches))
-    return finished, log.read_text(errors="replace").strip()[-LAST_WORDS:]
+    return finished, last_words(log)
 
 
 def _spent(finished: Finished) -> str:

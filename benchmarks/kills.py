@@ -60,11 +60,12 @@ def kill_figures(bench: Workbench, tell: Tell) -> Iterator[tuple[str, Measured]]
     with bench.home("killed") as home:
         bench.deploy(home, SystemClock())
         for number in range(KILLS):
-            tell(f"kill -9 of the server, {number + 1} of {KILLS}")
+            if number % 10 == 0:
+                tell(f"  kill -9 of the server, {number} of {KILLS} done")
             tolls.append(_kill_server(bench, home, load))
         yield "server_kills_survived", Measured(tolls.count(Toll()), load.told())
         yield "features_unlike_the_log_after_kills", _state(bench, home, load)
-    tell(f"kill -9 of the operator, {KILLS} times")
+    tell(f"  kill -9 of the operator, {KILLS} times")
     survived, note, toll = _kill_operator(bench)
     yield "operator_kills_survived", Measured(survived, note)
     total = sum(tolls, toll)

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 GRACE_SECONDS = 10.0
-LAST_WORDS = 2000
+LAST_WORDS = 500
 
 # What is meant for this process, or for the make that runs it, and would change what a newcomer meets. Without compiled
 # modules kept, for one, most of a command's time goes into compiling them again.
@@ -35,8 +35,8 @@ class Failed(Exception):
 
     def __init__(self, command: Sequence[str], status: int, log: Path) -> None:
         self.status = status
-        words = log.read_text(errors="replace").strip()[-LAST_WORDS:]
-        super().__init__(f"{' '.join(command)}: expected exit status 0, got {status}. It said: {words}")
+        said = last_words(log)
+        super().__init__(f"{' '.join(command)}: expected exit status 0, got {status}. It said: {said}")
 
 
 @frozen
@@ -119,6 +119,11 @@ def run_well(
     if finished.status:
         raise Failed(command, finished.status, log)
     return finished
+
+
+def last_words(log: Path) -> str:
+    """Return the end of what a command said, in one line."""
+    return " ".join(log.read_text(errors="replace").split())[-LAST_WORDS:]
 
 
 def _children_cpu_seconds() -> float:
