@@ -93,10 +93,7 @@ def _gain(metric: str, evidence: Evidence, rival: FloatArray) -> Estimate:
 
 
 def _gained(metric: str, gain: Estimate) -> str:
-    if gain.value >= 0:
-        return f"{metric} is better by {_figures(gain)}"
-    loss = Estimate(-gain.value, -gain.high, -gain.low, gain.n)
-    return f"{metric} is worse by {_figures(loss)}"
+    return f"{metric} is better by {_figures(gain)}"
 
 
 def _figures(measured: Estimate) -> str:
