@@ -116,7 +116,7 @@ def test_a_torn_append_is_cut_at_any_byte(batches: list[Batch], more: list[Batch
         cut %= ends[-1] + 1
         before = file.read_bytes()
         file.write_bytes(before[:cut] + garbage)
-        same = len(os.path.commonprefix([before, file.read_bytes()]))  # garbage may happen to be what was cut off
+        same = len(os.path.commonprefix([before, file.read_bytes()]))  # noqa: RUF071 (garbage may be what was cut)
         whole = joined([batch for batch, end in zip(batches, ends[1:], strict=True) if end <= same])
         assert read_batches(folder) == whole
         write_log(folder, more)
