@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charkha.bundles.encoding import FeatureColumn, FeatureSchema
@@ -177,6 +177,7 @@ def test_an_unreadable_record_says_where_it_lies(payload: bytes) -> None:
         decode_predictions([Record("w0", 3, 4, payload)], store())
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_split_of_answers_comes_back(data: st.DataObject) -> None:
     """Against the obvious loop: random batches, each row answered by one of two versions."""
