@@ -138,7 +138,7 @@ def _prediction_log(bench: Workbench, home: Home) -> Iterator[Cost]:
 
 def _append(writer: PredictionLog, batches: Sequence[PredictionBatch]) -> None:
     for batch in batches:
-        writer.append(batch)
+        writer.append([batch])
 
 
 def _decode_predictions(log: Log, stream: str, bundles: BundleStore) -> int:

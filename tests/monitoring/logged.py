@@ -100,7 +100,7 @@ def predict(home: Home, time_us: int, versions: Sequence[Version], partition: st
         answers=tuple(answers),
     )
     log = PredictionLog(home.log, MODEL, partition)
-    log.append(batch)
+    log.append([batch])
     log.close()
     return format_ids(first, count)
 

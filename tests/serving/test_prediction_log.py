@@ -79,7 +79,10 @@ def scored(
     hits: Sequence[tuple[str, ...]] | None = None,
 ) -> Scored:
     decided = None if decisions is None else np.array(decisions, dtype=np.bool_)
-    return Scored(version, role, features, np.array(scores), decided, hits or [()] * len(scores))
+    matrix = np.frombuffer(features.matrix).reshape(len(scores), -1)
+    return Scored(
+        version, role, features.version, matrix, features.text, np.array(scores), decided, hits or [()] * len(scores)
+    )
 
 
 def batch(first: int, requests: Sequence[tuple[Any, ...]], **parts: Any) -> PredictionBatch:

@@ -351,3 +351,39 @@ def test_threads_may_predict_push_label_and_refresh_at_once(stage: Stage) -> Non
 def test_the_order_of_the_matrix_is_the_plans(stage: Stage) -> None:
     model = stage.project.models[MODEL]
     assert schema_of(model).names == plan_features(model).names
+
+
+def test_questions_answered_together_are_answered_as_if_alone(stage: Stage) -> None:
+    write_bundle(stage.project, stage.home, "v2", intercept=3.0)
+    deploy(stage.home, Assignment("v1", "champion", 0.5), Assignment("v2", "challenger", 0.5))
+    stage.service.refresh()
+    alone, questions = [], []
+    for number, cities in enumerate([["Pune"], ["Delhi", None, "Goa"], ["Pune", "Agra"]]):
+        stage.clock.advance_to(NOW_US + number * HOUR_US // 2)
+        stage.service.push("trips", [trip(number, "Pune", ended_us=stage.clock.now() - 1)])
+        questions.append(stage.service.ask(MODEL, requests(*cities)))
+        alone.append(stage.service.predict(MODEL, requests(*cities)))
+    together = stage.service.answer(questions)
+    for one, other in zip(together, alone, strict=True):
+        assert (one.scores.tolist(), one.decisions, one.versions) == (
+            other.scores.tolist(),
+            other.decisions,
+            other.versions,
+        )
+        assert (one.roles, one.rules, one.time_us) == (other.roles, other.rules, other.time_us)
+    frame = logged(stage)
+    ids = [each for answers in together for each in answers.ids]
+    features = list(plan_features(stage.project.models[MODEL]).names)
+    first, second = frame.filter(~pl.col("id").is_in(ids)), frame.filter(pl.col("id").is_in(ids))
+    assert second["id"].to_list() == ids
+    assert first.select("_at_us", "score", *features).equals(second.select("_at_us", "score", *features))
+
+
+def test_questions_to_several_line_ups_are_not_answered_together(stage: Stage) -> None:
+    before = stage.service.ask(MODEL, requests("Pune"))
+    write_bundle(stage.project, stage.home, "v2")
+    deploy(stage.home, champion("v2"))
+    stage.service.refresh()
+    with pytest.raises(ValueError, match="expected questions to one line-up"):
+        stage.service.answer([before, stage.service.ask(MODEL, requests("Pune"))])
+    assert logged(stage).is_empty()

@@ -72,22 +72,24 @@ def _stacked(rings: Sequence[RingState], views: Sequence[str], position: int) ->
     return StackedPart(part.aggregation, slice(part.start, part.stop), names, *arrays)
 
 
-def window_values(stack: Stack, stored: Sequence[bytes | None], at_us: int) -> Iterator[tuple[str, list[Any]]]:
+def window_values(
+    stack: Stack, stored: Sequence[Sequence[bytes | None]], at_us: IntArray
+) -> Iterator[tuple[str, list[Any]]]:
     """Yield every window of a stack and its value per request, None for null.
 
-    stored: the tiles of each ring's requests, ring after ring; the same number of requests for each.
+    stored: of each ring, the tiles of each request. at_us: the time of each request, int64 (requests,).
     """
-    parts = [part or b"" for part in stored]
-    tiles = np.frombuffer(b"".join(parts), stack.dtype)
-    sizes = np.array([len(part) for part in parts], np.int64) // stack.dtype.itemsize
+    lanes = [tiles or b"" for ring in stored for tiles in ring]
+    tiles = np.frombuffer(b"".join(lanes), stack.dtype)
+    sizes = np.array([len(lane) for lane in lanes], np.int64) // stack.dtype.itemsize
     ends = np.cumsum(sizes)
-    packed = (np.repeat(np.arange(len(parts)), sizes) << _HOP_BITS) + tiles["hop"]
-    requests = len(parts) // len(stack.places)
+    packed = (np.repeat(np.arange(len(lanes)), sizes) << _HOP_BITS) + tiles["hop"]
+    requests = len(at_us)
     for part in stack.parts:
-        lanes = part.rings[:, None] * requests + np.arange(requests)
-        oldest = at_us // part.hop_us - part.hops
-        lows = np.searchsorted(packed, ((lanes << _HOP_BITS) + oldest[:, None]).ravel())
-        merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[lanes.ravel()])
+        asked = part.rings[:, None] * requests + np.arange(requests)
+        oldest = at_us // part.hop_us[:, None] - part.hops[:, None]
+        lows = np.searchsorted(packed, ((asked << _HOP_BITS) + oldest).ravel())
+        merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[asked.ravel()])
         values: FloatArray = part.aggregation.finalise(merged).reshape(-1, requests)
         for name, row in zip(part.names, values.tolist(), strict=True):
             yield name, [None if isnan(value) else value for value in row]

@@ -1,9 +1,11 @@
 """The online path: the features of a request from the state in the online store, windows finalised at its own time."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import polars as pl
 from attrs import frozen
 
@@ -21,38 +23,75 @@ def online_features(plan: FeaturePlan, reader: OnlineReader, requests: pl.DataFr
     requests: the request fields. at_us: the time of the prediction, the same for the batch. The store must hold the
     state of every view of the plan (see `Feed.materialise`).
     """
-    return frame_of(plan, online_columns(plan, reader, requests.to_dict(as_series=False), at_us))
+    asked = requests.to_dict(as_series=False)
+    return frame_of(plan, online_columns(plan, asked, fetch(plan, reader, asked), [at_us] * requests.height))
 
 
-def online_columns(plan: FeaturePlan, reader: OnlineReader, requests: Columns, at_us: int) -> Columns:
-    """Return the same as plain lists, None for null, beside the request's columns: how a small batch costs least.
+@frozen(eq=False)
+class Fetched:
+    """What the online state holds of the entities of some requests, as bytes: quick to read, finalised later.
 
-    requests: the request fields, a list of values each.
+    keys: of each view of the plan, the requests' keys. stored: of each place of the plan's layout, what lies there for
+    each request. Requests that were fetched one after the other are finalised together: see `together`.
     """
+
+    keys: Sequence[Sequence[str | None]]
+    stored: Sequence[Sequence[bytes | None]]
+
+    @classmethod
+    def together(cls, parts: Sequence["Fetched"]) -> "Fetched":
+        """Return the same of all requests of several fetches of one plan."""
+        if len(parts) == 1:
+            return parts[0]
+        keys = [list(chain.from_iterable(each)) for each in zip(*(part.keys for part in parts), strict=True)]
+        stored = [list(chain.from_iterable(each)) for each in zip(*(part.stored for part in parts), strict=True)]
+        return cls(keys, stored)
+
+
+def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched:
+    """Read the state of the requests' entities, all from one snapshot. requests: the request fields."""
     layout = _layout_of(plan)
     keys = [_keys(requests, state.view.entity.keys) for state in layout.states]
-    columns: dict[str, Sequence[Any]] = dict(requests)
-    columns[plan.at] = [at_us] * len(next(iter(requests.values()), ()))
+    places = [place_of(key) for view, place_of in layout.places for key in keys[view]]
+    found = reader.get_many(places)
+    count = len(keys[0]) if keys else 0
+    return Fetched(keys, [found[number * count : (number + 1) * count] for number in range(len(layout.places))])
+
+
+def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us: Sequence[int]) -> Columns:
+    """Return every feature as a plain list, None for null, beside the request's columns: how a small batch costs least.
+
+    requests: the request fields, a list of values each. at_us: the time of each prediction.
+    """
+    layout = _layout_of(plan)
+    columns: dict[str, Sequence[Any]] = {**requests, plan.at: at_us}
+    times = np.array(at_us, np.int64)
+    stored = iter(fetched.stored)
     for stack in layout.stacks:
-        places = [layout.states[view].ring_key(ring, key) for view, ring in stack.places for key in keys[view]]
-        columns.update(window_values(stack, reader.get_many(places), at_us))
-    for state, asked in zip(layout.states, keys, strict=True):
+        columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
+    for state, keys in zip(layout.states, fetched.keys, strict=True):
         if state.view.latest:
-            columns.update(_latest_values(state, reader.get_many([state.latest_key(key) for key in asked]), at_us))
-        _forget_null_keys(columns, state, asked)
+            columns.update(_latest_values(state, next(stored), at_us))
+        _forget_null_keys(columns, state, keys)
     return request_columns(plan, columns)
 
 
 @frozen(eq=False)
 class _Layout:
+    """What a plan reads. places: of each ring, stack by stack, then of latest rows: its view, and key → place."""
+
     states: tuple[ViewState, ...]
     stacks: tuple[Stack, ...]
+    places: tuple[tuple[int, Callable[[str | None], bytes]], ...]
 
 
 @lru_cache(maxsize=256)
 def _layout_of(plan: FeaturePlan) -> _Layout:
     states = tuple(ViewState.of(view) for view in plan.views)
-    return _Layout(states, stacks_of(states))
+    stacks = stacks_of(states)
+    rings = [(view, partial(states[view].ring_key, ring)) for stack in stacks for view, ring in stack.places]
+    latest = [(view, state.latest_key) for view, state in enumerate(states) if state.view.latest]
+    return _Layout(states, stacks, (*rings, *latest))
 
 
 def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
@@ -61,11 +100,13 @@ def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
 
 
-def _latest_values(state: ViewState, stored: Sequence[bytes | None], at_us: int) -> Mapping[str, list[Any]]:
+def _latest_values(
+    state: ViewState, stored: Sequence[bytes | None], times_us: Sequence[int]
+) -> Mapping[str, list[Any]]:
     """Return the latest values of each key; nulls where there are none or they are too old."""
     missing, max_age_us = [None] * len(state.view.latest), state.max_age_us
     rows: list[Sequence[Any]] = []
-    for found in stored:
+    for found, at_us in zip(stored, times_us, strict=True):
         latest = decode_latest(found) if found is not None else None
         fresh = latest is not None and (max_age_us is None or at_us - latest.event_us <= max_age_us)
         rows.append(latest.values if latest is not None and fresh else missing)

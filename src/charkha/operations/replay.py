@@ -4,9 +4,10 @@ Every event is pushed when it became known, every prediction asked for at its ti
 known, and the operator looks once a day. Nothing of what happens then differs from live traffic but the clock.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from attrs import frozen
+import polars as pl
+from attrs import define, field, frozen
 
 from charkha.clock import SimulatedClock, to_iso
 from charkha.features.feed import Feed
@@ -15,12 +16,15 @@ from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
 from charkha.operations.operator import Operator
 from charkha.operations.timetable import Call, Kind, Timetable, timetable
+from charkha.serving.scoring import Question
 from charkha.serving.service import NoChampion, Service
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 
 OnProgress = Callable[[int, int, str], None]
+
+_TOGETHER = 64  # rows that are scored in one go
 
 
 class ReplayRefused(Exception):
@@ -84,21 +88,22 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
     sources = stage.project.sources
     events = {source: plain_values(rows.select(list(sources[source].fields))) for source, rows in plan.events.items()}
     requests = plan.requests.select(stage.model.request)
-    ids: list[str] = []
+    asking = _Asking(service)
     label_places, labels = plan.labels["_place"].to_list(), plan.labels["_label"].to_list()
 
     def push(call: Call) -> None:
         service.push(call.stream, events[call.stream][call.low : call.high].rows())
 
     def ask(call: Call) -> None:
-        ids.extend(service.predict(name, requests[call.low : call.high]).ids)
+        asking.ask(name, requests[call.low : call.high])
 
     def tell(call: Call) -> None:
-        places = label_places[call.low : call.high]
-        service.label(name, [ids[place] for place in places], labels[call.low : call.high])
+        ids = asking.ids_of(label_places[call.low : call.high])
+        service.label(name, ids, labels[call.low : call.high])
 
     def tick(call: Call) -> None:
         on_progress(call.time_us - plan.from_us, plan.until_us - plan.from_us, f"replaying {to_iso(call.time_us)[:10]}")
+        asking.settle()
         if stage.operator.tick(name):
             service.refresh()
 
@@ -111,7 +116,40 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
     for call in plan.calls():
         clock.advance_to(call.time_us)
         acts[call.kind](call)
-    return Counts(sum(map(len, events.values())), len(ids), len(labels))
+    asking.settle()
+    return Counts(sum(map(len, events.values())), len(asking.ids), len(labels))
+
+
+@define(eq=False)
+class _Asking:
+    """Asks each question at its time, from the state as it is then, and has many answered together, as a server does.
+
+    ids: those of the answers so far, in the order of the requests.
+    """
+
+    service: Service
+    ids: list[str] = field(factory=list)
+    _waiting: list[Question] = field(factory=list)
+    _rows: int = 0
+
+    def ask(self, model: str, requests: pl.DataFrame) -> None:
+        self._waiting.append(self.service.ask(model, requests))
+        self._rows += requests.height
+        if self._rows >= _TOGETHER:
+            self.settle()
+
+    def ids_of(self, places: Sequence[int]) -> list[str]:
+        """Return the ids of requests by their place among all."""
+        if places and max(places) >= len(self.ids):
+            self.settle()
+        return [self.ids[place] for place in places]
+
+    def settle(self) -> None:
+        """Have all that were asked answered and logged."""
+        if self._waiting:
+            for answers in self.service.answer(self._waiting):
+                self.ids.extend(answers.ids)
+        self._waiting, self._rows = [], 0
 
 
 def _refuse_what_cannot_be_replayed(stage: Stage, until_us: int) -> None:

@@ -11,10 +11,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
-from charkha.bundles.encoding import FeatureSchema
-from charkha.features.request import Columns
 from charkha.serving.prediction_ids import ID_BYTES
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.model import FloatArray
@@ -77,20 +75,30 @@ class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @frozen(eq=False)
 class Scored:
-    """What one version made of all rows of a call: scores float64 (n,), decisions bool (n,), rules that held by row."""
+    """What one version made of n rows.
+
+    kept_as: the version under which its features are logged. matrix: float64 (n, columns). text: the values of each
+    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row.
+    """
 
     version: str
     role: Role
-    used: FeaturesUsed
+    kept_as: str
+    matrix: FloatArray
+    text: tuple[Sequence[str | None], ...]
     scores: FloatArray
     decisions: BoolArray | None
     hits: Sequence[tuple[str, ...]]
 
-    def of(self, rows: tuple[int, ...]) -> "Scored":
-        """Return the same of some rows only."""
-        decisions = None if self.decisions is None else self.decisions[list(rows)]
-        return Scored(
-            self.version, self.role, self.used, self.scores[list(rows)], decisions, [self.hits[row] for row in rows]
+    def of(self, rows: slice) -> "Scored":
+        """Return the same of some neighbouring rows only."""
+        return evolve(
+            self,
+            matrix=self.matrix[rows],
+            text=tuple(values[rows] for values in self.text),
+            scores=self.scores[rows],
+            decisions=None if self.decisions is None else self.decisions[rows],
+            hits=self.hits[rows],
         )
 
 
@@ -107,22 +115,23 @@ def field_kinds(fields: Mapping[str, FieldType]) -> str:
     return "".join(_LETTERS[kind] for kind in fields.values())
 
 
-def features_used(version: str, schema: FeatureSchema, matrix: FloatArray, features: Columns) -> FeaturesUsed:
+def features_used(scored: Scored) -> FeaturesUsed:
     """Return the features of a batch as they are logged: numbers from the matrix, text as it was."""
-    names = [schema.columns[position].name for position in schema.categorical]
-    text = tuple(features[name] for name in names)
-    return FeaturesUsed(version, matrix.tobytes(), text)
+    return FeaturesUsed(scored.kept_as, scored.matrix.tobytes(), scored.text)
 
 
 def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None = None) -> VersionAnswers:
     """Return what one version answered, as it is logged.
 
-    features: its position among the features of the batch. rows: which of them it answered, if not all.
+    features: position of its features among those of the batch. rows: which of them it answered, if not all.
     """
-    part = scored if rows is None else scored.of(rows)
-    decisions = None if part.decisions is None else part.decisions.tobytes()
-    rules = part.hits if any(part.hits) else None
-    return VersionAnswers(part.version, part.role, features, rows, part.scores.tobytes(), decisions, rules)
+    scores, decisions, hits = scored.scores, scored.decisions, scored.hits
+    if rows is not None:
+        scores, hits = scores[list(rows)], [hits[row] for row in rows]
+        decisions = None if decisions is None else decisions[list(rows)]
+    flags = None if decisions is None else decisions.tobytes()
+    rules = hits if any(hits) else None
+    return VersionAnswers(scored.version, scored.role, features, rows, scores.tobytes(), flags, rules)
 
 
 def encode_predictions(batch: PredictionBatch) -> bytes:
@@ -141,9 +150,9 @@ class PredictionLog:
     def __init__(self, log: Log, model: str, partition: str) -> None:
         self._writer = log.writer(prediction_stream(model), partition)
 
-    def append(self, batch: PredictionBatch) -> None:
-        """Log one call: acknowledged when this returns."""
-        self._writer.append([encode_predictions(batch)])
+    def append(self, batches: Sequence[PredictionBatch]) -> None:
+        """Log calls, all of them or none: acknowledged when this returns."""
+        self._writer.append([encode_predictions(batch) for batch in batches])
 
     def close(self) -> None:
         """Close the writer."""

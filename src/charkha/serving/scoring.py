@@ -1,6 +1,6 @@
-"""One call, as pure functions: requests and their features in, answers and the record for the log out.
+"""A batch of calls, as pure functions: what was fetched for them in, answers and the records for the log out.
 
-Every version scores all rows of a call at once; which of its scores are answers is decided afterwards, row by row.
+Every version scores all rows of a batch at once; which of its scores are answers is decided afterwards, row by row.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
+from charkha.features.online import Fetched, online_columns
+from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
@@ -28,18 +30,35 @@ from charkha.spec.model import FloatArray
 
 
 @frozen(eq=False)
-class Call:
-    """What was asked, when (µs), and the features of each plan of the line-up, or why they could not be computed."""
+class Question:
+    """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
+
+    requests: the line-up's fields. started_ns: when it came, by the counter that latencies are measured with.
+    """
 
     lineup: LineUp
     requests: pl.DataFrame
+    asked: Columns
     time_us: int
+    started_ns: int
+    fetched: Sequence[Fetched | Exception]
+
+
+@frozen(eq=False)
+class Batch:
+    """Questions that are answered together, all put to one line-up: their rows one after the other.
+
+    features: of each plan of the line-up, or why they could not be computed.
+    """
+
+    lineup: LineUp
+    asked: Columns
     features: Sequence[Columns | Exception]
 
 
 @frozen(eq=False)
 class Answered:
-    """Who scored the call. who: per row the position in `versions` of the one that answers it; None for the first.
+    """Who scored a batch. who: per row the position in `versions` of the one that answers it; None for the first.
 
     shadows scored every row and answered none.
     """
@@ -47,6 +66,11 @@ class Answered:
     versions: Sequence[Scored]
     who: IndexArray | None
     shadows: Sequence[Scored]
+
+    def of(self, rows: slice) -> "Answered":
+        """Return the same of the rows of one question."""
+        who = None if self.who is None else self.who[rows]
+        return Answered([one.of(rows) for one in self.versions], who, [one.of(rows) for one in self.shadows])
 
 
 @frozen(eq=False)
@@ -65,9 +89,34 @@ class Answers:
     time_us: int
 
 
-def score(player: Player, call: Call) -> Scored:
-    """Score all rows of a call. Raises whatever its features or its estimator raised."""
-    features = call.features[player.plan]
+def batch_of(questions: Sequence[Question]) -> Batch:
+    """Return questions as one batch, features computed. Raises what the champion's features raise."""
+    lineup = questions[0].lineup
+    asked = {field: [value for question in questions for value in question.asked[field]] for field in lineup.fields}
+    times = [question.time_us for question in questions for _ in range(question.requests.height)]
+    features = [
+        _features(plan, asked, [question.fetched[number] for question in questions], times)
+        for number, plan in enumerate(lineup.plans)
+    ]
+    return Batch(lineup, asked, features)
+
+
+def _features(
+    plan: FeaturePlan, asked: Columns, fetched: Sequence[Fetched | Exception], times: Sequence[int]
+) -> Columns | Exception:
+    parts = [each for each in fetched if isinstance(each, Fetched)]
+    failed = next((each for each in fetched if isinstance(each, Exception)), None)
+    if failed is not None:
+        return failed
+    try:
+        return online_columns(plan, asked, Fetched.together(parts), times)
+    except Exception as error:
+        return error
+
+
+def score(player: Player, batch: Batch) -> Scored:
+    """Score all rows of a batch. Raises whatever its features or its estimator raised."""
+    features = batch.features[player.plan]
     if isinstance(features, Exception):
         raise features
     bundle, schema = player.bundle, player.bundle.manifest.schema
@@ -76,48 +125,48 @@ def score(player: Player, call: Call) -> Scored:
     if bundle.manifest.calibration is not None:
         scores = bundle.manifest.calibration.apply(scores)
     decisions, hits = bundle.decide_where(scores, [features[name] for name in bundle.conditions])
-    used = features_used(player.kept_as, schema, matrix, features)
-    return Scored(player.version, player.role, used, scores, decisions, hits)
+    text = tuple(features[schema.columns[position].name] for position in schema.categorical)
+    return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)
 
 
-def record(call: Call, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
+def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
     """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind."""
     everyone = (*answered.versions, *answered.shadows)
-    kept = {scored.used.version: scored.used for scored in everyone}
+    kept = {scored.kept_as: scored for scored in everyone}
     places = {version: place for place, version in enumerate(kept)}
-    lineup = call.lineup
+    lineup = question.lineup
     return PredictionBatch(
         format=FORMAT,
         model=lineup.model,
         first_id=pack_first_id(first),
-        time_us=call.time_us,
+        time_us=question.time_us,
         latency_us=latency_us,
         fields=lineup.fields,
         kinds=lineup.kinds,
-        requests=call.requests.rows(),
-        features=tuple(kept.values()),
+        requests=question.requests.rows(),
+        features=tuple(features_used(scored) for scored in kept.values()),
         answers=_blocks(answered, places),
     )
 
 
 def _blocks(answered: Answered, places: dict[str, int]) -> tuple[VersionAnswers, ...]:
-    shadows = [version_answers(scored, places[scored.used.version]) for scored in answered.shadows]
+    shadows = [version_answers(scored, places[scored.kept_as]) for scored in answered.shadows]
     if answered.who is None:
         only = answered.versions[0]
-        return (version_answers(only, places[only.used.version]), *shadows)
+        return (version_answers(only, places[only.kept_as]), *shadows)
     own = [tuple(np.flatnonzero(answered.who == number).tolist()) for number in range(len(answered.versions))]
     chosen = [(scored, rows) for scored, rows in zip(answered.versions, own, strict=True) if rows]
-    return (*(version_answers(scored, places[scored.used.version], rows) for scored, rows in chosen), *shadows)
+    return (*(version_answers(scored, places[scored.kept_as], rows) for scored, rows in chosen), *shadows)
 
 
-def answers(call: Call, answered: Answered, first: int) -> Answers:
+def answers(question: Question, answered: Answered, first: int) -> Answers:
     """Return the answers in the order of the requests."""
-    count = call.requests.height
+    count, time_us = question.requests.height, question.time_us
     ids = format_ids(first, count)
     if answered.who is None:
         only = answered.versions[0]
         same = [only.version] * count
-        return Answers(ids, only.scores, _decisions(only), same, [only.role] * count, only.hits, call.time_us)
+        return Answers(ids, only.scores, _decisions(only), same, [only.role] * count, only.hits, time_us)
     chosen = [answered.versions[number] for number in answered.who]
     decided = [_decisions(scored) for scored in answered.versions]
     return Answers(
@@ -127,7 +176,7 @@ def answers(call: Call, answered: Answered, first: int) -> Answers:
         versions=[scored.version for scored in chosen],
         roles=[scored.role for scored in chosen],
         rules=[scored.hits[row] for row, scored in enumerate(chosen)],
-        time_us=call.time_us,
+        time_us=time_us,
     )
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import polars as pl
@@ -11,7 +12,8 @@ from attrs import frozen
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
-from charkha.features.online import online_columns
+from charkha.features.online import Fetched, fetch
+from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, Player, line_up
@@ -19,10 +21,11 @@ from charkha.serving.observer import Observer, Quiet
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import PredictionLog, Scored
 from charkha.serving.routing import IndexArray, assign, positions
-from charkha.serving.scoring import Answered, Answers, Call, answers, record, score
+from charkha.serving.scoring import Answered, Answers, Batch, Question, answers, batch_of, record, score
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
+from charkha.storage.online import OnlineReader
 
 T = TypeVar("T")
 
@@ -111,16 +114,44 @@ class Service:
         requests: one row each, with the model's request fields as columns. Raises UnknownModel, NoChampion,
         WrongRequest, and ValueError when there is no row; also whatever the champion raises.
         """
+        return self.answer([self.ask(model, requests)])[0]
+
+    def ask(self, model: str, requests: pl.DataFrame) -> Question:
+        """Take requests in: fetch what the state holds for them now, from one snapshot, by those who answer now.
+
+        Several questions answered together cost little more than one. Raises as `predict`.
+        """
         if requests.is_empty():
             raise ValueError(f"model '{model}': expected at least one request, got an empty table")
-        started = time.perf_counter_ns()
-        call = self._begin(self._lineup(model), requests)
-        answered = self._answer(call)
-        first = first_id(call.time_us)
-        latency_us = (time.perf_counter_ns() - started) // 1000
-        self._predictions[model].append(record(call, answered, first, latency_us))
-        self._observer.predicted(model, requests.height, latency_us)
-        return answers(call, answered, first)
+        started_ns = time.perf_counter_ns()
+        lineup = self._lineup(model)
+        if tuple(requests.columns) != lineup.fields:
+            requests = _in_order(lineup, requests)
+        time_us = self._clock.now()
+        asked = requests.to_dict(as_series=False)
+        with self._home.online.read() as reader:
+            fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
+        return Question(lineup, requests, asked, time_us, started_ns, fetched)
+
+    def answer(self, questions: Sequence[Question]) -> list[Answers]:
+        """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
+
+        Raises whatever the champion raises, and ValueError for questions to several line-ups.
+        """
+        lineup = questions[0].lineup
+        if any(question.lineup is not lineup for question in questions):
+            raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
+        scored = self._score(batch_of(questions))
+        ends = list(accumulate(question.requests.height for question in questions))
+        parts = [scored.of(slice(low, high)) for low, high in pairwise((0, *ends))] if len(questions) > 1 else [scored]
+        firsts = [first_id(question.time_us) for question in questions]
+        scored_ns = time.perf_counter_ns()
+        took = [(scored_ns - question.started_ns) // 1000 for question in questions]
+        log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
+        log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
+        for question, latency_us in zip(questions, took, strict=True):
+            self._observer.predicted(lineup.model, question.requests.height, latency_us)
+        return [answers(*each) for each in answering]
 
     def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
         """Take rows of a source in, values in the order of its fields. Raises UnknownSource and NotPushable."""
@@ -190,47 +221,40 @@ class Service:
             raise NoChampion(self._model(model).name, self._problems.get(model))
         return lineup
 
-    def _begin(self, lineup: LineUp, requests: pl.DataFrame) -> Call:
-        """Fetch the features of every plan from one snapshot. The champion's plan comes first, and may not fail."""
-        if tuple(requests.columns) != lineup.fields:
-            requests = _in_order(lineup, requests)
-        time_us = self._clock.now()
-        champion, *others = lineup.plans
-        asked = requests.to_dict(as_series=False)
-        with self._home.online.read() as reader:
-            features: list[Columns | Exception] = [online_columns(champion, reader, asked, time_us)]
-            for plan in others:
-                try:
-                    features.append(online_columns(plan, reader, asked, time_us))
-                except Exception as error:
-                    features.append(error)
-        return Call(lineup, requests, time_us, features)
-
-    def _answer(self, call: Call) -> Answered:
-        versions: list[Scored] = [score(call.lineup.champion, call)]
-        who = self._route(call, versions) if call.lineup.challengers else None
-        shadows = [scored for player in call.lineup.shadows if (scored := self._try(player, call))]
+    def _score(self, batch: Batch) -> Answered:
+        lineup = batch.lineup
+        versions = [score(lineup.champion, batch)]
+        who = self._route(batch, versions) if lineup.challengers else None
+        shadows = [scored for player in lineup.shadows if (scored := self._try(player, batch))]
         return Answered(versions, who, shadows)
 
-    def _route(self, call: Call, versions: list[Scored]) -> IndexArray:
+    def _route(self, batch: Batch, versions: list[Scored]) -> IndexArray:
         """Let challengers score; return who answers each row. The rows of one that fails are left to the champion."""
-        lineup = call.lineup
-        places = positions(lineup.model, call.requests.select(lineup.keys).rows())
+        lineup = batch.lineup
+        places = positions(lineup.model, list(zip(*(batch.asked[key] for key in lineup.keys), strict=True)))
         shares = assign(places, [player.share for player in lineup.challengers])
         who = shares * 0
         for number, player in enumerate(lineup.challengers, 1):
-            scored = self._try(player, call) if (shares == number).any() else None
+            scored = self._try(player, batch) if (shares == number).any() else None
             if scored is not None:
                 who[shares == number] = len(versions)
                 versions.append(scored)
         return who
 
-    def _try(self, player: Player, call: Call) -> Scored | None:
+    def _try(self, player: Player, batch: Batch) -> Scored | None:
         try:
-            return score(player, call)
+            return score(player, batch)
         except Exception as error:
-            self._observer.failed(call.lineup.model, player, error)
+            self._observer.failed(batch.lineup.model, player, error)
             return None
+
+
+def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched | Exception:
+    """Return what the state holds; why not, where it cannot be read: only the champion's failure fails an answer."""
+    try:
+        return fetch(plan, reader, asked)
+    except Exception as error:
+        return error
 
 
 def _replaced(values: dict[str, T], name: str, value: T | None) -> dict[str, T]:
