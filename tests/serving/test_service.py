@@ -358,7 +358,8 @@ def test_questions_answered_together_are_answered_as_if_alone(stage: Stage) -> N
     deploy(stage.home, Assignment("v1", "champion", 0.5), Assignment("v2", "challenger", 0.5))
     stage.service.refresh()
     alone, questions = [], []
-    for number, cities in enumerate([["Pune"], ["Delhi", None, "Goa"], ["Pune", "Agra"]]):
+    asked: list[list[str | None]] = [["Pune"], ["Delhi", None, "Goa"], ["Pune", "Agra"]]
+    for number, cities in enumerate(asked):
         stage.clock.advance_to(NOW_US + number * HOUR_US // 2)
         stage.service.push("trips", [trip(number, "Pune", ended_us=stage.clock.now() - 1)])
         questions.append(stage.service.ask(MODEL, requests(*cities)))

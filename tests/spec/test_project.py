@@ -99,8 +99,8 @@ def test_secrets_come_from_the_environment(root: Path, monkeypatch: pytest.Monke
 def test_unknown_settings_are_faults_with_a_suggestion(root: Path) -> None:
     (root / "charkha.toml").write_text('[project]\ndefinitions = "definition.py"\nname = 3\n')
     assert faults_of(root) == [
-        "charkha.toml, definitions: expected one of name, definition, home, ledger, got 'definitions'. "
-        "Did you mean 'definition'?",
+        "charkha.toml, definitions: expected one of name, definition, home, ledger, fsync, online_gb, "
+        "got 'definitions'. Did you mean 'definition'?",
         'charkha.toml, name: expected a text that is not empty, got 3. Write name = "…".',
     ]
 
@@ -111,6 +111,12 @@ def test_unknown_settings_are_faults_with_a_suggestion(root: Path) -> None:
         ("[project\n", "charkha.toml: expected TOML, got "),
         ("project = 3\n", "charkha.toml: expected a table [project], got 3."),
         ('[project]\ndefinition = "other.py"\n', "charkha.toml, definition: expected a Python file, got "),
+        ('[project]\nfsync = "often"\n', "charkha.toml, fsync: expected one of never, always, got 'often'."),
+        ("[project]\nonline_gb = 0\n", "charkha.toml, online_gb: expected a whole number of GB from 1 to 4096, got 0."),
+        (
+            "[project]\nonline_gb = true\n",
+            "charkha.toml, online_gb: expected a whole number of GB from 1 to 4096, got ",
+        ),
         ('[project]\ndefinition = "charkha.toml"\n', "charkha.toml: expected a file ending in .py, got .toml."),
     ],
 )
@@ -165,3 +171,9 @@ def test_another_home_has_its_own_ledger(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CHARKHA_HOME", str(root / "elsewhere"))
     project = load_project(root)
     assert (project.home, project.ledger) == (root / "elsewhere", None)
+
+
+def test_how_bytes_are_kept_is_set_in_plain_sight(root: Path) -> None:
+    assert (load_project(root).fsync, load_project(root).online_gb) == ("never", 16)
+    (root / "charkha.toml").write_text('[project]\nfsync = "always"\nonline_gb = 64\n')
+    assert (load_project(root).fsync, load_project(root).online_gb) == ("always", 64)

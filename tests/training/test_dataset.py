@@ -7,7 +7,7 @@ from small_world import AS_OF, BEGIN, FIRST_US, LATE, trips, write_trips
 
 from charkha.engines.local import LocalEngine
 from charkha.spec.durations import DAY_US
-from charkha.training.dataset import NoLabels, build_dataset
+from charkha.training.dataset import NoLabels, TruthKnownAhead, build_dataset
 
 
 @pytest.fixture
@@ -59,3 +59,17 @@ def test_no_labels_yet(root: Path) -> None:
         NoLabels, match=r"model 'late': .* source 'trips' .* known by 2024-01-01T00:00:00Z, got none among the 0 rows"
     ):
         build_dataset(LATE, root, None, FIRST_US, LocalEngine())
+
+
+def test_occasions_whose_truth_is_known_already_are_left_out(tmp_path: Path) -> None:
+    early = pl.int_range(pl.len()) % 5 == 0
+    some = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
+    dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
+    assert dataset.spine.height == 80
+    assert (dataset.spine["_label_known_us"] > dataset.spine["_at_us"]).all()
+
+
+def test_a_truth_that_features_see_before_the_prediction_is_refused(tmp_path: Path) -> None:
+    swapped = trips(100).rename({"asked_at": "done_at", "done_at": "asked_at"})
+    with pytest.raises(TruthKnownAhead, match=r"known after the prediction at 'asked_at', got 100 of 100 rows"):
+        build_dataset(LATE, write_trips(tmp_path, swapped), None, AS_OF, LocalEngine())

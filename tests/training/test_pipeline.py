@@ -13,6 +13,7 @@ from charkha.bundles.manifest import Manifest
 from charkha.bundles.store import BundleStore, UnknownBundle
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
+from charkha.operations.aliases import record_untracked
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
 from charkha.storage.home import Home, open_home
@@ -21,7 +22,7 @@ from charkha.training.evaluate import time_clusters
 from charkha.training.metrics import estimate
 from charkha.training.pipeline import Candidate, Order, dataset_and_parts, train
 from charkha.training.split import SplitTooSmall
-from charkha.training.tracking import NoTracker
+from charkha.training.tracking import NoTracker, TrackingFailed
 
 NOW_US = AS_OF + 5
 
@@ -72,6 +73,25 @@ def test_a_candidate_is_a_bundle_and_a_row_of_the_ledger(home: Home) -> None:
     assert steps[0] == "building the dataset"
     assert steps[-1] == "recording v1"
     assert store.card("late", "v1").startswith("#")
+
+
+class Away(NoTracker):
+    """A tracker that cannot be reached."""
+
+    def log_candidate(self, manifest: Manifest, folder: Path, run_key: str) -> Mapping[str, str]:
+        raise TrackingFailed("http://mlflow:5000", "connection refused")
+
+
+def test_a_tracker_that_is_away_fails_no_training(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    candidate = trained(home, ordered(home), Away())
+    row = home.ledger.version("late", candidate.version)
+    assert (row.status, row.tracking) == ("accepted", {})
+    assert "connection refused" in caplog.text
+    notebook, bundles = Notebook(), BundleStore(home.bundles)
+    assert record_untracked(home.ledger, bundles, notebook, "late") == 1
+    assert notebook.candidates == [("v1", "first")]
+    assert home.ledger.version("late", "v1").tracking == {"run_id": "r1", "registered_version": "1"}
+    assert record_untracked(home.ledger, bundles, notebook, "late") == 0
 
 
 def test_the_manifest_says_what_was_done(home: Home) -> None:

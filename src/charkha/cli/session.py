@@ -64,9 +64,9 @@ def as_json(value: object) -> str:
 @contextmanager
 def opened(project: "Project") -> "Iterator[Home]":
     """Open a project's home for the time of a command."""
-    from charkha.storage.home import open_home
+    from charkha.storage.home import open_project
 
-    with open_home(project.home, ledger_url=project.ledger) as home:
+    with open_project(project) as home:
         yield home
 
 

@@ -1,9 +1,30 @@
-"""The tracker's aliases follow the deployment: "champion" is what serves, "challenger" what may serve next."""
+"""The tracker follows the ledger: every version has its run, and the aliases are those of the deployment.
 
+"champion" is what serves, "challenger" what may serve next.
+"""
+
+from attrs import evolve
+
+from charkha.bundles.store import BundleStore
 from charkha.storage.ledger import Ledger
 from charkha.training.tracking import Tracker
 
 ALIASES = ("champion", "challenger")
+
+
+def record_untracked(ledger: Ledger, bundles: BundleStore, tracker: Tracker, model: str) -> int:
+    """Record the versions that the tracker could not be told of when they were trained; return how many.
+
+    Called again after a crash, it goes on. Raises what the tracker raises; then the next call tries again.
+    """
+    recorded = 0
+    for row in (row for row in ledger.versions(model) if not row.tracking):
+        manifest = bundles.manifest(model, row.version)
+        tracking = tracker.log_candidate(manifest, bundles.path(model, row.version), row.run_key)
+        if tracking:
+            ledger.record_version(evolve(row, tracking=tracking))
+            recorded += 1
+    return recorded
 
 
 def mirror_aliases(ledger: Ledger, tracker: Tracker, model: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from charkha.clock import Clock
 from charkha.monitoring.collect import collect
 from charkha.operations.act import TrainOrder, Workshop, act
-from charkha.operations.aliases import mirror_aliases
+from charkha.operations.aliases import mirror_aliases, record_untracked
 from charkha.operations.decide import decide
 from charkha.operations.duty import on_duty
 from charkha.operations.look import Lookout
@@ -45,7 +45,7 @@ class Operator:
         """Collect what was logged, then look, decide and act until there is nothing to do; return what was decided.
 
         Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, what `collect`
-        raises, and TrackingFailed when the decisions are made but the tracker's aliases could not follow.
+        raises, and TrackingFailed when the decisions are made but the tracker could not follow.
         """
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
@@ -58,6 +58,7 @@ class Operator:
                 decisions.append(act(step, workshop))
             except StaleGeneration:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
+        record_untracked(self._home.ledger, lookout.bundles, self._tracker, model)
         mirror_aliases(self._home.ledger, self._tracker, model)
         return decisions
 

@@ -20,7 +20,7 @@ from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.worker import load_worker
 from charkha.spec.project import Project
-from charkha.storage.home import open_home
+from charkha.storage.home import open_project
 
 DRAIN_SECONDS = 30
 # A server that was just killed may still hold its port for a moment.
@@ -72,7 +72,7 @@ def run(
 
 def _prepare(project: Project, clock: Clock) -> None:
     """Bring the ledger's tables and the online state up to date, once for all workers."""
-    with open_home(project.home, ledger_url=project.ledger) as home:
+    with open_project(project) as home:
         Feed(project.sources, project.views, home.log, home.online, clock).materialise(project.root, clock.now())
 
 

@@ -17,7 +17,7 @@ from charkha.serving.metrics import ServingMetrics
 from charkha.serving.partition import claim_partition
 from charkha.serving.service import Service
 from charkha.spec.project import Project, load_project
-from charkha.storage.home import open_home
+from charkha.storage.home import open_project
 
 _SET_PARENT_DEATH_SIGNAL = 1
 
@@ -33,7 +33,7 @@ def load_worker(root: Path, clock: Clock, parent: int) -> Starlette:
 
 def open_app(project: Project, clock: Clock) -> Starlette:
     """Open the project's home and return the app that serves it; the app's shutdown closes it."""
-    home = open_home(project.home, ledger_url=project.ledger)
+    home = open_project(project)
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
     service = Service(project, home, clock, claim.name, metrics)

@@ -7,6 +7,8 @@
     definition = "definition.py"   # a Python file that makes one or more ck.Model
     home = ".charkha"              # optional: where logs, state and bundles are kept
     ledger = "${CHARKHA_LEDGER}"   # optional: the ledger's database; secrets come from the environment
+    fsync = "never"                # optional: "always" waits for the disk at each append, against power failures
+    online_gb = 16                 # optional: how large the online state may grow
 """
 
 import os
@@ -14,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from attrs import frozen
 
@@ -27,7 +30,9 @@ from charkha.spec.views import FeatureView
 
 # The environment variable that names another home, with a ledger of its own in it: what a replay left, say.
 HOME_VARIABLE = "CHARKHA_HOME"
-SETTINGS = ("name", "definition", "home", "ledger")
+SETTINGS = ("name", "definition", "home", "ledger", "fsync", "online_gb")
+FSYNC = ("never", "always")
+MOST_ONLINE_GB = 4096
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -48,6 +53,8 @@ class Project:
 
     root: its folder, against which the paths of data are read. home: the folder of all that Charkha keeps.
     ledger: URL of the ledger's database, or None for the one in `home`.
+    fsync: whether the disk confirms each append ("always") or the operating system does ("never").
+    online_gb: the size that the online state can grow to.
     """
 
     name: str
@@ -55,6 +62,8 @@ class Project:
     home: Path
     models: Mapping[str, Model]
     ledger: str | None = None
+    fsync: Literal["never", "always"] = "never"
+    online_gb: int = 16
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -89,6 +98,8 @@ def load_project(start: Path) -> Project:
         home=Path(elsewhere) if elsewhere else root / values.get("home", ".charkha"),
         models={model.name: model for model in models},
         ledger=None if elsewhere else values.get("ledger"),
+        fsync="always" if values.get("fsync") == "always" else "never",
+        online_gb=int(values.get("online_gb", 16)),
     )
 
 
@@ -127,6 +138,14 @@ def _settings_faults(file: Path, settings: Mapping[str, object]) -> Iterator[Fau
         where = f"{file.name}, {name}"
         if name not in SETTINGS:
             yield Fault(where, f"one of {listing(SETTINGS)}", quote(name), way_to(name, SETTINGS, "Settings"))
+        elif name == "online_gb":
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_ONLINE_GB:
+                expected = f"a whole number of GB from 1 to {MOST_ONLINE_GB}"
+                yield Fault(where, expected, quote(value), "Write online_gb = 16, or what your entities need.")
+        elif name == "fsync" and value not in FSYNC:
+            yield Fault(
+                where, f"one of {listing(FSYNC)}", quote(value), 'Write fsync = "always" to survive power failures.'
+            )
         elif not isinstance(value, str) or not value:
             yield Fault(where, "a text that is not empty", quote(value), f'Write {name} = "…".')
         else:

@@ -6,6 +6,7 @@ from types import TracebackType
 from attrs import frozen
 from sqlalchemy import URL
 
+from charkha.spec.project import Project
 from charkha.storage.ledger import Ledger
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.log import Log
@@ -44,12 +45,18 @@ class Home:
         self.close()
 
 
-def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "never") -> Home:
+def open_project(project: Project) -> Home:
+    """Open the home of a project as its settings say. Raises UnusableLedger."""
+    return open_home(project.home, ledger_url=project.ledger, fsync=project.fsync, online_gb=project.online_gb)
+
+
+def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "never", online_gb: int = 16) -> Home:
     """Open the home in a folder, which is made if it is not there.
 
     ledger_url: the SQLAlchemy URL of a ledger kept elsewhere.
     fsync: "always" has the disk confirm every append, part and decision: nothing acknowledged is lost in a power
         failure. With "never" only a killed process is safe.
+    online_gb: the size that the online state can grow to; the first to open it in a process decides.
     Raises UnusableLedger.
     """
     folder = folder.absolute()
@@ -60,7 +67,7 @@ def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "ne
     return Home(
         folder=folder,
         log=SegmentLog(folder / "log", fsync=fsync),
-        online=LmdbOnline(folder / "online"),
+        online=LmdbOnline(folder / "online", map_bytes=online_gb << 30),
         tables=ParquetTables(folder / "tables", sync=sync),
         ledger=ledger,
     )

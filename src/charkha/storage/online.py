@@ -97,5 +97,6 @@ class OnlineStoreFull(Exception):
     def __str__(self) -> str:
         return (
             f"online store {self.folder}: expected to fit in {self.map_bytes} bytes (map_bytes), and it no longer "
-            f"does. Open it with a larger map_bytes in every process; nothing is lost, the transaction was undone."
+            f"does. Set online_gb in charkha.toml and start every process anew; nothing is lost, the transaction was "
+            f"undone."
         )

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 import msgspec
+from attrs import evolve
 
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock, SimulatedClock
@@ -23,7 +24,7 @@ from charkha.engines.local import LocalEngine
 from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
-from charkha.storage.home import open_home
+from charkha.storage.home import open_project
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.limits import end_with_parent, limit_this_process
 from charkha.training.pipeline import Candidate, OnStep, Order, ignore, train
@@ -165,7 +166,7 @@ def carry_out(order: ChildOrder, project: Project, model: Model, on_step: OnStep
     home_folder = Path(order.home)
     tracker = NoTracker() if order.tracking is None else MlflowTracker(home_folder, order.tracking)
     here = Order(model, project.root, order.as_of_us, order.run_key, order.champion, order.seed)
-    with open_home(home_folder, ledger_url=project.ledger) as home:
+    with open_project(evolve(project, home=home_folder)) as home:
         clock = SimulatedClock(order.now_us)
         candidate = train(here, home, clock, LocalEngine(), tracker, on_step=on_step)
     return ChildResult(version=candidate.version)

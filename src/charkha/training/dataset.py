@@ -12,6 +12,7 @@ from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, plan_features
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
+from charkha.spec.checks.labels import sees_truth
 from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
@@ -27,6 +28,20 @@ class NoLabels(Exception):
             f"model {model.name!r}: expected rows of source {model.label.source.name!r} with a label known by "
             f"{to_iso(as_of_us)}, got none among the {rows} rows known by then. Train as of a later time, or check the "
             "label's truth and known columns"
+        )
+
+
+class TruthKnownAhead(Exception):
+    """Features that could see the truth: most rows were known before the prediction that they are the truth of."""
+
+    def __init__(self, model: Model, ahead: int, rows: int) -> None:
+        self.model, self.ahead, self.rows = model.name, ahead, rows
+        label = model.label
+        super().__init__(
+            f"model {model.name!r}: expected the truth to become known after the prediction at {label.at!r}, got "
+            f"{ahead:,} of {rows:,} rows of source {label.source.name!r} that were known ({label.known!r}) by then: "
+            "features of the model would see it. Declare as known=… the time at which the truth was known, or choose "
+            "an earlier at=…"
         )
 
 
@@ -62,14 +77,15 @@ def build_dataset(
 ) -> Dataset:
     """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
 
-    Reads the batch files under `root` and what was pushed to the log. Raises NoLabels, and DataError for files that
-    are not as declared.
+    Reads the batch files under `root` and what was pushed to the log. Raises NoLabels, TruthKnownAhead, and DataError
+    for files that are not as declared.
     """
     rows = {source.name: read_rows(source, root, log, as_of_us) for source in model.sources}
     occasions = rows[model.label.source.name]
     spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
     if spine.is_empty():
         raise NoLabels(model, as_of_us, occasions.height)
+    spine = without_truth_ahead(model, spine)
     features = features_of(plan_features(model), spine, rows, engine)
     return Dataset(features, spine, rows, fingerprint(spine, features), as_of_us)
 
@@ -78,6 +94,19 @@ def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int = BEGINNING) -> p
     """Return the occasions from `since_us` on whose label was known by `as_of_us`."""
     known = pl.col("_label").is_not_nan() & (pl.col("_label_known_us") <= as_of_us)
     return spine.filter(known & (pl.col("_at_us") >= since_us))
+
+
+def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
+    """Return the occasions whose truth no feature could see: where one could, nobody would ask for a prediction.
+
+    Raises TruthKnownAhead when less than half are left: then it is not the rows that are odd, but the definition.
+    """
+    if not any(sees_truth(view, model.label) for view in model.views):
+        return spine
+    kept = spine.filter(pl.col("_label_known_us") > pl.col("_at_us"))
+    if 2 * kept.height < spine.height:
+        raise TruthKnownAhead(model, spine.height - kept.height, spine.height)
+    return kept
 
 
 def features_of(

@@ -6,6 +6,7 @@ The same `run_key` gives the same version however often its training is begun an
 again, and the ledger's row, which comes last, says that all of it is there.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import fit_model
 from charkha.training.split import Parts, split_by_time, split_spans
-from charkha.training.tracking import Tracker
+from charkha.training.tracking import Tracker, TrackingFailed
 
 OnStep = Callable[[str], None]
 SEED = 7
+
+logger = logging.getLogger(__name__)
 
 
 @frozen(eq=False)
@@ -74,9 +77,9 @@ def train(
 ) -> Candidate:
     """Carry out a training, or find that it was: returns its version, accepted or rejected by its gates.
 
-    on_step: told what is being done, in words. Raises NoLabels, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined
-    and DataError for data that cannot be trained on, UnknownBundle and BundleCorrupt for a champion that is gone or
-    damaged, and TrackingFailed.
+    on_step: told what is being done, in words. Raises NoLabels, TruthKnownAhead, SplitTooSmall, OneClassOnly,
+    CannotFit, MetricUndefined and DataError for data that cannot be trained on, UnknownBundle and BundleCorrupt for a
+    champion that is gone or damaged. A tracker that fails does not fail the training: the operator tells it later.
     """
     name, bundles = order.model.name, BundleStore(home.bundles)
     version = home.ledger.next_version(name, order.run_key)
@@ -87,7 +90,11 @@ def train(
         _make_bundle(order, home, engine, bundles, birth, on_step=on_step)
     manifest = bundles.manifest(name, version)
     on_step(f"recording {version}")
-    tracked = tracker.log_candidate(manifest, bundles.path(name, version), order.run_key)
+    try:
+        tracked = tracker.log_candidate(manifest, bundles.path(name, version), order.run_key)
+    except TrackingFailed as error:
+        logger.warning("%s %s is recorded without its run; the operator makes up for it: %s", name, version, error)
+        tracked = {}
     home.ledger.record_version(_row(manifest, bundles.verify(name, version), order.run_key, tracked))
     return Candidate.of(manifest)
 

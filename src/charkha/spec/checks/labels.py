@@ -70,12 +70,22 @@ def request_faults(where: str, model: Model) -> Iterator[Fault]:
             yield Fault(inner, "fields known before the truth", f"{name!r}, the time the truth was known", remedy)
 
 
+def truth_seen(view: FeatureView, label: Label) -> set[str]:
+    """Return the columns of the label's truth that a view reads from the very rows that the label is of."""
+    return columns_used(view) & set(roots(label.truth)) if are_equal(view.source, label.source) else set()
+
+
+def sees_truth(view: FeatureView, label: Label) -> bool:
+    """Say whether a view reads a column of the label's truth."""
+    return bool(truth_seen(view, label))
+
+
 def leak_faults(where: str, label: Label, view: FeatureView) -> Iterator[Fault]:
     """Yield a fault when a view sees a column of the truth before the label says that it is known.
 
     Also when the source knows a row at the very time of its own prediction: what is known then is seen then.
     """
-    if not are_equal(view.source, label.source) or not isinstance(label.truth, pl.Expr):
+    if not isinstance(label.truth, pl.Expr) or not sees_truth(view, label):
         return
     known = label.source.known
     times = {name for name, kind in known_fields(label.source).items() if kind is datetime}
@@ -84,7 +94,7 @@ def leak_faults(where: str, label: Label, view: FeatureView) -> Iterator[Fault]:
     seen_at_once, seen_early = str(known) == str(label.at), str(known) != str(label.known)
     if not seen_at_once and not seen_early:
         return
-    for column in sorted(columns_used(view) & set(roots(label.truth))):
+    for column in sorted(truth_seen(view, label)):
         expected = f"{column!r}, a column of the truth, to be seen only after the prediction, once the truth is known"
         found = (
             f"source {label.source.name!r} known from {known!r}{', the time of the prediction' if seen_at_once else ''}"
