@@ -88,12 +88,12 @@ def encode(schema: FeatureSchema, frame: pl.DataFrame) -> FloatArray:
     return matrix
 
 
-def encode_lists(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> FloatArray:
-    """Return the same matrix for a small batch in plain lists (None for null), where a table would cost more.
+def encode_lists(schema: FeatureSchema, columns: Mapping[str, Sequence[Any] | FloatArray]) -> FloatArray:
+    """Return the same matrix for a small batch of lists (null: None) and arrays (NaN), where a table would cost more.
 
     The values must be of the types that the feature plan gives them. Raises EncodingError when a feature is missing.
     """
-    numbers: list[Sequence[Any]] = []
+    numbers: list[Sequence[Any] | FloatArray] = []
     for name, codes in schema.readers:
         if name not in columns:
             raise EncodingError(name, "a column of this name", f"{sorted(columns)}", "Compute the feature first.")

@@ -6,8 +6,6 @@ kinds of aggregations in use, not with the number of views and windows.
 """
 
 from collections.abc import Iterator, Sequence
-from math import isnan
-from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -74,8 +72,8 @@ def _stacked(rings: Sequence[RingState], views: Sequence[str], position: int) ->
 
 def window_values(
     stack: Stack, stored: Sequence[Sequence[bytes | None]], at_us: IntArray
-) -> Iterator[tuple[str, list[Any]]]:
-    """Yield every window of a stack and its value per request, None for null.
+) -> Iterator[tuple[str, FloatArray]]:
+    """Yield every window of a stack and its value per request, float64 with NaN for null.
 
     stored: of each ring, the tiles of each request. at_us: the time of each request, int64 (requests,).
     """
@@ -91,5 +89,4 @@ def window_values(
         lows = np.searchsorted(packed, ((asked << _HOP_BITS) + oldest).ravel())
         merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[asked.ravel()])
         values: FloatArray = part.aggregation.finalise(merged).reshape(-1, requests)
-        for name, row in zip(part.names, values.tolist(), strict=True):
-            yield name, [None if isnan(value) else value for value in row]
+        yield from zip(part.names, values, strict=True)

@@ -15,7 +15,7 @@ from charkha.features.point_in_time import (
 )
 from charkha.features.progress import is_seeded, mark_seeded, remember_row, set_newest_known
 from charkha.features.segments import run_ends, run_starts
-from charkha.features.state import ViewState, encode_latest
+from charkha.features.state import ViewState, key_bytes
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
 from charkha.storage.online import OnlineWriter
@@ -64,12 +64,12 @@ def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: Hist
     starts = run_starts(tiles.codes)
     for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True):
         key = keys[tiles.codes[start]]
-        state.put(view.ring_key(index, key), ring.pack(tiles.hops[start:end], tiles.states[start:end]))
+        state.put(view.ring_place(index) + key_bytes(key), ring.pack(tiles.hops[start:end], tiles.states[start:end]))
 
 
 def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:
     ends = run_ends(run_starts(history.codes), len(history.codes)) - 1
     newest = history.frame[newest_by_event_time(history)[ends]]
-    values = plain_values(newest.select(view.view.latest)).rows()
-    for key, event_us, row in zip(keys, newest["_event_us"], values, strict=True):
-        state.put(view.latest_key(key), encode_latest(event_us, row))
+    rows = view.latest.encode_many(newest["_event_us"].to_numpy(), newest.select(view.view.latest))
+    for key, row in zip(keys, rows, strict=True):
+        state.put(view.latest_place + key_bytes(key), row)

@@ -1,9 +1,8 @@
 """The online path: the features of a request from the state in the online store, windows finalised at its own time."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +10,10 @@ from attrs import frozen
 
 from charkha.features.keys import key_text
 from charkha.features.lanes import Stack, stacks_of, window_values
+from charkha.features.latest import Column
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns, frame_of, request_columns
-from charkha.features.state import ViewState, decode_latest
+from charkha.features.state import ViewState, key_bytes
 from charkha.storage.online import OnlineReader
 
 
@@ -31,8 +31,8 @@ def online_features(plan: FeaturePlan, reader: OnlineReader, requests: pl.DataFr
 class Fetched:
     """What the online state holds of the entities of some requests, as bytes: quick to read, finalised later.
 
-    keys: of each view of the plan, the requests' keys. stored: of each place of the plan's layout, what lies there for
-    each request. Requests that were fetched one after the other are finalised together: see `together`.
+    keys: of each entity of the plan's layout, the requests' keys. stored: of each place of the layout, what lies there
+    for each request. Requests that were fetched one after the other are finalised together: see `together`.
     """
 
     keys: Sequence[Sequence[str | None]]
@@ -51,47 +51,55 @@ class Fetched:
 def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched:
     """Read the state of the requests' entities, all from one snapshot. requests: the request fields."""
     layout = _layout_of(plan)
-    keys = [_keys(requests, state.view.entity.keys) for state in layout.states]
-    places = [place_of(key) for view, place_of in layout.places for key in keys[view]]
-    found = reader.get_many(places)
+    keys = [_keys(requests, entity) for entity in layout.entities]
+    ends = [[key_bytes(key) for key in of_entity] for of_entity in keys]
+    found = reader.get_many([place + end for entity, place in layout.places for end in ends[entity]])
     count = len(keys[0]) if keys else 0
     return Fetched(keys, [found[number * count : (number + 1) * count] for number in range(len(layout.places))])
 
 
 def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us: Sequence[int]) -> Columns:
-    """Return every feature as a plain list, None for null, beside the request's columns: how a small batch costs least.
+    """Return every feature beside the request's columns, without making a table of them: how a small batch costs least.
 
     requests: the request fields, a list of values each. at_us: the time of each prediction.
     """
     layout = _layout_of(plan)
-    columns: dict[str, Sequence[Any]] = {**requests, plan.at: at_us}
+    columns: dict[str, Column] = {**requests, plan.at: at_us}
     times = np.array(at_us, np.int64)
     stored = iter(fetched.stored)
     for stack in layout.stacks:
         columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
-    for state, keys in zip(layout.states, fetched.keys, strict=True):
+    for state, entity in zip(layout.states, layout.entity_of, strict=True):
         if state.view.latest:
-            columns.update(_latest_values(state, next(stored), at_us))
-        _forget_null_keys(columns, state, keys)
+            columns.update(state.latest.values(next(stored), times))
+        _forget_null_keys(columns, state, fetched.keys[entity])
     return request_columns(plan, columns)
 
 
 @frozen(eq=False)
 class _Layout:
-    """What a plan reads. places: of each ring, stack by stack, then of latest rows: its view, and key → place."""
+    """What a plan reads.
+
+    entities: their key columns, each entity once; entity_of: the position in it of each view's.
+    places: of each ring, stack by stack, then of each view's latest rows: its entity, and where its keys lie.
+    """
 
     states: tuple[ViewState, ...]
     stacks: tuple[Stack, ...]
-    places: tuple[tuple[int, Callable[[str | None], bytes]], ...]
+    entities: tuple[tuple[str, ...], ...]
+    entity_of: tuple[int, ...]
+    places: tuple[tuple[int, bytes], ...]
 
 
 @lru_cache(maxsize=256)
 def _layout_of(plan: FeaturePlan) -> _Layout:
     states = tuple(ViewState.of(view) for view in plan.views)
     stacks = stacks_of(states)
-    rings = [(view, partial(states[view].ring_key, ring)) for stack in stacks for view, ring in stack.places]
-    latest = [(view, state.latest_key) for view, state in enumerate(states) if state.view.latest]
-    return _Layout(states, stacks, (*rings, *latest))
+    entities = tuple(dict.fromkeys(state.view.entity.keys for state in states))
+    entity_of = tuple(entities.index(state.view.entity.keys) for state in states)
+    rings = [(entity_of[view], states[view].ring_place(ring)) for stack in stacks for view, ring in stack.places]
+    latest = [(entity_of[view], state.latest_place) for view, state in enumerate(states) if state.view.latest]
+    return _Layout(states, stacks, entities, entity_of, (*rings, *latest))
 
 
 def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
@@ -100,23 +108,14 @@ def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
 
 
-def _latest_values(
-    state: ViewState, stored: Sequence[bytes | None], times_us: Sequence[int]
-) -> Mapping[str, list[Any]]:
-    """Return the latest values of each key; nulls where there are none or they are too old."""
-    missing, max_age_us = [None] * len(state.view.latest), state.max_age_us
-    rows: list[Sequence[Any]] = []
-    for found, at_us in zip(stored, times_us, strict=True):
-        latest = decode_latest(found) if found is not None else None
-        fresh = latest is not None and (max_age_us is None or at_us - latest.event_us <= max_age_us)
-        rows.append(latest.values if latest is not None and fresh else missing)
-    names = [f"{state.view.name}.{column}" for column in state.view.latest]
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def _forget_null_keys(columns: dict[str, Sequence[Any]], state: ViewState, keys: Sequence[str | None]) -> None:
+def _forget_null_keys(columns: dict[str, Column], state: ViewState, keys: Sequence[str | None]) -> None:
     """A null key has no features, not even a count of 0."""
     if None not in keys:
         return
+    nobody = np.array([key is None for key in keys])
     for name in state.feature_names:
-        columns[name] = [None if key is None else value for key, value in zip(keys, columns[name], strict=True)]
+        values = columns[name]
+        if isinstance(values, np.ndarray):
+            columns[name] = np.where(nobody, np.nan, values)
+        else:
+            columns[name] = [None if key is None else value for key, value in zip(keys, values, strict=True)]

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from math import isnan
 from typing import Any
 
+import numpy as np
 import polars as pl
 from attrs import frozen
 
+from charkha.features.latest import Column
 from charkha.features.plan import FeaturePlan
 from charkha.spec.fields import POLARS_TYPES, TIME
 
 # One value per request, under the name of each field or feature: what a small batch is until something needs a table.
-Columns = Mapping[str, Sequence[Any]]
+Columns = Mapping[str, Column]
 
 
 @frozen(eq=False)
@@ -73,7 +76,7 @@ def with_request_features(plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFram
     return frame.select(plan.names)
 
 
-def request_columns(plan: FeaturePlan, columns: dict[str, Sequence[Any]]) -> Columns:
+def request_columns(plan: FeaturePlan, columns: dict[str, Column]) -> Columns:
     """Return the same for a small batch: the columns given, and every request feature."""
     program = program_of(plan)
     for name, source in program.copies.items():
@@ -96,8 +99,17 @@ def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
 
 def _table(columns: Columns, schema: pl.Schema) -> pl.DataFrame:
     """Return columns as a table; times may be µs."""
-    rows = list(zip(*(columns[name] for name in schema), strict=True))  # by rows: one call, not one a column
+    values = (_values(columns[name], kind) for name, kind in schema.items())
+    rows = list(zip(*values, strict=True))  # by rows: one call, not one a column
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _values(column: Column, kind: pl.DataType) -> Sequence[Any]:
+    """Return a column as a list with None for null."""
+    if not isinstance(column, np.ndarray):
+        return column
+    plain = int if kind == pl.Int64() else float
+    return [None if isnan(value) else plain(value) for value in column.tolist()]
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ import numpy as np
 from attrs import asdict, frozen
 
 from charkha.features.aggregations.aggregation import State
+from charkha.features.latest import LatestRows
 from charkha.features.rings import Ring, rings_of
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
@@ -25,17 +26,6 @@ _SLOTS = tuple(bytes((slot,)) for slot in range(256))
 # Neither begins any UTF-8 text, so no key is mistaken for these.
 _NULL_KEY = b"\xfe"
 _LONG_KEY = b"\xff"
-
-
-class LatestRow(msgspec.Struct, frozen=True, array_like=True):
-    """The newest row of a key by event time: its time and the values of the view's latest columns."""
-
-    event_us: int
-    values: list[int | float | str | bool | None]
-
-
-_LATEST_ENCODER = msgspec.msgpack.Encoder()
-_LATEST_DECODER = msgspec.msgpack.Decoder(LatestRow)
 
 
 def view_digest(view: FeatureView) -> bytes:
@@ -120,9 +110,9 @@ class ViewState:
     view: FeatureView
     digest: bytes
     rings: tuple[RingState, ...]
+    latest: LatestRows
     key_columns: tuple[int, ...]
     latest_columns: tuple[int, ...]
-    max_age_us: int | None
 
     @classmethod
     def of(cls, view: FeatureView) -> "ViewState":
@@ -131,7 +121,7 @@ class ViewState:
         rings = tuple(RingState.of(ring, place) for ring in rings_of(view))
         keys = tuple(place[column] for column in view.entity.keys)
         latest = tuple(place[column] for column in view.latest)
-        return cls(view, view_digest(view), rings, keys, latest, view.max_age_us)
+        return cls(view, view_digest(view), rings, LatestRows.of(view), keys, latest)
 
     @property
     def feature_names(self) -> list[str]:
@@ -139,28 +129,30 @@ class ViewState:
         names = [window.name for ring in self.rings for window, _ in ring.ring.windows]
         return [f"{self.view.name}.{name}" for name in (*names, *self.view.latest)]
 
-    def ring_key(self, ring: int, key: str | None) -> bytes:
-        """Return where the tiles of a key lie; `ring` counts from 0. Nothing lies where it says for a null key."""
-        return self.digest + _SLOTS[ring] + _key_bytes(key)
+    def ring_place(self, ring: int) -> bytes:
+        """Return where the tiles of all keys lie: this, then the key's bytes. `ring` counts from 0."""
+        return self.digest + _SLOTS[ring]
 
-    def latest_key(self, key: str | None) -> bytes:
-        """Return where the latest row of a key lies; nothing does for a null key."""
-        return self.digest + _SLOTS[_LATEST_SLOT] + _key_bytes(key)
+    @property
+    def latest_place(self) -> bytes:
+        """Where the latest rows of all keys lie: this, then the key's bytes."""
+        return self.digest + _SLOTS[_LATEST_SLOT]
 
     def apply(
         self, state: OnlineWriter, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool
     ) -> None:
         """Let a row change the state of its key. times: event, known (µs). A correction changes latest values only."""
         event_us, known_us = times
+        key_place = key_bytes(key)
         if first:
             for index, ring in enumerate(self.rings):
-                place = self.ring_key(index, key)
+                place = self.ring_place(index) + key_place
                 state.put(place, ring.updated(state.get(place), known_us, row))
         if self.latest_columns:
-            place = self.latest_key(key)
+            place = self.latest_place + key_place
             newest = state.get(place)
-            if newest is None or event_us >= decode_latest(newest).event_us:
-                state.put(place, encode_latest(event_us, [row[column] for column in self.latest_columns]))
+            if newest is None or event_us >= self.latest.event_us(newest):
+                state.put(place, self.latest.encode(event_us, [row[column] for column in self.latest_columns]))
 
 
 def columns_of(view: FeatureView) -> set[str]:
@@ -169,17 +161,8 @@ def columns_of(view: FeatureView) -> set[str]:
     return {*view.entity.keys, *windows, *view.latest}
 
 
-def encode_latest(event_us: int, values: Sequence[object]) -> bytes:
-    """Return the latest row of a key as bytes."""
-    return _LATEST_ENCODER.encode((event_us, values))
-
-
-def decode_latest(stored: bytes) -> LatestRow:
-    """Return the latest row of a key."""
-    return _LATEST_DECODER.decode(stored)
-
-
-def _key_bytes(key: str | None) -> bytes:
+def key_bytes(key: str | None) -> bytes:
+    """Return a key as it ends a place in the store; nothing ever lies where it says for a null key."""
     if key is None:
         return _NULL_KEY
     encoded = key.encode()

@@ -4,12 +4,14 @@ Every version scores all rows of a batch at once; which of its scores are answer
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
+from charkha.features.latest import Column
 from charkha.features.online import Fetched, online_columns
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns
@@ -124,9 +126,13 @@ def score(player: Player, batch: Batch) -> Scored:
     scores = bundle.predictor.predict(matrix)
     if bundle.manifest.calibration is not None:
         scores = bundle.manifest.calibration.apply(scores)
-    decisions, hits = bundle.decide_where(scores, [features[name] for name in bundle.conditions])
-    text = tuple(features[schema.columns[position].name] for position in schema.categorical)
+    decisions, hits = bundle.decide_where(scores, [_listed(features[name]) for name in bundle.conditions])
+    text = tuple(_listed(features[schema.columns[position].name]) for position in schema.categorical)
     return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)
+
+
+def _listed(column: Column) -> Sequence[Any]:
+    return column.tolist() if isinstance(column, np.ndarray) else column
 
 
 def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:

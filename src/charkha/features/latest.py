@@ -1,0 +1,187 @@
+"""The newest row of a key by event time, as bytes.
+
+A view of numbers packs them: a byte that says how, the event time (int64, µs), then one float per column, of 32 bits
+where none of them loses anything by it. So a batch of keys is one array, and 10 float32 features take 49 bytes. A row
+that holds text, or an integer beyond 2^53, is MessagePack, whose first byte is another.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from attrs import field, frozen
+
+from charkha.features.segments import IntArray
+from charkha.spec.fields import TIME, FieldType
+from charkha.spec.model import FloatArray
+from charkha.spec.views import FeatureView
+
+FLOATS, DOUBLES = 4, 8  # the first byte of a packed row, and the bytes of each of its numbers
+# The values of one feature for many keys; None is null in a list, NaN in an array.
+Column = Sequence[Any] | FloatArray
+
+_LARGEST_EXACT = 1 << 53
+_NEVER = -(1 << 62)  # before any time, yet no overflow when subtracted from one
+_NULL = float("nan")
+_EVENT = struct.Struct("<q")
+_LETTERS: Mapping[int, str] = {FLOATS: "f", DOUBLES: "d"}
+
+
+class _PlainRow(msgspec.Struct, frozen=True, array_like=True):
+    event_us: int
+    values: list[int | float | str | bool | None]
+
+
+_PLAIN_ENCODER = msgspec.msgpack.Encoder()
+_PLAIN_DECODER = msgspec.msgpack.Decoder(_PlainRow)
+
+
+@frozen(eq=False)
+class LatestRows:
+    """How the newest rows of a view lie in the online store, and are read back.
+
+    names: of the features. kinds: the types of their columns. max_age_us: when they expire, if they do.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[FieldType, ...]
+    max_age_us: int | None
+    packs: bool = field()
+    dtypes: Mapping[int, np.dtype[np.void]] = field()
+    _structs: Mapping[int, struct.Struct] = field()
+    _missing: Mapping[int, bytes] = field()
+
+    @packs.default
+    def _of_numbers(self) -> bool:
+        return str not in self.kinds
+
+    @dtypes.default
+    def _packed(self) -> Mapping[int, np.dtype[np.void]]:
+        shape = (len(self.kinds),)
+        return {
+            size: np.dtype([("packing", "u1"), ("event_us", "<i8"), ("values", f"<f{size}", shape)])
+            for size in (FLOATS, DOUBLES)
+        }
+
+    @_structs.default
+    def _as_structs(self) -> Mapping[int, struct.Struct]:
+        return {size: struct.Struct(f"<Bq{len(self.kinds)}{letter}") for size, letter in _LETTERS.items()}
+
+    @_missing.default
+    def _of_nobody(self) -> Mapping[int, bytes]:
+        nulls = [_NULL] * len(self.kinds)
+        return {size: layout.pack(size, _NEVER, *nulls) for size, layout in self._structs.items()}
+
+    @classmethod
+    def of(cls, view: FeatureView) -> "LatestRows":
+        """Return the layout of a view's latest values."""
+        names = tuple(f"{view.name}.{column}" for column in view.latest)
+        return cls(names, tuple(view.source.fields[column] for column in view.latest), view.max_age_us)
+
+    def encode(self, event_us: int, values: Sequence[Any]) -> bytes:
+        """Return one row; times as µs, None for null."""
+        if not self.packs:
+            return _PLAIN_ENCODER.encode((event_us, values))
+        numbers = [_NULL if value is None else float(value) for value in values]
+        if any(abs(number) > _LARGEST_EXACT for number in numbers) and self._is_inexact(values):
+            return _PLAIN_ENCODER.encode((event_us, values))
+        try:
+            packed = self._structs[FLOATS].pack(FLOATS, event_us, *numbers)
+        except OverflowError:
+            return self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
+        kept = self._structs[FLOATS].unpack(packed)[2:]
+        same = all(a == b or isnan(a) for a, b in zip(numbers, kept, strict=True))
+        return packed if same else self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
+
+    def encode_many(self, event_us: IntArray, columns: pl.DataFrame) -> list[bytes]:
+        """Return many rows. columns: those of the view's latest values, one row per event time."""
+        plain = columns.with_columns(pl.col(TIME).dt.epoch("us"))
+        if not self.packs:
+            return [_PLAIN_ENCODER.encode(row) for row in zip(event_us.tolist(), plain.rows(), strict=True)]
+        numbers = plain.cast(pl.Float64).fill_null(_NULL).to_numpy().reshape(len(event_us), len(self.kinds))
+        with np.errstate(over="ignore"):
+            narrow = numbers.astype(np.float32)
+        fits = ((narrow == numbers) | np.isnan(numbers)).all(axis=1)
+        rows = np.empty(len(event_us), object)
+        for size, where, values in ((FLOATS, fits, narrow), (DOUBLES, ~fits, numbers)):
+            rows[where] = self._packed_rows(size, event_us[where], values[where])
+        for place in np.flatnonzero((np.abs(numbers) > _LARGEST_EXACT).any(axis=1)).tolist():
+            rows[place] = self.encode(int(event_us[place]), plain.row(place))
+        packed: list[bytes] = rows.tolist()
+        return packed
+
+    def event_us(self, stored: bytes) -> int:
+        """Return the event time of a row (µs)."""
+        if stored[0] in (FLOATS, DOUBLES):
+            return int(_EVENT.unpack_from(stored, 1)[0])
+        return _PLAIN_DECODER.decode(stored).event_us
+
+    def values(self, stored: Sequence[bytes | None], at_us: IntArray) -> dict[str, Column]:
+        """Return the values of many keys by feature, each at its own time; nulls where there are none or they expired.
+
+        Numbers come as float64 arrays with NaN for null, where no row keeps them from it; else as lists.
+        """
+        if self.packs:
+            matrix = self.matrix(stored, at_us)
+            if matrix is not None:
+                return {
+                    name: matrix[:, place] if kind in (int, float) else _plain_values(kind, matrix[:, place])
+                    for place, (name, kind) in enumerate(zip(self.names, self.kinds, strict=True))
+                }
+        rows = [self._plain(found, at) for found, at in zip(stored, at_us.tolist(), strict=True)]
+        return {name: [row[place] for row in rows] for place, name in enumerate(self.names)}
+
+    def matrix(self, stored: Sequence[bytes | None], at_us: IntArray) -> FloatArray | None:
+        """Return the values of many keys, float64 (keys, columns) with NaN for null; None when a row is not packed."""
+        packings = {row[0] for row in stored if row}
+        if not packings <= {FLOATS, DOUBLES}:
+            return None
+        if len(packings) == 2:
+            return self._of_both_packings(stored, at_us)
+        packing = packings.pop() if packings else FLOATS
+        missing = self._missing[packing]
+        rows = np.frombuffer(b"".join([row or missing for row in stored]), self.dtypes[packing])
+        values: FloatArray = rows["values"].astype(np.float64)
+        if self.max_age_us is not None:
+            values[at_us - rows["event_us"] > self.max_age_us] = _NULL
+        return values
+
+    def _of_both_packings(self, stored: Sequence[bytes | None], at_us: IntArray) -> FloatArray:
+        wide = np.array([row is not None and row[0] == DOUBLES for row in stored])
+        values = np.empty((len(stored), len(self.kinds)))
+        for where in (wide, ~wide):
+            part = self.matrix([stored[place] for place in np.flatnonzero(where).tolist()], at_us[where])
+            values[where] = part if part is not None else _NULL
+        return values
+
+    def _packed_rows(self, size: int, event_us: IntArray, values: np.ndarray[Any, Any]) -> list[bytes]:
+        rows = np.empty(len(event_us), self.dtypes[size])
+        rows["packing"], rows["event_us"], rows["values"] = size, event_us, values
+        packed, step = rows.tobytes(), self.dtypes[size].itemsize
+        return [packed[start : start + step] for start in range(0, len(packed), step)]
+
+    def _plain(self, stored: bytes | None, at_us: int) -> Sequence[Any]:
+        missing = [None] * len(self.kinds)
+        if stored is None or (self.max_age_us is not None and at_us - self.event_us(stored) > self.max_age_us):
+            return missing
+        if stored[0] not in (FLOATS, DOUBLES):
+            return _PLAIN_DECODER.decode(stored).values
+        numbers = self._structs[stored[0]].unpack(stored)[2:]
+        return [_plain_value(kind, number) for kind, number in zip(self.kinds, numbers, strict=True)]
+
+    def _is_inexact(self, values: Sequence[Any]) -> bool:
+        return any(isinstance(value, int) and abs(value) > _LARGEST_EXACT for value in values)
+
+
+def _plain_value(kind: FieldType, number: float) -> Any:
+    if isnan(number):
+        return None
+    return number if kind is float else bool(number) if kind is bool else int(number)
+
+
+def _plain_values(kind: FieldType, numbers: FloatArray) -> list[Any]:
+    return [_plain_value(kind, number) for number in numbers.tolist()]
