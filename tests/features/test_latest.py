@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import charkha as ck
 from charkha.clock import to_micros
-from charkha.features.latest import DOUBLES, FLOATS, LatestRows
+from charkha.features.latest import DOUBLES, FLOATS, Column, LatestRows, LatestStack, latest_stacks
 from charkha.spec.fields import TIME, polars_schema
 
 FIELDS = {"id": str, "at": datetime, "x": float, "n": int, "flag": bool, "seen": datetime, "city": str}
@@ -33,6 +33,10 @@ def layout(*columns: str, max_age: str | None = None) -> LatestRows:
     return LatestRows.of(ck.FeatureView("v", ck.Entity("city"), source, latest=columns, max_age=max_age))
 
 
+def read(latest: LatestRows, stored: list[bytes | None], at_us: Any) -> dict[str, Column]:
+    return LatestStack((latest,)).values([stored], at_us)
+
+
 def listed(column: Any) -> list[Any]:
     values = column.tolist() if isinstance(column, np.ndarray) else list(column)
     return [None if value is None or value != value else value for value in values]
@@ -48,7 +52,7 @@ def test_nothing_is_lost_on_the_way(history: list[tuple[int, tuple[Any, ...], st
         latest = layout(*names)
         stored = [latest.encode(event, row) for (event, _, _), row in zip(history, contents, strict=True)]
         assert [latest.event_us(row) for row in stored] == times.tolist()
-        found = latest.values([None, *stored], np.append(0, times))
+        found = read(latest, [None, *stored], np.append(0, times))
         for place, name in enumerate(names):
             assert listed(found[f"v.{name}"]) == [None, *(row[place] for row in contents)]
 
@@ -75,9 +79,9 @@ def test_ten_short_floats_take_49_bytes() -> None:
 def test_values_expire_to_the_microsecond(columns: tuple[str, ...]) -> None:
     latest = layout(*columns, max_age="1h")
     event_us = to_micros(datetime(2024, 1, 1, tzinfo=UTC))
-    stored = [latest.encode(event_us, [0.1, None][: len(columns)])] * 3
+    stored: list[bytes | None] = [latest.encode(event_us, [0.1, None][: len(columns)])] * 3
     hour = 3_600_000_000
-    found = latest.values(stored, np.array([event_us, event_us + hour, event_us + hour + 1]))
+    found = read(latest, stored, np.array([event_us, event_us + hour, event_us + hour + 1]))
     assert listed(found["v.x"]) == [0.1, 0.1, None]
 
 
@@ -85,6 +89,16 @@ def test_keys_of_both_packings_and_none_together() -> None:
     latest = layout("x", "n")
     stored = [latest.encode(1, [0.5, 1]), None, latest.encode(2, [0.1, 2]), latest.encode(3, [0.25, 1 << 60])]
     for known in (stored[:3], stored):
-        found = latest.values(known, np.full(len(known), 5))
+        found = read(latest, known, np.full(len(known), 5))
         assert listed(found["v.x"]) == [0.5, None, 0.1, 0.25][: len(known)]
         assert listed(found["v.n"]) == [1, None, 2, 1 << 60][: len(known)]
+
+
+def test_views_that_look_alike_are_read_together() -> None:
+    aging, ageless, text = layout("x", "n", max_age="1h"), layout("n", "flag"), layout("x", "city")
+    assert latest_stacks([aging, text, ageless, layout(), layout("x")]) == [[0, 2], [1], [4]]
+    stored: list[list[bytes | None]] = [[aging.encode(0, [0.1, 7]), None], [ageless.encode(0, [3, True]), None]]
+    long_after = np.array([1 << 50, 1 << 50])
+    found = LatestStack((aging, ageless)).values(stored, long_after)
+    assert listed(found["v.x"]) == [None, None]
+    assert (listed(found["v.n"]), listed(found["v.flag"])) == ([3, None], [True, None])

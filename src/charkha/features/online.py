@@ -10,7 +10,7 @@ from attrs import frozen
 
 from charkha.features.keys import key_text
 from charkha.features.lanes import Stack, stacks_of, window_values
-from charkha.features.latest import Column
+from charkha.features.latest import Column, LatestStack, latest_stacks
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns, frame_of, request_columns
 from charkha.features.state import ViewState, key_bytes
@@ -69,9 +69,9 @@ def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us
     stored = iter(fetched.stored)
     for stack in layout.stacks:
         columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
+    for latest in layout.latest:
+        columns.update(latest.values(list(islice(stored, len(latest.views))), times))
     for state, entity in zip(layout.states, layout.entity_of, strict=True):
-        if state.view.latest:
-            columns.update(state.latest.values(next(stored), times))
         _forget_null_keys(columns, state, fetched.keys[entity])
     return request_columns(plan, columns)
 
@@ -81,11 +81,12 @@ class _Layout:
     """What a plan reads.
 
     entities: their key columns, each entity once; entity_of: the position in it of each view's.
-    places: of each ring, stack by stack, then of each view's latest rows: its entity, and where its keys lie.
+    places: of each ring, then of each view's latest rows, stack by stack: its entity, and where its keys lie.
     """
 
     states: tuple[ViewState, ...]
     stacks: tuple[Stack, ...]
+    latest: tuple[LatestStack, ...]
     entities: tuple[tuple[str, ...], ...]
     entity_of: tuple[int, ...]
     places: tuple[tuple[int, bytes], ...]
@@ -98,8 +99,10 @@ def _layout_of(plan: FeaturePlan) -> _Layout:
     entities = tuple(dict.fromkeys(state.view.entity.keys for state in states))
     entity_of = tuple(entities.index(state.view.entity.keys) for state in states)
     rings = [(entity_of[view], states[view].ring_place(ring)) for stack in stacks for view, ring in stack.places]
-    latest = [(entity_of[view], state.latest_place) for view, state in enumerate(states) if state.view.latest]
-    return _Layout(states, stacks, entities, entity_of, (*rings, *latest))
+    together = latest_stacks([state.latest for state in states])
+    latest = tuple(LatestStack(tuple(states[view].latest for view in views)) for views in together)
+    rows = [(entity_of[view], states[view].latest_place) for views in together for view in views]
+    return _Layout(states, stacks, latest, entities, entity_of, (*rings, *rows))
 
 
 def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
