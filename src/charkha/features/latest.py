@@ -83,12 +83,6 @@ class LatestRows:
         names = tuple(f"{view.name}.{column}" for column in view.latest)
         return cls(names, tuple(view.source.fields[column] for column in view.latest), view.max_age_us)
 
-    @property
-    def no_numbers(self) -> list[tuple[str, FieldType]]:
-        """The features that are packed as numbers and are none: flags and times."""
-        pairs = zip(self.names, self.kinds, strict=True)
-        return [(name, kind) for name, kind in pairs if kind not in (int, float, str)]
-
     def encode(self, event_us: int, values: Sequence[Any]) -> bytes:
         """Return one row; times as µs, None for null."""
         if not self.packs:
@@ -157,7 +151,18 @@ class LatestStack:
     """Views whose packed rows look alike, read together: so a small batch costs little more for three than for one."""
 
     views: tuple[LatestRows, ...]
+    _names: tuple[str, ...] = field()
+    _no_numbers: tuple[tuple[str, FieldType], ...] = field()
     _limits_us: IntArray = field()
+
+    @_names.default
+    def _of_all(self) -> tuple[str, ...]:
+        return tuple(name for view in self.views for name in view.names)
+
+    @_no_numbers.default
+    def _flags_and_times(self) -> tuple[tuple[str, FieldType], ...]:
+        pairs = (pair for view in self.views for pair in zip(view.names, view.kinds, strict=True))
+        return tuple((name, kind) for name, kind in pairs if kind not in (int, float, str))
 
     @_limits_us.default
     def _of_the_views(self) -> IntArray:
@@ -174,11 +179,10 @@ class LatestStack:
         if numbers is None:
             parts = (_plain_columns(view, rows, at_us) for view, rows in zip(self.views, stored, strict=True))
             return dict(chain.from_iterable(parts))
-        columns: dict[str, Column] = {}
-        for view, of_view in zip(self.views, numbers, strict=True):
-            columns.update(zip(view.names, of_view.T, strict=True))
-            for name, kind in view.no_numbers:
-                columns[name] = [_plain_value(kind, number) for number in columns[name]]
+        by_feature = numbers.transpose(0, 2, 1).reshape(-1, len(at_us))
+        columns: dict[str, Column] = dict(zip(self._names, by_feature, strict=True))
+        for name, kind in self._no_numbers:
+            columns[name] = [_plain_value(kind, number) for number in columns[name]]
         return columns
 
     def _numbers(self, stored: Sequence[Sequence[bytes | None]], at_us: IntArray) -> FloatArray | None:
