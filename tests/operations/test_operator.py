@@ -37,7 +37,7 @@ from charkha.operations.operator import Operator
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Draft, Ledger
 from charkha.training.pipeline import Candidate, Order
-from charkha.training.tracking import NoTracker
+from charkha.training.tracking import NoTracker, TrackingFailed
 
 
 class Lived:
@@ -170,6 +170,23 @@ def test_a_deployment_changed_by_hand_meanwhile_is_looked_at_again(lived: Lived,
             Assignment("v2", "champion"),
             Assignment(shadow.version, "shadow"),
         )
+
+
+class Away(NoTracker):
+    """A tracker that cannot be reached."""
+
+    def aliases(self, model: str) -> dict[str, str]:
+        raise TrackingFailed("http://mlflow:5000", "connection refused")
+
+
+def test_a_tracker_that_is_away_hides_no_decision(
+    lived: Lived, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = min(lived.before)
+    with open_home(shutil.copytree(lived.before[day], tmp_path / "home")) as home:
+        operator = make_operator(lived.project, home, SimulatedClock(midnight(day)), tracker=Away())
+        assert [decision.action for decision in operator.tick(NAME)] == [each.action for each in lived.acts[day]]
+    assert "connection refused" in caplog.text
 
 
 def test_an_unknown_model_is_refused(lived: Lived) -> None:

@@ -122,3 +122,10 @@ def test_no_tracker_is_a_tracker(manifest: Manifest) -> None:
     assert tracker.log_candidate(manifest, Path(), "first") == tracker.aliases("late") == {}
     tracker.set_alias("late", "champion", "1")
     tracker.delete_alias("late", "champion")
+
+
+@pytest.mark.parametrize("damage", ["mlflow.db", "mlartifacts"])
+def test_a_damaged_tracker_fails_as_a_tracker(project: Path, manifest: Manifest, tmp_path: Path, damage: str) -> None:
+    (tmp_path / damage).write_text("this is neither a database nor a folder")
+    with pytest.raises(TrackingFailed, match=r"MLflow at sqlite:///"):
+        MlflowTracker(tmp_path).log_candidate(manifest, bundle(project), "first")

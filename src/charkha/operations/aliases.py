@@ -3,11 +3,15 @@
 "champion" is what serves, "challenger" what may serve next.
 """
 
+import logging
+
 from attrs import evolve
 
-from charkha.bundles.store import BundleStore
+from charkha.bundles.store import BundleCorrupt, BundleStore, UnknownBundle
 from charkha.storage.ledger import Ledger
 from charkha.training.tracking import Tracker
+
+logger = logging.getLogger(__name__)
 
 ALIASES = ("champion", "challenger")
 
@@ -19,7 +23,11 @@ def record_untracked(ledger: Ledger, bundles: BundleStore, tracker: Tracker, mod
     """
     recorded = 0
     for row in (row for row in ledger.versions(model) if not row.tracking):
-        manifest = bundles.manifest(model, row.version)
+        try:
+            manifest = bundles.manifest(model, row.version)
+        except (UnknownBundle, BundleCorrupt) as error:
+            logger.warning("%s %s cannot be recorded any more: %s", model, row.version, error)
+            continue
         tracking = tracker.log_candidate(manifest, bundles.path(model, row.version), row.run_key)
         if tracking:
             ledger.record_version(evolve(row, tracking=tracking))

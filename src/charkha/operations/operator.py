@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.monitoring.collect import collect
 from charkha.operations.act import TrainOrder, Workshop, act
@@ -19,7 +20,7 @@ from charkha.operations.look import Lookout
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, StaleGeneration
-from charkha.training.tracking import Tracker
+from charkha.training.tracking import Tracker, TrackingFailed
 
 # More than any chain of steps that follow from one another; what is left is done at the next tick.
 MOST_STEPS = 12
@@ -44,8 +45,8 @@ class Operator:
     def tick(self, model: str) -> list[Decision]:
         """Collect what was logged, then look, decide and act until there is nothing to do; return what was decided.
 
-        Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, what `collect`
-        raises, and TrackingFailed when the decisions are made but the tracker could not follow.
+        Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, and what
+        `collect` raises.
         """
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
@@ -58,9 +59,16 @@ class Operator:
                 decisions.append(act(step, workshop))
             except StaleGeneration:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
-        record_untracked(self._home.ledger, lookout.bundles, self._tracker, model)
-        mirror_aliases(self._home.ledger, self._tracker, model)
+        self._tell_tracker(model, lookout.bundles)
         return decisions
+
+    def _tell_tracker(self, model: str, bundles: BundleStore) -> None:
+        """Let the tracker follow the ledger; one that is away is told at the next tick, and keeps nothing waiting."""
+        try:
+            record_untracked(self._home.ledger, bundles, self._tracker, model)
+            mirror_aliases(self._home.ledger, self._tracker, model)
+        except TrackingFailed as error:
+            logger.warning("%s: the tracker could not follow, trying again at the next tick: %s", model, error)
 
     def run(self, interval_seconds: float, stop: threading.Event | None = None) -> None:
         """Tick every model, again and again, until `stop` is set or the process gets SIGTERM or Ctrl-C.

@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from charkha.bundles.manifest import Estimate, Manifest
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ class MlflowTracker:
             try:
                 self._opened = self._opened or self._open()
                 yield self._opened
-            except MlflowException as error:
+            except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
                 raise TrackingFailed(self.uri, str(error)) from error
 
     def _open(self) -> "MlflowClient":
