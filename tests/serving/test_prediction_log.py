@@ -108,6 +108,7 @@ def test_one_call_comes_back_row_by_row() -> None:
             "decision": [False, True][row],
             "rules": [[], ["old"]][row],
             "latency_us": 7,
+            "_seen_us": None,
             "request.carrier": ["AA", None][row],
             "request.distance": [200.5, None][row],
             "traffic.count_1h": [3.0, None][row],
@@ -174,9 +175,9 @@ def test_no_record_is_an_empty_table() -> None:
     assert decode_predictions([], store()).schema == PREDICTION_SCHEMA
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([2, "m", b"", 0, 0, [], "", [], [], []])])
+@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([3, "m", b"", 0, 0, [], "", [], [], []])])
 def test_an_unreadable_record_says_where_it_lies(payload: bytes) -> None:
-    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1"):
+    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1 to 2"):
         decode_predictions([Record("w0", 3, 4, payload)], store())
 
 

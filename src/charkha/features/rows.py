@@ -17,16 +17,18 @@ class DataError(Exception):
 def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int | None = None) -> pl.DataFrame:
     """Return a source's rows in the order in which they became known.
 
-    Columns: the declared fields, `_event_us` and `_known_us` (int64, µs), and `_first` (False for a correction: a row
-    whose key came before with other content). Repeated rows are dropped. With `as_of_us`, only what was known by then;
-    without, also rows that never become known (`_known_us` null), last. Raises DataError.
+    Columns: the declared fields, `_event_us` and `_known_us` (int64, µs), `_pushed` (False for a row of the files), and
+    `_first` (False for a correction: a row whose key came before with other content). Repeated rows are dropped. With
+    `as_of_us`, only what was known by then; without, also rows that never become known (`_known_us` null), last.
+    Raises DataError.
     """
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
         frames.append(_stamped(read_files(source, source.data, root), source))
+    files = sum(frame.height for frame in frames)
     if log is not None:
         frames.append(pushed_rows(source, log))
-    rows = pl.concat(frames)
+    rows = pl.concat(frames).with_row_index("_pushed").with_columns(pl.col("_pushed") >= files)
     if as_of_us is not None:
         rows = rows.filter(pl.col("_known_us") <= as_of_us)
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)

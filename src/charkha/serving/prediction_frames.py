@@ -16,7 +16,7 @@ from attrs import Factory, define
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.store import BundleStore
 from charkha.serving.prediction_ids import expand_ids, unpack_ids
-from charkha.serving.prediction_log import FIELD_DTYPES, FORMAT, FeaturesUsed, PredictionBatch, VersionAnswers
+from charkha.serving.prediction_log import FIELD_DTYPES, FORMAT, READABLE, FeaturesUsed, PredictionBatch, VersionAnswers
 from charkha.serving.routing import IndexArray
 from charkha.storage.log import Record
 
@@ -31,6 +31,7 @@ PREDICTION_SCHEMA = pl.Schema(
         "decision": pl.Boolean(),
         "rules": pl.List(pl.String()),
         "latency_us": pl.Int64(),
+        "_seen_us": pl.Int64(),
     }
 )
 
@@ -49,7 +50,8 @@ def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.Da
 
     Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
     (Float64 or String, String where versions differ; what was null or NaN is null). All rows of one id have one
-    `_at_us` and one request; `role` tells its answer (champion or challenger) from its shadows.
+    `_at_us`, one `_seen_us` (null in old records) and one request; `role` tells its answer (champion or challenger)
+    from its shadows.
     Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
     """
     waiting = iter(records)
@@ -72,26 +74,28 @@ def _decode(record: Record) -> PredictionBatch:
         batch = _decoder.decode(record.payload)
     except msgspec.MsgspecError as error:
         raise _unreadable(record, str(error)) from error
-    if batch.format != FORMAT:
+    if batch.format not in READABLE:
         raise _unreadable(record, f"format {batch.format}")
     return batch
 
 
 def _unreadable(record: Record, found: str) -> UnreadablePredictions:
     return UnreadablePredictions(
-        f"partition '{record.partition}', offset {record.start}: expected predictions in format {FORMAT}, got {found}. "
-        "Read the log with the version of Charkha that wrote it, or a newer one"
+        f"partition '{record.partition}', offset {record.start}: expected predictions in format {READABLE[0]} to "
+        f"{FORMAT}, got {found}. Read the log with the version of Charkha that wrote it, or a newer one"
     )
 
 
 def _asked(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
-    """Return one row per row asked for: id, time, latency and the request's fields."""
+    """Return one row per row asked for: id, time, latency, what the state had seen and the request's fields."""
     counts = [len(batch.requests) for batch in batches]
+    numbers = np.repeat(np.arange(len(batches)), counts)
     packed = expand_ids(b"".join(batch.first_id for batch in batches), counts)
     columns = {
         "id": unpack_ids(packed),
         "_at_us": np.repeat(np.array([batch.time_us for batch in batches], dtype=np.int64), counts),
         "latency_us": np.repeat(np.array([batch.latency_us for batch in batches], dtype=np.int64), counts),
+        "_seen_us": pl.Series([batch.seen_us for batch in batches], dtype=pl.Int64)[pl.Series(numbers)],
     }
     return pl.DataFrame(columns).hstack(_request_fields(batches))
 

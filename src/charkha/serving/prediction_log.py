@@ -21,7 +21,8 @@ from charkha.storage.log import Log
 Role = Literal["champion", "challenger", "shadow"]
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # format 1 has no `seen_us`
 # One letter per type of a request field, so that a record says what its fields are.
 _LETTERS: Mapping[FieldType, str] = {kind: kind.__name__[0] for kind in POLARS_TYPES}
 FIELD_DTYPES: Mapping[str, pl.DataType] = {_LETTERS[kind]: dtype for kind, dtype in POLARS_TYPES.items()}
@@ -59,6 +60,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One call. first_id: 16 bytes, the other rows' ids follow on. time_us: of the prediction, by the clock.
 
     fields, kinds: the names of the request's fields, and a letter for the type of each. requests: their values by row.
+    seen_us: when the newest row became known that the state then held, of any source; None in records of format 1.
     """
 
     format: int
@@ -71,6 +73,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requests: Sequence[tuple[Any, ...]]
     features: tuple[FeaturesUsed, ...]
     answers: tuple[VersionAnswers, ...]
+    seen_us: int | None = None
 
 
 @frozen(eq=False)

@@ -35,13 +35,15 @@ from charkha.spec.model import FloatArray
 class Question:
     """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
 
-    requests: the line-up's fields. started_ns: when it came, by the counter that latencies are measured with.
+    seen_us: when the newest row of that state became known. requests: the line-up's fields. started_ns: when it came, by
+    the counter that latencies are measured with.
     """
 
     lineup: LineUp
     requests: pl.DataFrame
     asked: Columns
     time_us: int
+    seen_us: int
     started_ns: int
     fetched: Sequence[Fetched | Exception]
 
@@ -152,6 +154,7 @@ def record(question: Question, answered: Answered, first: int, latency_us: int) 
         requests=question.requests.rows(),
         features=tuple(features_used(scored) for scored in kept.values()),
         answers=_blocks(answered, places),
+        seen_us=question.seen_us,
     )
 
 

@@ -14,6 +14,7 @@ from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
 from charkha.features.online import Fetched, fetch
 from charkha.features.plan import FeaturePlan
+from charkha.features.progress import newest_known
 from charkha.features.request import Columns
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, Player, line_up
@@ -127,11 +128,12 @@ class Service:
         lineup = self._lineup(model)
         if tuple(requests.columns) != lineup.fields:
             requests = _in_order(lineup, requests)
-        time_us = self._clock.now()
         asked = requests.to_dict(as_series=False)
         with self._home.online.read() as reader:
+            # In this order: no row that the snapshot holds became known after the prediction.
+            time_us, seen_us = self._clock.now(), newest_known(reader)
             fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
-        return Question(lineup, requests, asked, time_us, started_ns, fetched)
+        return Question(lineup, requests, asked, time_us, seen_us, started_ns, fetched)
 
     def answer(self, questions: Sequence[Question]) -> list[Answers]:
         """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
