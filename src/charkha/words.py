@@ -1,6 +1,7 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
 from charkha.bundles.estimators import LightGBM, Linear
+from charkha.spec.contracts import Contract, Expect
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
 from charkha.spec.model import Costs, Label, Model, Rule, Split
@@ -10,9 +11,11 @@ from charkha.spec.views import FeatureView, RequestFeatures, count, last, max, m
 
 __all__ = [
     "Budget",
+    "Contract",
     "Costs",
     "DefinitionError",
     "Entity",
+    "Expect",
     "Fault",
     "FeatureView",
     "Label",

@@ -1,11 +1,14 @@
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import polars as pl
 import pytest
 from small_world import AS_OF, BEGIN, FIRST_US, LATE, trips, write_trips
 
+import charkha as ck
 from charkha.engines.local import LocalEngine
+from charkha.features.rows import FileBreaksContract, SourceBreaksContract
 from charkha.spec.durations import DAY_US
 from charkha.training.dataset import NoLabels, TruthKnownAhead, build_dataset
 
@@ -73,3 +76,23 @@ def test_a_truth_that_features_see_before_the_prediction_is_refused(tmp_path: Pa
     swapped = trips(100).rename({"asked_at": "done_at", "done_at": "asked_at"})
     with pytest.raises(TruthKnownAhead, match=r"known after the prediction at 'asked_at', got 100 of 100 rows"):
         build_dataset(LATE, write_trips(tmp_path, swapped), None, AS_OF, LocalEngine())
+
+
+def bound(contract: ck.Contract) -> ck.Model:
+    """Return the model with a contract on the source of its label and views."""
+    source = attrs.evolve(LATE.label.source, contract=contract)
+    views = [attrs.evolve(view, source=source) for view in LATE.views]
+    features: list[ck.FeatureView | ck.RequestFeatures] = [*views, *LATE.request_features]
+    return attrs.evolve(LATE, label=attrs.evolve(LATE.label, source=source), features=features)
+
+
+def test_a_dataset_is_not_built_from_rows_that_break_their_contract(root: Path) -> None:
+    kept = bound(ck.Contract(fields={"km": ck.Expect(low=0, high=20, nulls=0)}, max_age="1d", rows_per_day=(1, 500)))
+    whole = build_dataset(kept, root, None, AS_OF, LocalEngine())
+    assert whole.fingerprint == build_dataset(LATE, root, None, AS_OF, LocalEngine()).fingerprint
+    with pytest.raises(FileBreaksContract, match=r"km at most 10, got [\d,]+ of 3,000 rows"):
+        build_dataset(bound(ck.Contract(fields={"km": ck.Expect(high=10)})), root, None, AS_OF, LocalEngine())
+    with pytest.raises(SourceBreaksContract, match="as of 2024-03-03T00:00:00Z: expected a new row within 1d, got"):
+        build_dataset(kept, root, None, AS_OF + 2 * DAY_US, LocalEngine())
+    with pytest.raises(SourceBreaksContract, match="expected 5,000 to 6,000 rows a day, got"):
+        build_dataset(bound(ck.Contract(rows_per_day=(5000, 6000))), root, None, AS_OF, LocalEngine())

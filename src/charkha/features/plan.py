@@ -104,6 +104,7 @@ def view_to_plain(view: FeatureView) -> dict[str, Any]:
     plain = asdict(view, recurse=True)
     plain["source"]["fields"] = {name: kind.__name__ for name, kind in view.source.fields.items()}
     plain["source"]["data"] = None  # where history lies is the project's business, not the bundle's
+    del plain["source"]["contract"]  # so is what its batches must keep: it changes no feature
     return plain
 
 

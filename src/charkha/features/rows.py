@@ -1,10 +1,14 @@
 """The rows of a source as one table: batch files, then pushed rows, each once, with the time it became known."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from charkha.clock import to_iso
+from charkha.features.contracts import Violation, source_violations, violations
 from charkha.features.events import RowLayout, decode_events, event_stream
+from charkha.features.file_marks import FileMark, file_digest, file_marks, file_name
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Files, Source
 from charkha.storage.log import Log
@@ -14,17 +18,43 @@ class DataError(Exception):
     """Rows that cannot be used as declared; says where they lie, what was expected and what to do."""
 
 
+class FileBreaksContract(DataError):
+    """A file whose rows break the contract of their source; nothing of it was read."""
+
+    def __init__(self, source: Source, file: str, found: Sequence[Violation]) -> None:
+        self.source, self.file, self.violations = source.name, file, tuple(found)
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        name = f"{source.name}@{file}"
+        super().__init__(
+            f"source {source.name!r}: {file!r} breaks its contract: {found[0].message}{more}. See all of it: charkha "
+            f"data check {source.name}. Leave the file out: charkha data quarantine {name} --reason …; read it all the "
+            f"same: charkha data release {name} --reason …; or change the contract"
+        )
+
+
+class SourceBreaksContract(DataError):
+    """A source that as a whole does not keep its contract at a time: rows too old, too few or too many."""
+
+    def __init__(self, source: Source, as_of_us: int, found: Sequence[Violation]) -> None:
+        self.source, self.as_of_us, self.violations = source.name, as_of_us, tuple(found)
+        said = "; ".join(violation.message for violation in found)
+        super().__init__(
+            f"source {source.name!r} breaks its contract as of {to_iso(as_of_us)}: {said}. Mend what feeds it; or work "
+            "as of an earlier time, or change max_age= or rows_per_day= of the contract"
+        )
+
+
 def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int | None = None) -> pl.DataFrame:
     """Return a source's rows in the order in which they became known.
 
     Columns: the declared fields, `_event_us` and `_known_us` (int64, µs), `_pushed` (False for a row of the files), and
     `_first` (False for a correction: a row whose key came before with other content). Repeated rows are dropped. With
-    `as_of_us`, only what was known by then; without, also rows that never become known (`_known_us` null), last.
-    Raises DataError.
+    `as_of_us`, only what was known by then; without, also rows that never become known (`_known_us` null), last. Files
+    that were set aside are not read. Raises DataError, FileBreaksContract among them.
     """
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
-        frames.append(_stamped(read_files(source, source.data, root), source))
+        frames.append(_stamped(read_files(source, source.data, root, log), source))
     files = sum(frame.height for frame in frames)
     if log is not None:
         frames.append(pushed_rows(source, log))
@@ -32,6 +62,13 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     if as_of_us is not None:
         rows = rows.filter(pl.col("_known_us") <= as_of_us)
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
+
+
+def require_whole(source: Source, rows: pl.DataFrame, as_of_us: int) -> None:
+    """Raise SourceBreaksContract unless a source, read as it was known then, keeps its contract as a whole."""
+    found = source_violations(rows["_known_us"], source, as_of_us)
+    if found:
+        raise SourceBreaksContract(source, as_of_us, found)
 
 
 def stamped_schema(source: Source) -> pl.Schema:
@@ -50,18 +87,47 @@ def mark_versions(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     return kept.with_columns(_first=pl.col("_before").is_null()).drop("_before", "_content")
 
 
-def read_files(source: Source, files: Files, root: Path) -> pl.DataFrame:
-    """Return the declared fields of batch files, in the order of the file names. Raises DataError."""
+def read_files(source: Source, files: Files, root: Path, log: Log | None = None) -> pl.DataFrame:
+    """Return the declared fields of batch files, in the order of the file names, without the files set aside.
+
+    log: what holds the marks of files. Raises DataError, FileBreaksContract among them.
+    """
+    marks = file_marks(log, source.name)
+    frames = [pl.DataFrame(schema=polars_schema(source.fields))]
+    for path in file_paths(source, files, root):
+        mark = marks.get(file_name(path, root))
+        if mark is not None and mark.mark == "aside":
+            continue
+        frame = read_file(source, files, path)
+        found = violations(frame, source)
+        if found and not is_released(path, mark):
+            raise FileBreaksContract(source, file_name(path, root), found)
+        frames.append(frame)
+    return pl.concat(frames)
+
+
+def file_paths(source: Source, files: Files, root: Path) -> list[Path]:
+    """Return the paths of a source's files, sorted. Raises DataError when there is none."""
     paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
     if not paths or not paths[0].exists():
         raise DataError(
             f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
         )
+    return paths
+
+
+def is_released(path: Path, mark: FileMark | None) -> bool:
+    """Say whether a file was released as it is: one that changed since must keep the contract again."""
+    return mark is not None and mark.mark == "released" and mark.digest == file_digest(path)
+
+
+def read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
+    """Return the declared fields of one file. NaN is null: the two mean the same. Raises DataError."""
     try:
-        return pl.concat([_read_file(source, files, path) for path in paths])
+        return _read_file(source, files, path)
     except (pl.exceptions.PolarsError, OSError) as error:
         said = str(error).partition("\n")[0]  # what follows is the query plan
-        raise DataError(f"source {source.name!r}: {files.pattern!r} cannot be read as declared: {said}") from error
+        raise DataError(f"source {source.name!r}: {str(path)!r} cannot be read as declared: {said}") from error
 
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
@@ -82,14 +148,15 @@ def _read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path, columns=list(schema))
     else:
         text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
-        frame = pl.read_csv(path, columns=list(schema), schema_overrides=text)
+        spellings = list(files.nulls) or None
+        frame = pl.read_csv(path, columns=list(schema), schema_overrides=text, null_values=spellings)
     return frame.select(_as_declared(frame, name, kind) for name, kind in schema.items())
 
 
 def _as_declared(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
     column, found = pl.col(name), frame.schema[name]
     if kind != TIME:
-        return column.cast(kind)
+        return column.cast(kind).fill_nan(None) if kind == pl.Float64 else column.cast(kind)
     if found == pl.String():
         return column.str.to_datetime(time_unit="us", time_zone="UTC")
     zone = found.time_zone if isinstance(found, pl.Datetime) else None

@@ -1,10 +1,11 @@
 """Where rows come from: entities, and sources of timestamped rows about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from attrs import field, frozen
 
+from charkha.spec.contracts import Contract
 from charkha.spec.fields import FieldType, one_or_many
 
 
@@ -26,10 +27,14 @@ class Entity:
 
 @frozen
 class Files:
-    """Batch files of one format; `pattern` is a path or glob, relative to the project's folder."""
+    """Batch files of one format; `pattern` is a path or glob, relative to the project's folder.
+
+    nulls: the spellings of a missing value in CSV, beside an empty one.
+    """
 
     format: Literal["parquet", "csv"]
     pattern: str
+    nulls: tuple[str, ...] = field(default=(), converter=one_or_many)
 
 
 def parquet(pattern: str) -> Files:
@@ -37,9 +42,9 @@ def parquet(pattern: str) -> Files:
     return Files("parquet", pattern)
 
 
-def csv(pattern: str) -> Files:
-    """Rows in CSV files with a header line."""
-    return Files("csv", pattern)
+def csv(pattern: str, nulls: str | Iterable[str] = ()) -> Files:
+    """Rows in CSV files with a header line; `nulls=["n/a", "-"]` names spellings of a missing value."""
+    return Files("csv", pattern, nulls)
 
 
 @frozen
@@ -56,6 +61,7 @@ class Source:
         correction (same key, other content) from a new row.
     static: True for rows without time, known since always (a table of aircraft, say). Such a table hides when its rows
         were learnt, so it must be asked for.
+    contract: what the rows must keep; a batch of them that does not is not read, and a push is set aside whole.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Source:
     known: str | None = field(kw_only=True)
     key: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
     static: bool = field(default=False, kw_only=True)
+    contract: Contract | None = field(default=None, kw_only=True)
 
     @known.default
     def _when_it_happened(self) -> str | None:

@@ -10,7 +10,7 @@ from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, plan_features
-from charkha.features.rows import read_rows
+from charkha.features.rows import read_rows, require_whole
 from charkha.features.spine import label_spine
 from charkha.spec.checks.labels import sees_truth
 from charkha.spec.model import FloatArray, Model
@@ -78,9 +78,11 @@ def build_dataset(
     """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
 
     Reads the batch files under `root` and what was pushed to the log. Raises NoLabels, TruthKnownAhead, and DataError
-    for files that are not as declared.
+    for files that are not as declared and sources that break their contract then.
     """
     rows = {source.name: read_rows(source, root, log, as_of_us) for source in model.sources}
+    for source in model.sources:
+        require_whole(source, rows[source.name], as_of_us)
     occasions = rows[model.label.source.name]
     spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
     if spine.is_empty():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from charkha.spec.checks.contracts import contract_faults
 from charkha.spec.checks.values import column_faults, name_faults, quote, repeated, text_faults
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, FieldType
@@ -35,6 +36,7 @@ def source_faults(source: Source) -> Iterator[Fault]:
             yield from column_faults(f"{where}, key", column, fields, source.name)
         for column in repeated(source.key):
             yield Fault(f"{where}, key", "each column once", f"{column!r} twice", "Name it once.")
+        yield from contract_faults(where, source, fields)
 
 
 def known_fields(source: Source) -> dict[str, FieldType]:
@@ -70,6 +72,10 @@ def _data_faults(where: str, source: Source) -> Iterator[Fault]:
         yield Fault(f"{where}, data", "ck.parquet(…) or ck.csv(…)", quote(source.data), remedy)
         return
     yield from text_faults(f"{where}, data", source.data.pattern, "the path or glob of the files")
+    for spelling in source.data.nulls:
+        if not isinstance(spelling, str):
+            remedy = 'Write it as it stands in the file: nulls=["n/a"].'
+            yield Fault(f"{where}, data, nulls", "a text", quote(spelling), remedy)
 
 
 def _time_faults(where: str, source: Source, fields: dict[str, FieldType]) -> Iterator[Fault]:
