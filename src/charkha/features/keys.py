@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from charkha.features.segments import IntArray
+
 # Joins the parts of a composite key; escaped where a part holds it, so that no two keys read the same.
 _SEPARATOR = "\x1f"
 
@@ -20,6 +22,26 @@ def key_column(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
         for column in columns
     ]
     return frame.select(key=pl.concat_str(parts, separator=_SEPARATOR, ignore_nulls=False))["key"]
+
+
+def key_codes(rows: pl.DataFrame, spine: pl.DataFrame, columns: Sequence[str]) -> tuple[IntArray, IntArray]:
+    """Return the keys of two tables as integers that are equal where the keys are: int64 (n,), (k,); -1 for null.
+
+    Integers that lie within 2^36 of each other are taken as they are; else the keys are ranked as text.
+    """
+    if len(columns) == 1 and rows[columns[0]].dtype.is_integer() and spine[columns[0]].dtype.is_integer():
+        both = [frame[columns[0]].cast(pl.Int64) for frame in (rows, spine)]
+        bounds = [int(bound) for each in both for bound in (each.min(), each.max()) if isinstance(bound, int)]
+        low, high = min(bounds, default=0), max(bounds, default=0)
+        if high - low < 1 << 36:
+            return _codes(both[0] - low), _codes(both[1] - low)
+    text = pl.concat([key_column(rows, columns), key_column(spine, columns)])
+    ranked = _codes(text.rank("dense").cast(pl.Int64) - 1)
+    return ranked[: len(rows)], ranked[len(rows) :]
+
+
+def _codes(keys: pl.Series) -> IntArray:
+    return keys.fill_null(-1).to_numpy()
 
 
 def key_text(values: Sequence[object]) -> str | None:

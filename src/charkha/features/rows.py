@@ -1,6 +1,6 @@
 """The rows of a source as one table: batch files, then pushed rows, each once, with the time it became known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -64,6 +64,24 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
 
 
+def checked_paths(source: Source, files: Files, root: Path, log: Log | None) -> Iterator[Path]:
+    """Yield the files that are to be read: not set aside, and keeping the contract of their source, if it has one."""
+    marks = file_marks(log, source.name)
+    for path in file_paths(source, files, root):
+        mark = marks.get(file_name(path, root))
+        if mark is not None and mark.mark == "aside":
+            continue
+        if source.contract is not None and not is_released(path, mark):
+            _require_kept(source, file_name(path, root), read_file(source, files, path))
+        yield path
+
+
+def _require_kept(source: Source, name: str, frame: pl.DataFrame) -> None:
+    found = violations(frame, source)
+    if found:
+        raise FileBreaksContract(source, name, found)
+
+
 def require_whole(source: Source, rows: pl.DataFrame, as_of_us: int) -> None:
     """Raise SourceBreaksContract unless a source, read as it was known then, keeps its contract as a whole."""
     found = source_violations(rows["_known_us"], source, as_of_us)
@@ -80,7 +98,7 @@ def mark_versions(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     """Return rows in order of arrival without repetitions, `_first` telling first versions from corrections."""
     if not source.key:
         return rows.with_columns(_first=pl.lit(value=True))
-    _refuse_null_keys(rows, source)
+    refuse_null_keys(rows, source)
     before = pl.col("_content").shift(1).over(list(source.key))
     marked = rows.with_columns(_content=pl.struct(list(source.fields)).hash()).with_columns(_before=before)
     kept = marked.filter(pl.col("_before").is_null() | (pl.col("_before") != pl.col("_content")))
@@ -124,7 +142,8 @@ def is_released(path: Path, mark: FileMark | None) -> bool:
 def read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
     """Return the declared fields of one file. NaN is null: the two mean the same. Raises DataError."""
     try:
-        return _read_file(source, files, path)
+        frame, declared = scan_file(source, files, path)
+        return frame.select(**declared).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         said = str(error).partition("\n")[0]  # what follows is the query plan
         raise DataError(f"source {source.name!r}: {str(path)!r} cannot be read as declared: {said}") from error
@@ -142,19 +161,23 @@ def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
 
 
-def _read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
+def scan_file(source: Source, files: Files, path: Path) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
+    """Return one file unread, as it is, and how each declared field comes of its columns."""
     schema = polars_schema(source.fields)
-    if files.format == "parquet":
-        frame = pl.read_parquet(path, columns=list(schema))
-    else:
-        text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
-        spellings = list(files.nulls) or None
-        frame = pl.read_csv(path, columns=list(schema), schema_overrides=text, null_values=spellings)
-    return frame.select(_as_declared(frame, name, kind) for name, kind in schema.items())
+    match files.format:
+        case "parquet":
+            frame = pl.scan_parquet(path)
+        case "arrow":
+            frame = pl.scan_ipc(path)
+        case "csv":
+            text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
+            frame = pl.scan_csv(path, schema_overrides=text, null_values=list(files.nulls) or None)
+    found = frame.collect_schema()
+    return frame, {name: _as_declared(found.get(name), name, kind) for name, kind in schema.items()}
 
 
-def _as_declared(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
-    column, found = pl.col(name), frame.schema[name]
+def _as_declared(found: pl.DataType | None, name: str, kind: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
     if kind != TIME:
         return column.cast(kind).fill_nan(None) if kind == pl.Float64 else column.cast(kind)
     if found == pl.String():
@@ -172,7 +195,8 @@ def _stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     ).filter(pl.col("_event_us").is_not_null())
 
 
-def _refuse_null_keys(rows: pl.DataFrame, source: Source) -> None:
+def refuse_null_keys(rows: pl.DataFrame, source: Source) -> None:
+    """Raise DataError unless every row has its key."""
     missing = rows.filter(pl.any_horizontal(pl.col(list(source.key)).is_null())).height
     if missing:
         raise DataError(

@@ -32,7 +32,7 @@ class Files:
     nulls: the spellings of a missing value in CSV, beside an empty one.
     """
 
-    format: Literal["parquet", "csv"]
+    format: Literal["parquet", "csv", "arrow"]
     pattern: str
     nulls: tuple[str, ...] = field(default=(), converter=one_or_many)
 
@@ -45,6 +45,11 @@ def parquet(pattern: str) -> Files:
 def csv(pattern: str, nulls: str | Iterable[str] = ()) -> Files:
     """Rows in CSV files with a header line; `nulls=["n/a", "-"]` names spellings of a missing value."""
     return Files("csv", pattern, nulls)
+
+
+def arrow(pattern: str) -> Files:
+    """Rows in Arrow IPC files (Feather), such as `arrow("data/flights/*.arrow")`."""
+    return Files("arrow", pattern)
 
 
 @frozen

@@ -64,12 +64,12 @@ def _fields_faults(where: str, fields: object) -> Iterator[Fault]:
 def _data_faults(where: str, source: Source) -> Iterator[Fault]:
     if source.data is None:
         if not source.key:
-            remedy = "Give data=ck.parquet(…) or ck.csv(…), or a key=[…] so that rows can be pushed."
+            remedy = "Give data=ck.parquet(…), ck.csv(…) or ck.arrow(…), or a key=[…] so that rows can be pushed."
             yield Fault(f"{where}, data", "files, or a key to push rows by", "neither", remedy)
         return
     if not isinstance(source.data, Files):
         remedy = f"Write ck.parquet({quote(source.data)})." if isinstance(source.data, str) else "Use ck.parquet(…)."
-        yield Fault(f"{where}, data", "ck.parquet(…) or ck.csv(…)", quote(source.data), remedy)
+        yield Fault(f"{where}, data", "ck.parquet(…), ck.csv(…) or ck.arrow(…)", quote(source.data), remedy)
         return
     yield from text_faults(f"{where}, data", source.data.pattern, "the path or glob of the files")
     for spelling in source.data.nulls:

@@ -1,0 +1,240 @@
+"""The offline path from files to files: features for any number of questions, in bounded memory, resumable.
+
+Questions are answered a stretch of them at a time, each stretch in a file of its own. For a stretch, a view of latest
+values reads the keys and times of its source, works out which row answers which question, and then fetches one column
+after the other: never more than one column of the source is in memory. A view of windows reads its source in buckets of
+keys. Neither the length of a stretch nor the number of buckets changes a bit of the result.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from attrs import field, frozen, validators
+
+from charkha.features.keys import key_codes, key_column
+from charkha.features.newest import NOBODY, Arrivals, newest_known
+from charkha.features.pieces import EVENT, KNOWN, Piece, fetched, pieces_of
+from charkha.features.plan import FeaturePlan
+from charkha.features.point_in_time import join_view
+from charkha.features.request import with_request_features
+from charkha.features.segments import IntArray
+from charkha.features.versions import Versions, versions_of
+from charkha.spec.fields import TIME, polars_schema
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+from charkha.storage.log import Log
+
+ROWS_AT_ONCE = 1 << 20
+BUCKET_ROWS = 1 << 22
+MANIFEST = "backfill.json"
+
+OnProgress = Callable[[int, int, str], None]
+
+
+class BackfillRefused(Exception):
+    """A folder that holds another backfill, or questions that lack a field; says the way out."""
+
+
+@frozen(eq=False)
+class Sources:
+    """Where rows come from. root: the folder of their files. log: what was pushed. by_name: the sources' declarations.
+
+    bucket_rows: a source with more rows is read in buckets of keys of about this many.
+    """
+
+    root: Path
+    by_name: Mapping[str, Source]
+    log: Log | None = None
+    bucket_rows: int = field(default=BUCKET_ROWS, validator=validators.ge(1))
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """What a folder of parts was made from: its parts are good as long as this is the same."""
+
+    digest: str
+    questions: int
+    rows_at_once: int
+
+
+def backfill(
+    plan: FeaturePlan,
+    questions: Path,
+    sources: Sources,
+    folder: Path,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+    on_progress: OnProgress = lambda done, total, doing: None,
+) -> list[Path]:
+    """Write the features of every question into Parquet files in a folder, and return them in the questions' order.
+
+    questions: a Parquet file with the plan's request fields and the time of each question, under `plan.at`. Each file
+    of the result has the columns of the questions, then `plan.names`. A file that is there already is kept: call it
+    again after a crash, and it goes on. on_progress: called with questions answered, questions in all, and what is
+    going on. Raises BackfillRefused and DataError.
+    """
+    scan = pl.scan_parquet(questions)
+    total = scan.select(pl.len()).collect().item()
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
+    written: list[Path] = []
+    for number, low in enumerate(range(0, total, rows_at_once)):
+        path = folder / f"part-{number:05d}.parquet"
+        if not path.exists():
+            asked = with_times(plan, scan.slice(low, rows_at_once).collect())
+
+            def doing(what: str, low: int = low) -> None:
+                on_progress(low, total, what)
+
+            _write(path, answered(plan, asked, sources, doing).drop("_at_us"))
+        written.append(path)
+    on_progress(total, total, "done")
+    return written
+
+
+def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return questions with their time both as `plan.at` and in µs. Raises BackfillRefused."""
+    if "_at_us" not in asked.columns and plan.at in asked.columns:
+        at = pl.col(plan.at)
+        asked = asked.with_columns(_at_us=at.dt.epoch("us"))
+    missing = [name for name in (*plan.request, "_at_us") if name not in asked.columns]
+    if missing:
+        raise BackfillRefused(
+            f"expected questions with the columns {[*plan.request, plan.at]}, {missing} are not among "
+            f"{asked.columns}. Name the time of each question {plan.at!r}"
+        )
+    return asked.with_columns(asked["_at_us"].cast(TIME).alias(plan.at))
+
+
+def answered(
+    plan: FeaturePlan, asked: pl.DataFrame, sources: Sources, doing: Callable[[str], None] = lambda what: None
+) -> pl.DataFrame:
+    """Return questions with their features. asked: as of `with_times`."""
+    frame, reads = asked, {}
+    for view in plan.views:
+        name = view.source.name
+        if name not in reads:
+            doing(f"looking through {name}")
+            reads[name] = Reading.of(sources.by_name[name], sources)
+        doing(f"joining {view.name}")
+        frame = frame.hstack(_joined(view, asked, reads[name], sources.bucket_rows))
+    named = frame.with_columns(with_request_features(plan, frame))
+    return named.select(*asked.columns, *(name for name in plan.names if name not in asked.columns))
+
+
+@frozen(eq=False)
+class Reading:
+    """A source that is being read: its pieces, and what each of its rows is."""
+
+    source: Source
+    pieces: Sequence[Piece]
+    versions: Versions
+
+    @classmethod
+    def of(cls, source: Source, sources: Sources) -> "Reading":
+        """Look through a source. Raises DataError."""
+        pieces = pieces_of(source, sources.root, sources.log)
+        return cls(source, pieces, versions_of(pieces, source))
+
+
+def _joined(view: FeatureView, asked: pl.DataFrame, reading: Reading, bucket_rows: int) -> pl.DataFrame:
+    latest = _latest_columns(view, reading, asked) if view.latest else []
+    if not view.windows:
+        return pl.DataFrame(latest)
+    return _window_columns(view, reading, asked, bucket_rows).hstack(latest)
+
+
+def _latest_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame) -> list[pl.Series]:
+    places = _newest_places(view, reading, asked)
+    types = polars_schema(view.source.fields)
+    return [
+        fetched(reading.pieces, name, places).cast(types[name]).alias(f"{view.name}.{name}") for name in view.latest
+    ]
+
+
+def _newest_places(view: FeatureView, reading: Reading, asked: pl.DataFrame) -> IntArray:
+    """Return the place, among all rows, of the one that answers each question."""
+    keys = list(view.entity.keys)
+    rows = pl.concat([piece.read([*keys, EVENT, KNOWN]) for piece in reading.pieces])
+    codes, asked_codes = key_codes(rows, asked, keys)
+    never = (rows[EVENT].is_null() | rows[KNOWN].is_null()).to_numpy() | ~reading.versions.kept
+    if never.any():
+        codes = np.where(never, NOBODY, codes)
+    event_us, known_us = (rows[name].fill_null(0).to_numpy() for name in (EVENT, KNOWN))
+    return newest_known(Arrivals(codes, known_us, event_us), asked_codes, asked["_at_us"].to_numpy(), view.max_age_us)
+
+
+def _window_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame, bucket_rows: int) -> pl.DataFrame:
+    """Return the windows of a view, bucket by bucket of its keys, in the order of the questions."""
+    windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
+    buckets = max(1, -(-len(reading.versions.kept) // bucket_rows))
+    keys = list(view.entity.keys)
+    questions = asked.select(*keys, "_at_us").with_row_index("_place")
+    of_question = _bucket(questions, keys, buckets)
+    parts = []
+    for number in range(buckets):
+        rows = pl.concat(list(_rows_of(reading, keys, buckets, number)))
+        rows = rows.sort(KNOWN, nulls_last=True, maintain_order=True)
+        some = questions.filter(of_question == number)
+        parts.append(join_view(windows, rows, some).with_columns(some["_place"]))
+    return pl.concat(parts).sort("_place").drop("_place")
+
+
+def _rows_of(reading: Reading, keys: Sequence[str], buckets: int, number: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of one bucket of keys, piece by piece, with `_first`; no repetitions, none without its time."""
+    low, names = 0, [*reading.source.fields, EVENT, KNOWN]
+    for piece in reading.pieces:
+        versions, here = reading.versions, slice(low, low + piece.height)
+        rows = piece.read(names).with_columns(_first=pl.Series(versions.first[here]))
+        own = pl.Series(versions.kept[here]) & (_bucket(rows, keys, buckets) == number)
+        yield rows.filter(own & rows[EVENT].is_not_null())
+        low += piece.height
+
+
+def _bucket(frame: pl.DataFrame, keys: Sequence[str], buckets: int) -> pl.Series:
+    """Return the bucket of each row's key; null keys go with the first."""
+    return (key_column(frame, keys).hash() % buckets).fill_null(0)
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    frame.write_parquet(partial, compression="lz4", statistics=False)
+    os.replace(partial, path)
+
+
+def _claim(folder: Path, manifest: _Manifest) -> None:
+    """See to it that what is in the folder is of this backfill. Raises BackfillRefused."""
+    file = folder / MANIFEST
+    if file.exists():
+        found = msgspec.json.decode(file.read_bytes(), type=_Manifest)
+        if found != manifest:
+            raise BackfillRefused(
+                f"expected {folder} to be empty or to hold parts of the same backfill, found those of another: its "
+                "questions, its features, its data or its rows at once are not the same. Choose another folder, or "
+                "delete it"
+            )
+        return
+    if any(folder.glob("part-*")):
+        raise BackfillRefused(f"expected {folder} to be empty, found parts without {MANIFEST}. Choose another folder")
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(manifest))
+    os.replace(partial, file)
+
+
+def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
+    """Return a digest of what the result depends on: features, files by their size and time, and the log's end."""
+    names = sorted({view.source.name for view in plan.views})
+    files = [questions, *(path for name in names for path in _files(sources.by_name[name], sources.root))]
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    ends = {name: sources.log.end(f"events/{name}") for name in names} if sources.log else {}
+    said = (plan.to_json(), stamps, ends)
+    return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()
+
+
+def _files(source: Source, root: Path) -> list[Path]:
+    return sorted(root.glob(source.data.pattern)) if source.data is not None else []

@@ -1,0 +1,59 @@
+"""Which rows are repetitions, and which corrections, told by their row keys over all pieces of a source.
+
+Whoever reads rows in buckets of an entity's keys must ask here first: a correction may move a row to another entity.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.features.pieces import KNOWN, Piece, fetched
+from charkha.features.rows import refuse_null_keys
+from charkha.features.segments import IntArray
+from charkha.spec.sources import Source
+
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+@frozen(eq=False)
+class Versions:
+    """What each row is, bool (n,). kept: no repetition. first: the first version of its row."""
+
+    kept: BoolArray
+    first: BoolArray
+
+
+def versions_of(pieces: Sequence[Piece], source: Source) -> Versions:
+    """Return what each row of a source is, as `mark_versions` does. Raises DataError for a row without its key.
+
+    Only keys are read of all rows; the whole content only of those whose key is there twice.
+    """
+    size = sum(piece.height for piece in pieces)
+    versions = Versions(np.ones(size, bool), np.ones(size, bool))
+    again = _seen_again(pieces, source) if source.key else np.empty(0, np.int64)
+    if len(again):
+        content = pl.DataFrame({name: fetched(pieces, name, again) for name in source.fields})
+        rows = content.select(
+            key=pl.struct(list(source.key)), content=pl.struct(pl.all()).hash(), place=pl.Series(again)
+        ).with_columns(known=fetched(pieces, KNOWN, again))
+        rows = rows.sort("known", "place", nulls_last=True)
+        before = rows.select(pl.col("content").shift(1).over("key"))["content"]
+        first, repeated = before.is_null(), (before == rows["content"]).fill_null(value=False)
+        places = rows["place"].to_numpy()
+        versions.first[places], versions.kept[places] = first.to_numpy(), ~repeated.to_numpy()
+    return versions
+
+
+def _seen_again(pieces: Sequence[Piece], source: Source) -> IntArray:
+    """Return the places of all rows whose key is not theirs alone."""
+    hashes = []
+    for piece in pieces:
+        keys = piece.read(source.key)
+        refuse_null_keys(keys, source)
+        hashes.append(keys.select(pl.struct(pl.all()).hash()).to_series())
+    found = pl.concat(hashes).to_numpy()
+    ordered = np.sort(found)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.flatnonzero(np.isin(found, twice)) if len(twice) else np.empty(0, np.int64)

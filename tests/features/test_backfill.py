@@ -1,0 +1,157 @@
+"""From files to files: the same features as in memory, whatever the stretches and buckets, through any death."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import charkha as ck
+from charkha.engines.local import LocalEngine
+from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
+from charkha.features.offline import offline_features
+from charkha.features.plan import FeaturePlan
+from charkha.features.rows import read_rows
+
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+FIELDS = {"id": int, "shop": str, "card": int, "at": datetime, "known_at": datetime, "amount": float, "city": str}
+SALES = ck.Source("sales", FIELDS, ck.parquet("sales-*.parquet"), time="at", known="known_at", key="id")
+VIEWS = (
+    ck.FeatureView(
+        "shop", ck.Entity("shop"), SALES, windows=[ck.count(over="6h"), ck.mean("amount", over=["1h", "7d"])]
+    ),
+    ck.FeatureView("card", ck.Entity("card"), SALES, latest=["amount", "city", "at"], max_age="2d"),
+    ck.FeatureView(
+        "pair", ck.Entity("pair", keys=["shop", "card"]), SALES, latest="amount", windows=[ck.count(over="1d")]
+    ),
+)
+NAMES = tuple(
+    f"{view.name}.{name}" for view in VIEWS for name in (*(window.name for window in view.all_windows()), *view.latest)
+)
+PLAN = FeaturePlan(
+    VIEWS, {"shop": str, "card": int}, "asked_at", {"twice": pl.col("card.amount") * 2}, (*NAMES, "twice")
+)
+
+
+def sales(seed: int, count: int, base: int) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    at = [BEGIN + timedelta(seconds=int(second)) for second in random.integers(0, 10 * 86_400, count)]
+    late = [timedelta(seconds=int(second)) for second in random.integers(0, 7_200, count)]
+    known = [
+        None if number % 50 == 7 else moment + wait for number, (moment, wait) in enumerate(zip(at, late, strict=True))
+    ]
+    amount = [None if number % 11 == 0 else float(value) for number, value in enumerate(random.uniform(1, 99, count))]
+    return pl.DataFrame(
+        {
+            "id": base + np.arange(count) - (np.arange(count) % 13 == 0),  # some are corrections of the row before
+            "shop": [
+                None if number % 97 == 5 else f"s{value}" for number, value in enumerate(random.integers(0, 7, count))
+            ],
+            "card": random.integers(-3, 4, count),
+            "at": at,
+            "known_at": known,
+            "amount": amount,
+            "city": [f"c{value}" for value in random.integers(0, 5, count)],
+        },
+        schema_overrides={"known_at": pl.Datetime("us", "UTC"), "at": pl.Datetime("us", "UTC")},
+    )
+
+
+def write_world(root: Path, questions: int = 500) -> Path:
+    for number in range(2):
+        sales(number, 1500, 10_000 * number).write_parquet(root / f"sales-{number}.parquet")
+    random = np.random.default_rng(9)
+    asked = [BEGIN + timedelta(seconds=int(second)) for second in random.integers(0, 11 * 86_400, questions)]
+    cards, shops = random.integers(-3, 5, questions), random.integers(0, 9, questions)
+    frame = pl.DataFrame(
+        {"shop": [f"s{value}" for value in shops], "card": cards, "asked_at": asked, "label": cards > 0}
+    )
+    frame.with_columns(shop=pl.when(pl.int_range(pl.len()) % 40 == 3).then(None).otherwise("shop")).write_parquet(
+        root / "questions.parquet"
+    )
+    return root
+
+
+def in_memory(root: Path) -> pl.DataFrame:
+    asked = with_times(PLAN, pl.read_parquet(root / "questions.parquet"))
+    rows = {"sales": read_rows(SALES, root)}
+    return offline_features(PLAN, asked.select(*PLAN.request, "_at_us"), rows, LocalEngine(1))
+
+
+def read(parts: list[Path]) -> pl.DataFrame:
+    return pl.concat([pl.read_parquet(part) for part in parts])
+
+
+@pytest.mark.parametrize(("rows_at_once", "bucket_rows"), [(1 << 20, 1 << 20), (100, 400), (499, 1)])
+def test_the_same_features_as_in_memory(tmp_path: Path, rows_at_once: int, bucket_rows: int) -> None:
+    root = write_world(tmp_path)
+    sources = Sources(root, {"sales": SALES}, bucket_rows=max(bucket_rows, 100))
+    parts = backfill(PLAN, root / "questions.parquet", sources, tmp_path / "out", rows_at_once=rows_at_once)
+    found = read(parts)
+    assert len(parts) == -(-500 // rows_at_once)
+    assert found.columns == ["shop", "card", "asked_at", "label", *PLAN.names]
+    assert found.select(PLAN.names).equals(in_memory(root))
+    assert found.select("shop", "card", "label").equals(
+        pl.read_parquet(root / "questions.parquet").select("shop", "card", "label")
+    )
+
+
+def test_a_part_that_is_there_is_kept_and_another_backfill_is_refused(tmp_path: Path) -> None:
+    root, told = write_world(tmp_path), []
+    sources = Sources(root, {"sales": SALES})
+    questions, out = root / "questions.parquet", tmp_path / "out"
+    parts = backfill(PLAN, questions, sources, out, rows_at_once=100, on_progress=lambda *what: told.append(what))
+    assert told[:2] == [(0, 500, "looking through sales"), (0, 500, "joining shop")]
+    assert told[-1] == (500, 500, "done")
+    before = read(parts)
+    parts[2].unlink()
+    times = {part: part.stat().st_mtime_ns for part in parts if part.exists()}
+    assert read(backfill(PLAN, questions, sources, out, rows_at_once=100)).equals(before)
+    assert all(part.stat().st_mtime_ns == time for part, time in times.items())
+    with pytest.raises(BackfillRefused, match="those of another"):
+        backfill(PLAN, questions, sources, out, rows_at_once=99)
+    sales(5, 10, 90_000).write_parquet(root / "sales-2.parquet")
+    with pytest.raises(BackfillRefused, match="those of another"):
+        backfill(PLAN, questions, sources, out, rows_at_once=100)
+
+
+def test_questions_without_their_fields_are_refused(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    pl.read_parquet(root / "questions.parquet").drop("card", "asked_at").write_parquet(root / "less.parquet")
+    with pytest.raises(BackfillRefused, match=r"\['card', '_at_us'\] are not among"):
+        backfill(PLAN, root / "less.parquet", Sources(root, {"sales": SALES}), tmp_path / "out")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_backfill import PLAN, SALES, Sources, backfill
+root = Path(sys.argv[1])
+backfill(PLAN, root / "questions.parquet", Sources(root, {{"sales": SALES}}), root / "out", rows_at_once=20)
+"""
+
+
+def test_killed_again_and_again_it_ends_as_if_never_killed(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    command = [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent)), str(root)]
+    dice = np.random.default_rng(11)
+    killed = 0
+    for _ in range(5):
+        with subprocess.Popen(command) as child:
+            have, deadline = len(list((root / "out").glob("part-*.parquet"))), time.monotonic() + 30
+            while child.poll() is None and time.monotonic() < deadline:
+                if len(list((root / "out").glob("part-*.parquet"))) > have + dice.integers(1, 4):
+                    os.kill(child.pid, signal.SIGKILL)
+                    killed += 1
+                    break
+                time.sleep(0.002)
+    assert killed >= 3
+    assert subprocess.run(command, check=True).returncode == 0
+    assert read(sorted((root / "out").glob("part-*.parquet"))).select(PLAN.names).equals(in_memory(root))
