@@ -1,6 +1,6 @@
 """The online path: the features of a request from the state in the online store, windows finalised at its own time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import Any
@@ -70,6 +70,7 @@ def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us
     for stack in layout.stacks:
         columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
     for state, keys in zip(layout.states, fetched.keys, strict=True):
+        columns.update(_ratios(state, columns))
         if state.view.latest:
             columns.update(_latest_values(state, next(stored), at_us))
         _forget_null_keys(columns, state, keys)
@@ -98,6 +99,13 @@ def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     if len(columns) == 1:
         return [value if isinstance(value, str) else key_text((value,)) for value in requests[columns[0]]]
     return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
+
+
+def _ratios(state: ViewState, columns: Columns) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the ratios of a view, null where a side is or the denominator is 0."""
+    for name, numerator, denominator in state.ratios:
+        sides = zip(columns[numerator], columns[denominator], strict=True)
+        yield name, [None if above is None or not below else above / below for above, below in sides]
 
 
 def _latest_values(
