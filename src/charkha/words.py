@@ -1,13 +1,31 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
 from charkha.bundles.estimators import LightGBM, Linear
+from charkha.spec.aggregates import (
+    count,
+    decayed_sum,
+    distinct,
+    first,
+    last,
+    last_k,
+    max,
+    mean,
+    min,
+    quantile,
+    ratio,
+    std,
+    sum,
+    time_since_last,
+    top_k,
+    variance,
+)
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
 from charkha.spec.model import Costs, Label, Model, Rule, Split
 from charkha.spec.policies import Budget, Monitors, Retrain, compare, shadow
-from charkha.spec.sources import Entity, Source, csv, parquet
-from charkha.spec.views import FeatureView, RequestFeatures, count, last, max, mean, min, sum, variance
+from charkha.spec.sources import Entity, Source, arrow, csv, parquet
+from charkha.spec.views import FeatureView, RequestFeatures
 
 __all__ = [
     "Budget",
@@ -28,6 +46,7 @@ __all__ = [
     "Rule",
     "Source",
     "Split",
+    "arrow",
     "at_least",
     "beats_champion",
     "beats_rules",
@@ -36,12 +55,21 @@ __all__ = [
     "compare",
     "count",
     "csv",
+    "decayed_sum",
+    "distinct",
+    "first",
     "last",
+    "last_k",
     "max",
     "mean",
     "min",
     "parquet",
+    "quantile",
+    "ratio",
     "shadow",
+    "std",
     "sum",
+    "time_since_last",
+    "top_k",
     "variance",
 ]

@@ -1,11 +1,14 @@
 """The obvious version of every feature: loops over rows, straight from the words of the documentation."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from charkha.spec.views import FeatureView, Window
+from charkha.spec.aggregates import ALL_US, Measure, Ratio, Window
+from charkha.spec.durations import parse_duration
+from charkha.spec.views import FeatureView
 
 
 @frozen
@@ -18,6 +21,13 @@ class Event:
     text: str | None
     event_us: int
     known_us: int
+
+
+# Every filter of the tests, by the name of what it filters.
+FILTERS: dict[str, Callable[[Event], bool]] = {
+    "positive": lambda event: event.value is not None and event.value > 0,
+    "marked": lambda event: event.text == "x",
+}
 
 
 def versions(arrived: Sequence[Event]) -> list[tuple[Event, bool]]:
@@ -35,36 +45,90 @@ def versions(arrived: Sequence[Event]) -> list[tuple[Event, bool]]:
     return kept
 
 
-def window_value(window: Window, arrived: Sequence[Event], entity: str | None, at_us: int) -> float | None:
-    """Return one window of one entity at one time."""
+def window_features(
+    view: FeatureView, arrived: Sequence[Event], entity: str | None, at_us: int
+) -> dict[str, float | None]:
+    """Return every feature made of windows, of one entity at one time."""
+    values: dict[str, float | None] = {}
+    for declared in view.windows:
+        if isinstance(declared, Ratio):
+            above, below = (window_value(window, arrived, entity, at_us)[0] for window in declared.windows())
+            values[declared.name] = None if above is None or not below else above / below
+            continue
+        for window in declared.windows():
+            values.update(zip(window.names, window_value(window, arrived, entity, at_us), strict=True))
+    return values
+
+
+def window_value(window: Window, arrived: Sequence[Event], entity: str | None, at_us: int) -> list[float | None]:
+    """Return the features of one window of one entity at one time."""
+    nothing: list[float | None] = [None] * len(window.names)
     if entity is None:
-        return None
-    from_us = (at_us // window.hop_us - window.hops) * window.hop_us
+        return nothing
+    from_us = -math.inf if window.size_us == ALL_US else (at_us // window.hop_us - window.hops) * window.hop_us
     rows = [
         event
         for event, first in versions(arrived)
         if first and event.entity == entity and from_us <= event.known_us <= at_us
     ]
-    if window.kind == "count":
-        return float(len(rows))
-    values = [event.value for event in rows if event.value is not None]
-    if not values:
-        return None
-    match window.kind:
+    if window.measure.where is not None:
+        kept = FILTERS[window.names[0].partition("_")[0]]
+        rows = [event for event in rows if kept(event)]
+    if window.measure.kind == "count":
+        return [float(len(rows))]
+    if window.measure.kind == "time_since_last":
+        return [(at_us - rows[-1].known_us) / 1e6 if rows else None]
+    if window.measure.column == "text":
+        texts = {event.text for event in rows if event.text is not None}
+        return [float(len(texts)) if texts else None]
+    present = [(event.value, event.known_us) for event in rows if event.value is not None]
+    return aggregate(window.measure, present, at_us) if present else nothing
+
+
+def aggregate(measure: Measure, present: list[tuple[float, int]], at_us: int) -> list[float | None]:
+    """Return what a measure gives for values and the times they became known, at least one."""
+    values = [value for value, _ in present]
+    mean = math.fsum(values) / len(values)
+    squares = math.fsum((value - mean) ** 2 for value in values)
+    spread = squares / (len(values) - 1) if len(values) > 1 else None
+    match measure.kind:
         case "sum":
-            return math.fsum(values)
+            return [math.fsum(values)]
         case "mean":
-            return math.fsum(values) / len(values)
+            return [mean]
         case "min":
-            return min(values)
+            return [min(values)]
         case "max":
-            return max(values)
+            return [max(values)]
+        case "first":
+            return [values[0]]
         case "last":
-            return values[-1]
-        case _:
-            mean = math.fsum(values) / len(values)
-            squares = math.fsum((value - mean) ** 2 for value in values)
-            return squares / (len(values) - 1) if len(values) > 1 else None
+            return [values[-1]]
+        case "last_k":
+            return _padded(values[::-1], measure.k)
+        case "variance":
+            return [spread]
+        case "std":
+            return [None if spread is None else math.sqrt(spread)]
+        case "distinct":
+            return [float(len(set(values)))]
+        case "quantile":
+            return [sorted(values)[math.floor(q * (len(values) - 1))] for q in measure.q]
+        case "top_k":
+            return _padded([value for value, _ in sorted(Counter(values).items(), key=_frequency)], measure.k)
+        case "decayed_sum":
+            half_life_us = parse_duration(measure.half_life or "")
+            return [math.fsum(value * 0.5 ** ((at_us - known_us) / half_life_us) for value, known_us in present)]
+        case kind:
+            raise ValueError(f"expected an aggregation that the obvious version has, got {kind!r}")
+
+
+def _frequency(counted: tuple[float, int]) -> tuple[int, float]:
+    return -counted[1], counted[0]
+
+
+def _padded(values: list[float], size: int | None) -> list[float | None]:
+    return [*values, *[None] * (size or 0)][:size]
 
 
 def latest_row(view: FeatureView, arrived: Sequence[Event], entity: str | None, at_us: int) -> Event | None:
@@ -76,3 +140,25 @@ def latest_row(view: FeatureView, arrived: Sequence[Event], entity: str | None, 
             newest = event
     too_old = newest is not None and view.max_age_us is not None and at_us - newest.event_us > view.max_age_us
     return None if too_old else newest
+
+
+def slack(name: str, scale: float) -> float | None:
+    """Return by how much a feature may differ from the obvious version; None where it must be the same number.
+
+    scale: the largest value of the stream. Sketches are asked about windows that their state holds without loss.
+    """
+    if any(kind in name for kind in ("sum", "mean", "std", "excess")):
+        return 1e-9 * scale
+    return 1e-9 * scale**2 if "variance" in name else None
+
+
+def agree(name: str, found: float | None, expected: float | None, scale: float) -> bool:
+    """Say whether a feature is that of the obvious version: a null is only a null; sketches have their error."""
+    if found is None or expected is None:
+        return found is expected
+    if "quantile" in name:
+        return math.isclose(found, expected, rel_tol=0.0109) or (abs(expected) < 2.0**-41 and found == 0.0)
+    if "distinct" in name:
+        return abs(found - expected) <= max(0.3, 0.1 * expected)
+    allowed = slack(name, scale)
+    return found == expected if allowed is None else math.isclose(found, expected, rel_tol=1e-9, abs_tol=allowed)

@@ -1,6 +1,7 @@
 """Random event streams with everything that goes wrong in real ones: ties, late rows, repeats, nulls, corrections."""
 
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 from feature_oracle import Event
@@ -17,7 +18,22 @@ HOUR_US = 60 * MINUTE_US
 START_US = 1_700_000_000_000_000 // HOUR_US * HOUR_US
 
 FIELDS = {"row_id": int, "entity": str, "value": float, "text": str, "happened_at": datetime, "known_at": datetime}
-KINDS = (ck.sum, ck.mean, ck.min, ck.max, ck.last, ck.variance)
+KINDS = (
+    ck.sum,
+    ck.mean,
+    ck.min,
+    ck.max,
+    ck.first,
+    ck.last,
+    ck.variance,
+    ck.std,
+    ck.distinct,
+    partial(ck.last_k, k=3),
+    partial(ck.top_k, k=2),
+    partial(ck.quantile, q=[0.5, 0.9]),
+    partial(ck.decayed_sum, half_life="20m"),
+)
+POSITIVE, MARKED = pl.col("value") > 0, pl.col("text") == "x"
 
 
 def source(data: str | None = None) -> Source:
@@ -26,13 +42,28 @@ def source(data: str | None = None) -> Source:
 
 
 def view(of: Source, max_age: str | None = "3h") -> FeatureView:
-    windows = [kind("value", over=["10m", "2h"]) for kind in KINDS]
+    windows = [kind("value", over=["10m", "2h", "all"]) for kind in KINDS]
     windows += [
         ck.mean("value", over="2d"),
         ck.variance("value", over="2d", hop="1h"),
-        ck.count(over=["10m", "2h", "2d"]),
+        ck.count(over=["10m", "2h", "2d", "all"]),
+        ck.time_since_last(over=["10m", "all"]),
+        ck.distinct("text", over=["2h", "all"]),
+        ck.count(over=["10m", "2h", "all"], where=MARKED, name="marked_count"),
+        ck.sum("value", over=["2h", "all"], where=POSITIVE, name="positive_sum"),
+        ck.last_k("value", k=2, over="2h", where=MARKED, name="marked_last"),
+        ck.quantile("value", q=0.5, over="2h", where=MARKED, name="marked_quantile"),
+        ck.time_since_last(over="2h", where=POSITIVE, name="positive_recency"),
     ]
-    return ck.FeatureView("view", ck.Entity("entity"), of, windows=windows, latest=["value", "text"], max_age=max_age)
+    ratios = [
+        ck.ratio(ck.count(over="10m"), ck.count(over="all")),
+        ck.ratio(ck.count(over="2h", where=MARKED, name="marked"), ck.count(over="2h"), name="marked_share"),
+        ck.ratio(ck.sum("value", over="10m"), ck.count(over="2h"), name="sum_per_row"),
+        ck.ratio(ck.max("value", over="10m"), ck.max("value", over="2h")),
+    ]
+    return ck.FeatureView(
+        "view", ck.Entity("entity"), of, windows=[*windows, *ratios], latest=["value", "text"], max_age=max_age
+    )
 
 
 # Times on and around the edges of hops, many equal: crowded into three hours, some up to two days away.

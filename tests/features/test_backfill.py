@@ -16,7 +16,7 @@ import charkha as ck
 from charkha.engines.local import LocalEngine
 from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
 from charkha.features.offline import offline_features
-from charkha.features.plan import FeaturePlan
+from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.rows import read_rows
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -31,9 +31,7 @@ VIEWS = (
         "pair", ck.Entity("pair", keys=["shop", "card"]), SALES, latest="amount", windows=[ck.count(over="1d")]
     ),
 )
-NAMES = tuple(
-    f"{view.name}.{name}" for view in VIEWS for name in (*(window.name for window in view.all_windows()), *view.latest)
-)
+NAMES = tuple(name for view in VIEWS for name in feature_names(view))
 PLAN = FeaturePlan(
     VIEWS, {"shop": str, "card": int}, "asked_at", {"twice": pl.col("card.amount") * 2}, (*NAMES, "twice")
 )

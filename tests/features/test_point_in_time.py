@@ -1,10 +1,9 @@
 """Offline features against the obvious version."""
 
-import math
 from typing import Any
 
 import polars as pl
-from feature_oracle import Event, latest_row, window_value
+from feature_oracle import Event, agree, latest_row, window_features
 from feature_streams import START_US, as_frame, questions, source, streams, view
 from hypothesis import given, settings
 
@@ -13,13 +12,6 @@ from charkha.features.rows import mark_versions
 
 SOURCE = source()
 VIEW = view(SOURCE)
-
-
-def agree(found: float | None, expected: float | None, scale: float) -> bool:
-    """Equal to 1e-9, relative to the size of what was added up; a null only equals a null."""
-    if found is None or expected is None:
-        return found is None and expected is None
-    return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9 * scale)
 
 
 def rows_of(events: list[Event]) -> pl.DataFrame:
@@ -41,12 +33,9 @@ def test_offline_features_are_those_of_the_obvious_version(events: Any, asked: A
     scale = max((abs(event.value) for event in events if event.value is not None), default=0.0)
     for place, (entity, offset) in enumerate(asked):
         at_us = START_US + offset
-        for window in VIEW.all_windows():
-            found = features[f"view.{window.name}"][place]
-            expected = window_value(window, events, entity, at_us)
-            squared = scale**2 if window.kind == "variance" else scale
-            exact = window.kind in ("count", "min", "max", "last")
-            assert found == expected if exact else agree(found, expected, squared), window.name
+        for name, expected in window_features(VIEW, events, entity, at_us).items():
+            found = features[f"view.{name}"][place]
+            assert agree(name, found, expected, scale), (name, found, expected)
         latest = latest_row(VIEW, events, entity, at_us)
         assert features["view.value"][place] == (latest.value if latest else None)
         assert features["view.text"][place] == (latest.text if latest else None)

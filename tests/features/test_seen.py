@@ -13,7 +13,7 @@ from charkha.engines.local import LocalEngine
 from charkha.features.feed import Feed
 from charkha.features.offline import offline_features
 from charkha.features.online import online_features
-from charkha.features.plan import FeaturePlan
+from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.progress import newest_known
 from charkha.features.rows import read_rows
 from charkha.features.seen import LONGEST_COMMIT_US, features_as_seen
@@ -27,7 +27,7 @@ FIELDS = {"order": int, "shop": str, "at": datetime, "amount": float}
 ORDERS = ck.Source("orders", FIELDS, ck.parquet("orders.parquet"), time="at", key="order")
 WINDOWS = [ck.sum("amount", over="1h"), ck.count(over=["1h", "2d"]), ck.last("amount", over="10m")]
 VIEW = ck.FeatureView("shop", ck.Entity("shop"), ORDERS, windows=WINDOWS, latest=["amount"])
-NAMES = (*tuple(f"shop.{window.name}" for window in VIEW.all_windows()), "shop.amount")
+NAMES = tuple(feature_names(VIEW))
 PLAN = FeaturePlan((VIEW,), {"shop": str}, "asked_at", {}, NAMES)
 
 

@@ -44,3 +44,8 @@ def _refuse_code(text: str) -> None:
     node = foreign_code(text)
     if node is not None:
         raise UnsafeExpression(node)
+
+
+def plain_value(_instance: object, _field: object, value: object) -> object:
+    """Return a field's value as `attrs.asdict` should write it down. Raises UnsafeExpression."""
+    return expression_to_json(value) if isinstance(value, pl.Expr) else value

@@ -23,6 +23,7 @@ from charkha.features.events import (
     encode_events,
     event_stream,
 )
+from charkha.features.filters import RowFilters
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, seed_rows
 from charkha.features.plan import view_from_plain, view_to_plain
@@ -80,6 +81,7 @@ class Feed:
         self._layouts = {name: RowLayout.of(source) for name, source in sources.items()}
         self._views = tuple(views)
         self._registry: bytes | None = None
+        self._filters: dict[str, RowFilters] = {}
         self._states = self._states_of(self._views)
         self._log = log
         self._store = store
@@ -171,12 +173,16 @@ class Feed:
 
     def _states_of(self, views: Sequence[FeatureView]) -> dict[str, list[ViewState]]:
         """Return the state of each view by source, reading rows as this definition has them; others stand still."""
-        states: dict[str, dict[bytes, ViewState]] = {name: {} for name in self._sources}
+        readable: dict[str, dict[bytes, FeatureView]] = {name: {} for name in self._sources}
         for view in views:
             source = self._sources.get(view.source.name)
             if source is not None and columns_of(view) <= source.fields.keys():
-                states[source.name][view_digest(view)] = _state_of(view, source)
-        return {name: list(by_digest.values()) for name, by_digest in states.items()}
+                readable[source.name][view_digest(view)] = view
+        self._filters = {name: RowFilters.of(self._sources[name], found.values()) for name, found in readable.items()}
+        return {
+            name: [_state_of(view, self._sources[name], self._filters[name]) for view in found.values()]
+            for name, found in readable.items()
+        }
 
     def _source(self, name: str) -> Source:
         if name not in self._sources:
@@ -207,7 +213,7 @@ class Feed:
         self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known_us: int
     ) -> None:
         views = self._states[layout.source]
-        for row, first in rows:
+        for row, first in self._filters[layout.source].applied(rows):
             event = layout.event_us(row)
             for view in views:
                 key = key_text([row[column] for column in view.key_columns])
@@ -215,9 +221,9 @@ class Feed:
                     view.apply(state, key, row, (event, known_us), first=first)
 
 
-def _state_of(view: FeatureView, source: Source) -> ViewState:
+def _state_of(view: FeatureView, source: Source, filters: RowFilters | None = None) -> ViewState:
     """Return where the view's state lies, with its fields where the source, as declared now, has them."""
-    return evolve(ViewState.of(evolve(view, source=source)), digest=view_digest(view))
+    return evolve(ViewState.of(evolve(view, source=source), filters), digest=view_digest(view))
 
 
 def _registered(registry: bytes | None) -> dict[bytes, FeatureView]:

@@ -21,11 +21,11 @@ _HOP_BITS = 40
 
 @frozen(eq=False)
 class StackedPart:
-    """All windows of one aggregation in a stack: the name, ring, hops back and length of a hop (µs) of each."""
+    """All windows of one aggregation in a stack: the names, ring, hops back and length of a hop (µs) of each."""
 
     aggregation: Aggregation
     columns: slice
-    names: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
     rings: IntArray
     hops: IntArray
     hop_us: IntArray
@@ -59,7 +59,7 @@ def _stack(states: Sequence[ViewState], places: list[tuple[int, int]]) -> Stack:
 
 def _stacked(rings: Sequence[RingState], views: Sequence[str], position: int) -> StackedPart:
     found = [
-        (f"{views[number]}.{window.name}", number, window.hops, window.hop_us)
+        (tuple(f"{views[number]}.{name}" for name in window.names), number, window.hops, window.hop_us)
         for number, ring in enumerate(rings)
         for window, part in ring.ring.windows
         if part == ring.ring.parts[position]
@@ -73,7 +73,7 @@ def _stacked(rings: Sequence[RingState], views: Sequence[str], position: int) ->
 def window_values(
     stack: Stack, stored: Sequence[Sequence[bytes | None]], at_us: IntArray
 ) -> Iterator[tuple[str, FloatArray]]:
-    """Yield every window of a stack and its value per request, float64 with NaN for null.
+    """Yield every feature of the windows of a stack and its value per request, float64 with NaN for null.
 
     stored: of each ring, the tiles of each request. at_us: the time of each request, int64 (requests,).
     """
@@ -88,5 +88,7 @@ def window_values(
         oldest = at_us // part.hop_us[:, None] - part.hops[:, None]
         lows = np.searchsorted(packed, ((asked << _HOP_BITS) + oldest).ravel())
         merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[asked.ravel()])
-        values: FloatArray = part.aggregation.finalise(merged).reshape(-1, requests)
-        yield from zip(part.names, values, strict=True)
+        values = part.aggregation.finalise(merged, np.tile(at_us, len(part.names)))
+        by_feature = values.reshape(len(part.names), requests, -1).swapaxes(1, 2)
+        for names, rows in zip(part.names, by_feature, strict=True):
+            yield from zip(names, rows, strict=True)

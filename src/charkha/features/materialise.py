@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from charkha.features.events import RowLayout
+from charkha.features.filters import with_filters
 from charkha.features.keys import key_column
 from charkha.features.point_in_time import (
     History,
+    PartRows,
     history_of_first_versions,
     newest_by_event_time,
-    part_columns,
     tiles_of,
 )
 from charkha.features.progress import is_seeded, mark_seeded, remember_row, set_newest_known
@@ -23,6 +24,7 @@ from charkha.storage.online import OnlineWriter
 
 def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
     """Write the state of views of one source. rows: of `read_rows`, known by the time it is built as of."""
+    rows = with_filters(rows, [view.view for view in views])
     for view in views:
         history, keys = _by_key(view, rows)
         first = history_of_first_versions(history)
@@ -59,8 +61,7 @@ def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
 
 def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:
     ring = view.rings[index]
-    row_states = ring.ring.prepare(part_columns(ring.ring, history.frame))
-    tiles = tiles_of(ring.ring, history.codes, history.known_us, row_states)
+    tiles = tiles_of(ring.ring, history, [PartRows.of(part, history) for part in ring.ring.parts])
     starts = run_starts(tiles.codes)
     for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True):
         key = keys[tiles.codes[start]]

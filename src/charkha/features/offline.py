@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from charkha.engines.engine import Engine
+from charkha.features.filters import with_filters
 from charkha.features.keys import key_column
 from charkha.features.plan import FeaturePlan
 from charkha.features.point_in_time import join_view
@@ -24,6 +25,10 @@ def offline_features(
     bucket by bucket of its entity's keys; their number changes nothing but memory and parallelism.
     """
     frame = spine.with_columns(spine["_at_us"].cast(TIME).alias(plan.at))
+    rows = {
+        name: with_filters(frame, [view for view in plan.views if view.source.name == name])
+        for name, frame in rows.items()
+    }
     for view in plan.views:
         parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
         joined = pl.concat(parts).sort("_place").drop("_place")

@@ -1,6 +1,6 @@
 """The online path: the features of a request from the state in the online store, windows finalised at its own time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 
@@ -72,6 +72,7 @@ def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us
     for latest in layout.latest:
         columns.update(latest.values(list(islice(stored, len(latest.views))), times))
     for state, entity in zip(layout.states, layout.entity_of, strict=True):
+        columns.update(_ratios(state, columns))
         _forget_null_keys(columns, state, fetched.keys[entity])
     return request_columns(plan, columns)
 
@@ -109,6 +110,13 @@ def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
     if len(columns) == 1:
         return [value if isinstance(value, str) else key_text((value,)) for value in requests[columns[0]]]
     return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
+
+
+def _ratios(state: ViewState, columns: Columns) -> Iterator[tuple[str, Column]]:
+    """Yield the ratios of a view, null where a side is or the denominator is 0."""
+    for name, numerator, denominator in state.ratios:
+        above, below = (np.asarray(columns[side]) for side in (numerator, denominator))
+        yield name, np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
 
 
 def _forget_null_keys(columns: dict[str, Column], state: ViewState, keys: Sequence[str | None]) -> None:

@@ -8,11 +8,12 @@ import msgspec
 import polars as pl
 from attrs import asdict, frozen
 
-from charkha.features.expressions import expression_from_json, expression_to_json
+from charkha.features.expressions import expression_from_json, expression_to_json, plain_value
+from charkha.spec.aggregates import Aggregate, Measure, Ratio
 from charkha.spec.fields import FieldType
 from charkha.spec.model import Model
 from charkha.spec.sources import Entity, Source
-from charkha.spec.views import Aggregate, FeatureView, RequestFeatures
+from charkha.spec.views import FeatureView, RequestFeatures
 
 _FIELD_TYPES: Mapping[str, FieldType] = {kind.__name__: kind for kind in (str, int, float, bool, datetime)}
 
@@ -76,9 +77,7 @@ def feature_names(part: FeatureView | RequestFeatures) -> list[str]:
     """Return the full names of the features of one view or group, in the order declared."""
     if isinstance(part, RequestFeatures):
         return list(part.by_full_name())
-    return [f"{part.name}.{window.name}" for window in part.all_windows()] + [
-        f"{part.name}.{column}" for column in part.latest
-    ]
+    return [f"{part.name}.{name}" for name in (*part.window_features(), *part.latest)]
 
 
 def in_order_of_use(expressions: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
@@ -100,8 +99,8 @@ def _used_names(expression: pl.Expr) -> set[str]:
 
 
 def view_to_plain(view: FeatureView) -> dict[str, Any]:
-    """Return a view as plain values for JSON."""
-    plain = asdict(view, recurse=True)
+    """Return a view as plain values for JSON. Raises UnsafeExpression when a filter holds Python code."""
+    plain = asdict(view, value_serializer=plain_value)
     plain["source"]["fields"] = {name: kind.__name__ for name, kind in view.source.fields.items()}
     plain["source"]["data"] = None  # where history lies is the project's business, not the bundle's
     del plain["source"]["contract"]  # so is what its batches must keep: it changes no feature
@@ -109,14 +108,26 @@ def view_to_plain(view: FeatureView) -> dict[str, Any]:
 
 
 def view_from_plain(plain: dict[str, Any]) -> FeatureView:
-    """Return the view of `view_to_plain`."""
+    """Return the view of `view_to_plain`. Raises UnsafeExpression before any code in it could run."""
     source = {**plain["source"], "fields": {n: _FIELD_TYPES[kind] for n, kind in plain["source"]["fields"].items()}}
-    aggregates = [Aggregate(**{**aggregate, "over": tuple(aggregate["over"])}) for aggregate in plain["windows"]]
     return FeatureView(
         plain["name"],
         Entity(**plain["entity"]),
         Source(**source),
-        windows=aggregates,
+        windows=[_declared_from_plain(declared) for declared in plain["windows"]],
         latest=plain["latest"],
         max_age=plain["max_age"],
     )
+
+
+def _declared_from_plain(plain: dict[str, Any]) -> Aggregate | Ratio:
+    if "numerator" in plain:
+        numerator, denominator = (_aggregate_from_plain(plain[side]) for side in ("numerator", "denominator"))
+        return Ratio(numerator, denominator, plain["given_name"])
+    return _aggregate_from_plain(plain)
+
+
+def _aggregate_from_plain(plain: dict[str, Any]) -> Aggregate:
+    where = plain["measure"]["where"]
+    measure = Measure(**{**plain["measure"], "where": None if where is None else expression_from_json(where)})
+    return Aggregate(**{**plain, "measure": measure, "over": tuple(plain["over"])})

@@ -3,17 +3,32 @@
 Pure functions over sorted arrays. The online path reads the same tiles through the same `Ring` and aggregations.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import field, frozen
 
+from charkha.features.aggregations import Aggregation
+from charkha.features.filters import with_filters
+from charkha.features.fingerprints import fingerprints
 from charkha.features.keys import key_column
-from charkha.features.rings import Ring, rings_of
-from charkha.features.segments import IntArray, KeyTimeIndex, run_ends, run_starts
+from charkha.features.rings import Part, Ring, rings_of
+from charkha.features.segments import (
+    IntArray,
+    KeyTimeIndex,
+    places_in_runs,
+    range_chunks,
+    range_members,
+    run_ends,
+    run_starts,
+)
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
+
+# How many floats of row states one part lays out at once.
+_MOST_FLOATS = 1 << 23
 
 
 @frozen(eq=False)
@@ -23,11 +38,19 @@ class History:
     frame: pl.DataFrame
     codes: IntArray
     known_us: IntArray
+    _read: dict[tuple[str | None, bool], FloatArray] = field(factory=dict, init=False)
 
     @cached_property
     def index(self) -> KeyTimeIndex:
         """The rows by key and known time."""
         return KeyTimeIndex(self.codes, self.known_us)
+
+    def values(self, part: Part) -> FloatArray:
+        """Return what a part reads of each row, worked out once for all rings: float64 (n,), NaN for null."""
+        what = (part.column, part.fingerprinted)
+        if what not in self._read:
+            self._read[what] = _part_values(part, self.frame)
+        return self._read[what]
 
 
 @frozen(eq=False)
@@ -45,15 +68,20 @@ def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.
     rows: as of `read_rows`, of the view's source. spine: the entity's key columns and `_at_us`. Result: as many rows as
     the spine, in its order. A null key has no features; a key without rows has a count of 0 and nulls.
     """
-    history, questions = align(view, rows, spine)
-    columns: dict[str, pl.Series] = {}
+    history, questions = align(view, with_filters(rows, [view]), spine)
+    values: dict[str, FloatArray] = {}
     first = history_of_first_versions(history)
     for ring in rings_of(view):
-        for name, values in ring_features(ring, first, questions).items():
-            columns[name] = pl.Series(_placed(values, questions, len(spine)), nan_to_null=True)
+        values.update(ring_features(ring, first, questions))
+    for ratio in view.ratios():
+        above, below = (values[side] for side in ratio.sides)
+        values[ratio.name] = np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+    columns = {
+        name: pl.Series(_placed(values[name], questions, len(spine)), nan_to_null=True)
+        for name in view.window_features()
+    }
     columns.update(latest_features(view, history, questions, len(spine)))
-    names = [window.name for window in view.all_windows()] + list(view.latest)
-    return pl.DataFrame({f"{view.name}.{name}": columns[name] for name in names})
+    return pl.DataFrame({f"{view.name}.{name}": column for name, column in columns.items()})
 
 
 def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[History, Questions]:
@@ -78,14 +106,67 @@ def history_of_first_versions(history: History) -> History:
     return History(history.frame.filter(pl.Series(first)), history.codes[first], history.known_us[first])
 
 
-def part_columns(ring: Ring, frame: pl.DataFrame) -> list[FloatArray]:
-    """Return the values of each part's column as float64 with NaN for null; zeros for a part without a column."""
-    return [
-        np.zeros(len(frame))
-        if part.column is None
-        else frame[part.column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        for part in ring.parts
-    ]
+@frozen(eq=False)
+class PartRows:
+    """What a part reads of a history's n rows.
+
+    values, known_us: of the m rows that its filter keeps. before: how many kept rows come before each row, int64
+    (n + 1,); None where all are kept.
+    """
+
+    part: Part
+    values: FloatArray
+    known_us: IntArray
+    before: IntArray | None
+
+    @classmethod
+    def of(cls, part: Part, history: History) -> "PartRows":
+        """Return what a part reads of a history, whose frame has the filters' columns (see `with_filters`)."""
+        values = history.values(part)
+        if part.filter is None:
+            return cls(part, values, history.known_us, None)
+        kept = history.frame[part.filter].to_numpy()
+        return cls(part, values[kept], history.known_us[kept], np.append(0, np.cumsum(kept)))
+
+    def merged(self, lows: IntArray, highs: IntArray) -> FloatArray:
+        """Return the states of k ranges of the history's rows: (k, width). Lows ascend.
+
+        A row alone has a state as wide as a tile's, so rows are prepared some at a time, and long ranges in pieces.
+        """
+        if self.before is not None:
+            lows, highs = self.before[lows], self.before[highs]
+        aggregation, most = self.part.aggregation, _MOST_FLOATS // self.part.aggregation.width
+        if len(self.values) <= most:
+            return aggregation.merge(self._states, lows, highs)
+        pieces = np.maximum(1, -(-(highs - lows) // most))
+        owner, place = range_members(np.zeros(len(lows), np.int64), pieces)
+        starts = lows[owner] + place * most
+        states = self._prepared(starts, np.minimum(starts + most, highs[owner]), most)
+        ends = np.cumsum(pieces)
+        return states if len(states) == len(lows) else aggregation.merge(states, ends - pieces, ends)
+
+    @cached_property
+    def _states(self) -> FloatArray:
+        return self.part.aggregation.prepare(self.values, self.known_us)
+
+    def _prepared(self, lows: IntArray, highs: IntArray, most: int) -> FloatArray:
+        """Return the states of ranges of at most `most` rows, of which so many are laid out at once."""
+        aggregation = self.part.aggregation
+        states = np.empty((len(lows), aggregation.width))
+        for chunk in range_chunks(lows, highs, most):
+            _, index = range_members(lows[chunk], highs[chunk])
+            ends = np.cumsum(highs[chunk] - lows[chunk])
+            rows = aggregation.prepare(self.values[index], self.known_us[index])
+            states[chunk] = aggregation.merge(rows, np.append(0, ends[:-1]), ends)
+        return states
+
+
+def _part_values(part: Part, frame: pl.DataFrame) -> FloatArray:
+    if part.column is None:
+        return np.zeros(len(frame))
+    if part.fingerprinted:
+        return fingerprints(frame[part.column])
+    return frame[part.column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 @frozen(eq=False)
@@ -97,32 +178,67 @@ class Tiles:
     states: FloatArray
 
 
-def tiles_of(ring: Ring, codes: IntArray, known_us: IntArray, row_states: FloatArray) -> Tiles:
-    """Return the tiles of sorted rows: one for every hop of a key in which a row became known."""
-    hops = known_us // ring.hop_us
-    starts = run_starts(codes, hops)
-    return Tiles(codes[starts], hops[starts], ring.merge(row_states, starts, run_ends(starts, len(codes))))
+def tiles_of(ring: Ring, history: History, parts: Sequence[PartRows]) -> Tiles:
+    """Return the tiles of sorted rows: one for every hop of a key in which a row became known. parts: of the ring."""
+    hops = history.known_us // ring.hop_us
+    starts = run_starts(history.codes, hops)
+    ends = run_ends(starts, len(hops))
+    return Tiles(history.codes[starts], hops[starts], np.hstack([rows.merged(starts, ends) for rows in parts]))
 
 
 def ring_features(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
     """Return the values of every window of a ring, in the order of the questions: float64 (k,), NaN for null."""
-    row_states = ring.prepare(part_columns(ring, history.frame))
-    tiles = tiles_of(ring, history.codes, history.known_us, row_states)
+    if ring.endless:
+        return _whole_history(ring, history, questions)
+    parts = [PartRows.of(part, history) for part in ring.parts]
+    tiles = tiles_of(ring, history, parts)
     by_hop, by_time = KeyTimeIndex(tiles.codes, tiles.hops), history.index
     open_hop = questions.at_us // ring.hop_us
     whole = by_hop.count_until(questions.codes, open_hop, equal=False)
     row_lows = by_time.count_until(questions.codes, open_hop * ring.hop_us, equal=False)
     row_highs = by_time.count_until(questions.codes, questions.at_us, equal=True)
-    heads = ring.merge(row_states, row_lows, row_highs)
+    heads = {rows.part: rows.merged(row_lows, row_highs) for rows in parts}
     values: dict[str, FloatArray] = {}
     for window, part in ring.windows:
-        columns = slice(part.start, part.stop)
         lows = by_hop.count_until(questions.codes, open_hop - window.hops, equal=False)
-        tails = part.aggregation.merge(tiles.states[:, columns], lows, whole)
-        both = np.stack((tails, heads[:, columns]), axis=1).reshape(-1, part.aggregation.width)
-        pairs = np.arange(0, len(both), 2)
-        values[window.name] = part.aggregation.finalise(part.aggregation.merge(both, pairs, pairs + 2))
+        tails = part.aggregation.merge(tiles.states[:, part.start : part.stop], lows, whole)
+        merged = _merged_pairs(part.aggregation, tails, heads[part])
+        values.update(zip(window.names, part.aggregation.finalise(merged, questions.at_us).T, strict=True))
     return values
+
+
+def _whole_history(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
+    """Return the same for the whole history: a question has the rows of the one before it, and some more."""
+    highs = history.index.count_until(questions.codes, questions.at_us, equal=True)
+    asked = run_starts(questions.codes)
+    lows = np.append(0, highs[:-1])[: len(highs)]
+    lows[asked] = np.searchsorted(history.codes, questions.codes[asked])
+    places = places_in_runs(questions.codes)
+    merged = {
+        part: _running(part.aggregation, PartRows.of(part, history).merged(lows, highs), places) for part in ring.parts
+    }
+    values: dict[str, FloatArray] = {}
+    for window, part in ring.windows:
+        values.update(zip(window.names, part.aggregation.finalise(merged[part], questions.at_us).T, strict=True))
+    return values
+
+
+def _running(aggregation: Aggregation, states: FloatArray, places: IntArray) -> FloatArray:
+    """Return each state merged with all those before it in its run, by doubling the reach. places: within the runs."""
+    reach = 1
+    while reach <= places.max(initial=0):
+        later = np.flatnonzero(places >= reach)
+        merged = _merged_pairs(aggregation, states[later - reach], states[later])
+        states = states.copy()
+        states[later] = merged
+        reach *= 2
+    return states
+
+
+def _merged_pairs(aggregation: Aggregation, before: FloatArray, after: FloatArray) -> FloatArray:
+    both = np.stack((before, after), axis=1).reshape(-1, aggregation.width)
+    pairs = np.arange(0, len(both), 2)
+    return aggregation.merge(both, pairs, pairs + 2)
 
 
 def newest_by_event_time(history: History) -> IntArray:

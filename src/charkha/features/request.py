@@ -118,6 +118,6 @@ def _column_types(plan: FeaturePlan) -> Mapping[str, pl.DataType]:
     types: dict[str, pl.DataType] = {name: POLARS_TYPES[kind] for name, kind in plan.request.items()}
     types[plan.at] = TIME
     for view in plan.views:
-        types |= {f"{view.name}.{window.name}": pl.Float64() for window in view.all_windows()}
+        types |= {f"{view.name}.{name}": pl.Float64() for name in view.window_features()}
         types |= {f"{view.name}.{column}": POLARS_TYPES[view.source.fields[column]] for column in view.latest}
     return types

@@ -1,30 +1,36 @@
 """Reductions over many ranges of one array at once: what every aggregation and both paths are built on."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 
-from charkha.spec.model import FloatArray
-
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Number = TypeVar("Number", np.float64, np.uint8)
 
 
-def reduce_ranges(ufunc: np.ufunc, values: FloatArray, lows: IntArray, highs: IntArray, empty: float) -> FloatArray:
-    """Return `ufunc` reduced over the rows low to high of each of the k ranges: float64 (k, w).
+def reduce_ranges(
+    ufunc: np.ufunc,
+    values: np.ndarray[tuple[int, ...], np.dtype[Number]],
+    lows: IntArray,
+    highs: IntArray,
+    empty: float,
+) -> np.ndarray[tuple[int, ...], np.dtype[Number]]:
+    """Return `ufunc` reduced over the rows low to high of each of the k ranges: (k, w), of the type of the values.
 
-    values: float64 (n, w). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
+    values: (n, w). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
     An empty range gives `empty`.
     """
     width = values.shape[1]
     if len(lows) == 0:
-        return np.empty((0, width))
+        return np.empty((0, width), values.dtype)
     # reduceat takes the ranges between neighbouring indices, of which every second one is ours; the extra element lets
     # a range end where the array ends.
     indices = np.empty(2 * len(lows), np.intp)
     indices[0::2], indices[1::2] = lows, highs
-    padded = np.empty((len(values) + 1, width))
+    padded = np.empty((len(values) + 1, width), values.dtype)
     padded[:-1], padded[-1] = values, empty
-    reduced: FloatArray = ufunc.reduceat(padded, indices, axis=0)[::2]
+    reduced: np.ndarray[tuple[int, ...], np.dtype[Number]] = ufunc.reduceat(padded, indices, axis=0)[::2]
     reduced[lows == highs] = empty
     return reduced
 
@@ -83,3 +89,21 @@ def range_members(lows: IntArray, highs: IntArray) -> tuple[IntArray, IntArray]:
     owner = np.repeat(np.arange(len(lows)), lengths)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return owner, lows[owner] + offset
+
+
+def sum_by(owner: IntArray, keys: IntArray, counts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the sum of the counts of each key of each owner, as (owner, key, sum) in the order of owner, then key.
+
+    owner, keys, counts: int64 (n,). Result: int64 (m,) each, m ≤ n.
+    """
+    order = np.lexsort((keys, owner))
+    owner, keys = owner[order], keys[order]
+    starts = run_starts(owner, keys)
+    sums = np.add.reduceat(counts[order], starts) if len(starts) else np.empty(0, np.int64)
+    return owner[starts], keys[starts], sums
+
+
+def places_in_runs(owner: IntArray) -> IntArray:
+    """Return the place of each row within its run of equal owners, counted from 0: int64 (n,)."""
+    starts = run_starts(owner)
+    return np.arange(len(owner)) - np.repeat(starts, run_ends(starts, len(owner)) - starts)

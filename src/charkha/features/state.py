@@ -7,14 +7,18 @@ changed view is built anew beside the old one.
 import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
 from attrs import asdict, frozen
 
 from charkha.features.aggregations.aggregation import State
+from charkha.features.expressions import plain_value
+from charkha.features.filters import RowFilters, filters_of
+from charkha.features.fingerprints import fingerprint
 from charkha.features.latest import LatestRows
-from charkha.features.rings import Ring, rings_of
+from charkha.features.rings import Part, Ring, rings_of
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
 from charkha.storage.online import OnlineWriter
@@ -34,35 +38,53 @@ def view_digest(view: FeatureView) -> bytes:
     said = {
         "keys": view.entity.keys,
         "source": (source.name, source.time, source.known, source.key, source.static),
-        "windows": [asdict(window) for window in view.all_windows()],
+        "windows": [asdict(window, value_serializer=plain_value) for window in view.all_windows()],
         "latest": view.latest,
     }
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).digest()
 
 
-Update = Callable[[State, float], State]
+@frozen
+class Step:
+    """How a row changes the state of one part: states `start` to `stop` of a tile.
+
+    read: turns the row's value at `place` into a float; None for a part that reads none. kept: the place of its
+    filter's answer, None without one.
+    """
+
+    update: Callable[[State, float, int], State]
+    read: Callable[[object], float]
+    place: int | None
+    kept: int | None
+    start: int
+    stop: int
+
+    @classmethod
+    def of(cls, part: Part, places: Mapping[str, int]) -> "Step":
+        """Return the step of a part whose rows have fields and filters at these places."""
+        read = fingerprint if part.fingerprinted else _as_float
+        place = None if part.column is None else places[part.column]
+        kept = None if part.filter is None else places[part.filter]
+        return cls(part.aggregation.update, read, place, kept, part.start, part.stop)
 
 
 @frozen(eq=False)
 class RingState:
     """One ring of a view as bytes: per tile the hop (int64) and the states (float64 each), oldest tile first.
 
-    steps: how a row changes a tile: of each part its update, the row's field, and which states of the tile are its.
+    steps: how a row changes a tile, part by part.
     """
 
     ring: Ring
-    steps: tuple[tuple[Update, int | None, int, int], ...]
+    steps: tuple[Step, ...]
     empty: tuple[float, ...]
     tile: struct.Struct
     dtype: np.dtype[np.void]
 
     @classmethod
-    def of(cls, ring: Ring, place: Mapping[str, int]) -> "RingState":
-        """Return the layout of a ring whose rows have their fields at `place`: a tile is its hop, then its states."""
-        steps = tuple(
-            (part.aggregation.update, place[part.column] if part.column else None, part.start, part.stop)
-            for part in ring.parts
-        )
+    def of(cls, ring: Ring, places: Mapping[str, int]) -> "RingState":
+        """Return the layout of a ring whose rows have their fields at `places`: a tile is its hop, then its states."""
+        steps = tuple(Step.of(part, places) for part in ring.parts)
         empty = tuple(number for part in ring.parts for number in part.aggregation.empty)
         dtype = np.dtype([("hop", "<i8"), ("states", "<f8", (ring.width,))])
         return cls(ring, steps, empty, struct.Struct(f"<q{ring.width}d"), dtype)
@@ -79,13 +101,16 @@ class RingState:
                 hop, states, kept = newest, found, kept[:-size]
             else:
                 kept = kept[self._outdated(kept, hop) :]
-        return kept + self.tile.pack(hop, *self._with_row(states, row))
+        return kept + self.tile.pack(hop, *self._with_row(states, row, known_us))
 
-    def _with_row(self, states: Sequence[float], row: Sequence[object]) -> list[float]:
+    def _with_row(self, states: Sequence[float], row: Sequence[object], known_us: int) -> list[float]:
         updated: list[float] = []
-        for update, column, start, stop in self.steps:
-            value = _as_float(row[column]) if column is not None else 0.0
-            updated.extend(update(tuple(states[start:stop]), value))
+        for step in self.steps:
+            state = tuple(states[step.start : step.stop])
+            if step.kept is None or row[step.kept]:
+                value = 0.0 if step.place is None else step.read(row[step.place])
+                state = step.update(state, value, known_us)
+            updated.extend(state)
         return updated
 
     def _outdated(self, tiles: bytes, hop: int) -> int:
@@ -105,7 +130,10 @@ class RingState:
 
 @frozen(eq=False)
 class ViewState:
-    """Where the state of a view lies and how a row changes it."""
+    """Where the state of a view lies and how a row changes it.
+
+    ratios: the full names of each ratio, its numerator and its denominator.
+    """
 
     view: FeatureView
     digest: bytes
@@ -113,21 +141,26 @@ class ViewState:
     latest: LatestRows
     key_columns: tuple[int, ...]
     latest_columns: tuple[int, ...]
+    ratios: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, view: FeatureView) -> "ViewState":
-        """Return the state of a view whose rows come in the order of its source's fields."""
-        place: Mapping[str, int] = {name: index for index, name in enumerate(view.source.fields)}
-        rings = tuple(RingState.of(ring, place) for ring in rings_of(view))
-        keys = tuple(place[column] for column in view.entity.keys)
-        latest = tuple(place[column] for column in view.latest)
-        return cls(view, view_digest(view), rings, LatestRows.of(view), keys, latest)
+    def of(cls, view: FeatureView, filters: RowFilters | None = None) -> "ViewState":
+        """Return the state of a view whose rows have its source's fields in order, and behind them these filters.
 
-    @property
+        filters: of all views of the source; those of this view unless given.
+        """
+        places = (filters or RowFilters.of(view.source, [view])).row_places
+        rings = tuple(RingState.of(ring, places) for ring in rings_of(view))
+        keys = tuple(places[column] for column in view.entity.keys)
+        latest = tuple(places[column] for column in view.latest)
+        names = [(ratio.name, *ratio.sides) for ratio in view.ratios()]
+        ratios = tuple(tuple(f"{view.name}.{name}" for name in three) for three in names)
+        return cls(view, view_digest(view), rings, LatestRows.of(view), keys, latest, ratios)
+
+    @cached_property
     def feature_names(self) -> list[str]:
         """The full names of the view's features."""
-        names = [window.name for ring in self.rings for window, _ in ring.ring.windows]
-        return [f"{self.view.name}.{name}" for name in (*names, *self.view.latest)]
+        return [f"{self.view.name}.{name}" for name in (*self.view.window_features(), *self.view.latest)]
 
     def ring_place(self, ring: int) -> bytes:
         """Return where the tiles of all keys lie: this, then the key's bytes. `ring` counts from 0."""
@@ -157,8 +190,10 @@ class ViewState:
 
 def columns_of(view: FeatureView) -> set[str]:
     """Return the fields of its source that a view reads."""
-    windows = {window.column for window in view.all_windows() if window.column}
-    return {*view.entity.keys, *windows, *view.latest}
+    measures = [window.measure for window in view.all_windows()]
+    read = {measure.column for measure in measures if measure.column is not None}
+    filtered = {root for where in filters_of([view]).values() for root in where.meta.root_names()}
+    return {*view.entity.keys, *read, *filtered, *view.latest}
 
 
 def key_bytes(key: str | None) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from charkha.engines.engine import Engine
-from charkha.features.aggregations import AGGREGATIONS
+from charkha.features.aggregations import aggregation_of
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan
 
@@ -22,8 +22,8 @@ TOLERANCE = 1e-9
 class FeatureSkew(msgspec.Struct, frozen=True):
     """One feature as served against its offline recomputation.
 
-    exact: counts, extremes, latest values and what is computed from them alone must agree to the bit; sums, means,
-    variances and what is computed from them to 1e-9.
+    exact: counts, extremes, sketches, latest values and what is computed from them alone must agree to the bit; sums,
+    means, variances and what is computed from them to 1e-9.
     max_difference: the largest difference; relative to the larger of the two values and of the feature's mean
     magnitude, unless `exact`. Infinite where one side is null, or where text differs.
     """
@@ -62,7 +62,11 @@ def exact_features(plan: FeaturePlan) -> set[str]:
     exact = set(plan.request) | {plan.at}
     for view in plan.views:
         exact |= {f"{view.name}.{column}" for column in view.latest}
-        exact |= {f"{view.name}.{window.name}" for window in view.all_windows() if AGGREGATIONS[window.kind].exact}
+        computed = {
+            name for window in view.all_windows() if aggregation_of(window.measure).exact for name in window.names
+        }
+        computed |= {ratio.name for ratio in view.ratios() if computed.issuperset(ratio.sides)}
+        exact |= {f"{view.name}.{name}" for name in computed}
     for name, expression in plan.expressions.items():
         if set(expression.meta.root_names()) <= exact:
             exact.add(name)

@@ -1,7 +1,8 @@
 """What an aggregation is: a monoid in five verbs, after Chronon's base aggregator.
 
-A *state* is a fixed number of float64 (`width`). Null is NaN throughout. `prepare` and `update` say the same thing, for
-a column and for one row: the first serves history, the second a row that has just arrived.
+A *state* is a fixed number of float64 (`width`). Null is NaN throughout, and no other state holds NaN or infinity as
+packed bits. `prepare` and `update` say the same thing, for a column and for one row: the first serves history, the
+second a row that has just arrived. Times are µs; rows come in the order of their known times.
 """
 
 from typing import Protocol
@@ -30,11 +31,11 @@ class Aggregation(Protocol):
         """Whether the order of merging cannot change the result, not even its last bit."""
         ...
 
-    def prepare(self, values: FloatArray) -> FloatArray:
-        """Return the state of each row alone: (n,) → (n, width)."""
+    def prepare(self, values: FloatArray, known_us: IntArray) -> FloatArray:
+        """Return the state of each row alone: (n,) and its known times (n,) → (n, width)."""
         ...
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Return the state with one more row."""
         ...
 
@@ -42,6 +43,6 @@ class Aggregation(Protocol):
         """Return the states of k ranges of neighbouring states: (n, width) → (k, width). Lows ascend."""
         ...
 
-    def finalise(self, states: FloatArray) -> FloatArray:
-        """Return the feature's value of each state: (k, width) → (k,)."""
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
+        """Return the features of each state, asked for at its time: (k, width) and (k,) → (k, features of a window)."""
         ...

@@ -14,11 +14,11 @@ class Count:
     empty: State = (0.0,)
     exact = True
 
-    def prepare(self, values: FloatArray) -> FloatArray:
+    def prepare(self, values: FloatArray, known_us: IntArray) -> FloatArray:
         """One row counts one."""
         return np.ones((len(values), 1))
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Count one more."""
         return (state[0] + 1.0,)
 
@@ -26,6 +26,6 @@ class Count:
         """Add the counts."""
         return reduce_ranges(np.add, states, lows, highs, 0.0)
 
-    def finalise(self, states: FloatArray) -> FloatArray:
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
         """The count itself."""
-        return states[:, 0]
+        return states[:, :1]

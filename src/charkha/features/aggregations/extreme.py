@@ -17,11 +17,11 @@ class Minimum:
     exact = True
     ufunc: np.ufunc = np.fmin
 
-    def prepare(self, values: FloatArray) -> FloatArray:
+    def prepare(self, values: FloatArray, known_us: IntArray) -> FloatArray:
         """The value itself."""
         return values[:, None].astype(np.float64)
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Keep the smaller; a null loses against anything."""
         return (value,) if isnan(state[0]) or value < state[0] else state
 
@@ -29,9 +29,9 @@ class Minimum:
         """Keep the extreme; fmin and fmax pass over NaN."""
         return reduce_ranges(self.ufunc, states, lows, highs, np.nan)
 
-    def finalise(self, states: FloatArray) -> FloatArray:
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
         """The extreme itself."""
-        return states[:, 0]
+        return states[:, :1]
 
 
 class Maximum(Minimum):
@@ -39,6 +39,6 @@ class Maximum(Minimum):
 
     ufunc = np.fmax
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Keep the larger; a null loses against anything."""
         return (value,) if isnan(state[0]) or value > state[0] else state

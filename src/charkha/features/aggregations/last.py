@@ -16,11 +16,11 @@ class Last:
     empty: State = (float("nan"),)
     exact = True
 
-    def prepare(self, values: FloatArray) -> FloatArray:
+    def prepare(self, values: FloatArray, known_us: IntArray) -> FloatArray:
         """The value itself."""
         return values[:, None].astype(np.float64)
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Take the newer value unless it is null."""
         return state if isnan(value) else (value,)
 
@@ -34,6 +34,6 @@ class Last:
         merged[found] = values[newest[found]]
         return merged[:, None]
 
-    def finalise(self, states: FloatArray) -> FloatArray:
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
         """The value itself."""
-        return states[:, 0]
+        return states[:, :1]

@@ -1,4 +1,4 @@
-"""The sample variance, from (number, mean, sum of squared deviations).
+"""The sample variance and its root, from (number, mean, sum of squared deviations).
 
 One row is added by Welford's method (Technometrics 1962), groups are merged by the formula of Chan, Golub and LeVeque
 (1979): sums of squares would lose every digit where the mean is large against the spread.
@@ -20,12 +20,12 @@ class Variance:
     empty: State = (0.0, 0.0, 0.0)
     exact = False
 
-    def prepare(self, values: FloatArray) -> FloatArray:
+    def prepare(self, values: FloatArray, known_us: IntArray) -> FloatArray:
         """One value: its own mean, no deviation."""
         present = ~np.isnan(values)
         return np.column_stack((present.astype(np.float64), np.where(present, values, 0.0), np.zeros(len(values))))
 
-    def update(self, state: State, value: float) -> State:
+    def update(self, state: State, value: float, known_us: int) -> State:
         """Add one value."""
         if isnan(value):
             return state
@@ -41,14 +41,27 @@ class Variance:
             owner, index = range_members(lows[chunk], highs[chunk])
             size = len(lows[chunk])
             weight = states[index, 0]
-            number, total = np.bincount(owner, weight, size), np.bincount(owner, weight * states[index, 1], size)
-            mean = np.divide(total, number, out=np.zeros(size), where=number > 0)
+            # Means are added up as distances from one of them: of equal values, each distance is exactly 0.
+            anchor = np.zeros(size)
+            anchor[owner[weight > 0]] = states[index[weight > 0], 1]
+            number = np.bincount(owner, weight, size)
+            distance = np.bincount(owner, weight * (states[index, 1] - anchor[owner]), size)
+            mean = anchor + np.divide(distance, number, out=np.zeros(size), where=number > 0)
             deviation = weight * (states[index, 1] - mean[owner]) ** 2
             merged[chunk] = np.column_stack((number, mean, np.bincount(owner, states[index, 2] + deviation, size)))
         return merged
 
-    def finalise(self, states: FloatArray) -> FloatArray:
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
         """The squared deviations over n - 1, or null."""
-        number = states[:, 0]
-        spread: FloatArray = np.divide(states[:, 2], number - 1.0, out=np.full(len(states), np.nan), where=number > 1)
+        number = states[:, :1]
+        null = np.full((len(states), 1), np.nan)
+        spread: FloatArray = np.divide(states[:, 2:], number - 1.0, out=null, where=number > 1)
         return spread
+
+
+class StandardDeviation(Variance):
+    """The root of the variance; null when there are fewer than two values."""
+
+    def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
+        """The root, or null."""
+        return np.sqrt(super().finalise(states, at_us))

@@ -1,20 +1,19 @@
-"""Checks of feature views on their own: their columns, windows and ages."""
+"""Checks of feature views on their own: their columns and ages."""
 
 from collections.abc import Iterator
 
 import polars as pl
-from attrs import evolve
 
+from charkha.spec.aggregates import Aggregate, Ratio
+from charkha.spec.checks.expressions import roots
 from charkha.spec.checks.sources import known_fields
-from charkha.spec.checks.values import column_faults, duration_faults, duration_us, name_faults, quote
-from charkha.spec.durations import format_duration
+from charkha.spec.checks.values import column_faults, duration_faults, name_faults, quote
+from charkha.spec.checks.windows import NUMBERS_AND_TEXT, aggregates_of, readable_parts, window_faults
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.sources import Entity, Source
-from charkha.spec.views import Aggregate, FeatureView, default_hop
+from charkha.spec.views import FeatureView
 
-NUMBERS: tuple[FieldType, ...] = (int, float, bool)
-NUMBERS_AND_TEXT: tuple[FieldType, ...] = (int, float, bool, str)
 # Keys are compared as text: two floats that are the same number need not print the same.
 KEY_TYPES: tuple[FieldType, ...] = (str, int, bool)
 
@@ -31,22 +30,21 @@ def view_faults(view: FeatureView) -> Iterator[Fault]:
         return
     yield from _key_faults(where, view)
     yield from _latest_faults(where, view)
-    for aggregate in view.windows:
-        yield from _aggregate_faults(where, aggregate, view.source)
+    for declared in view.windows:
+        yield from window_faults(where, declared, view.source)
     if view.windows and view.source.static is True:
         remedy = "Use latest=[…], or give the source its time."
         yield Fault(f"{where}, windows", "a source with time", f"the static source {view.source.name!r}", remedy)
 
 
 def window_names(view: FeatureView) -> list[str]:
-    """Return the name of every window whose duration can be read, whatever else is wrong with it."""
+    """Return the name of every feature of windows that can be read, whatever else is wrong with them."""
     return [
-        window.name
-        for aggregate in view.windows
-        if isinstance(aggregate, Aggregate)
-        for text in aggregate.over
-        if duration_us(text) is not None
-        for window in evolve(aggregate, over=(text,), hop=None).windows()
+        name
+        for declared in view.windows
+        if isinstance(declared, Aggregate | Ratio)
+        for readable in readable_parts(declared)
+        for name in readable.features()
     ]
 
 
@@ -67,8 +65,10 @@ def feature_types(view: FeatureView) -> dict[str, pl.DataType]:
 
 def columns_used(view: FeatureView) -> set[str]:
     """Return the columns that the view's features are made of."""
-    aggregated = {part.column for part in view.windows if isinstance(part, Aggregate) and isinstance(part.column, str)}
-    return aggregated | {column for column in view.latest if isinstance(column, str)}
+    measures = [aggregate.measure for declared in view.windows for aggregate in aggregates_of(declared)]
+    aggregated = {measure.column for measure in measures if isinstance(measure.column, str)}
+    filtered = {root for measure in measures if isinstance(measure.where, pl.Expr) for root in roots(measure.where)}
+    return aggregated | filtered | {column for column in view.latest if isinstance(column, str)}
 
 
 def _key_faults(where: str, view: FeatureView) -> Iterator[Fault]:
@@ -93,45 +93,3 @@ def _latest_faults(where: str, view: FeatureView) -> Iterator[Fault]:
     elif view.source.static is True:
         remedy = "Leave out max_age: rows without time never age."
         yield Fault(f"{where}, max_age", "a source with time", f"the static source {view.source.name!r}", remedy)
-
-
-def _aggregate_faults(where: str, aggregate: object, source: Source) -> Iterator[Fault]:
-    if not isinstance(aggregate, Aggregate):
-        remedy = (
-            'Use ck.count, ck.sum, ck.mean, ck.min, ck.max, ck.last or ck.variance, such as ck.mean("x", over="6h").'
-        )
-        yield Fault(f"{where}, windows", "an aggregate", quote(aggregate), remedy)
-        return
-    inner = f"{where}, {aggregate.kind}({quote(aggregate.column) if aggregate.kind != 'count' else ''})"
-    if aggregate.kind != "count":
-        yield from column_faults(inner, aggregate.column, known_fields(source), source.name, NUMBERS)
-    if not aggregate.over:
-        yield Fault(f"{inner}, over", "at least one duration", "none", 'Give over="6h" or over=["1h", "6h"].')
-    for text in aggregate.over:
-        yield from duration_faults(f"{inner}, over", text)
-    if aggregate.hop is not None:
-        yield from duration_faults(f"{inner}, hop", aggregate.hop)
-    yield from _hop_faults(inner, aggregate)
-
-
-def _hop_faults(where: str, aggregate: Aggregate) -> Iterator[Fault]:
-    hop_us = None if aggregate.hop is None else duration_us(aggregate.hop)
-    if aggregate.hop is not None and hop_us is None:
-        return
-    for text in aggregate.over:
-        size_us = duration_us(text)
-        step_us = hop_us or default_hop(size_us or 0)
-        if size_us is not None and size_us % step_us:
-            hop = format_duration(step_us)
-            remedy = (
-                f'Choose another window, or a hop that divides it, such as hop="{_dividing_hop(size_us, step_us)}".'
-            )
-            yield Fault(f"{where}, over", f"a whole number of hops of {hop}", quote(text), remedy)
-
-
-def _dividing_hop(size_us: int, hop_us: int) -> str:
-    """Return the largest duration that divides the window and is no longer than the hop."""
-    for parts in range(max(1, -(-size_us // hop_us)), 10_000):
-        if size_us % parts == 0 and (size_us // parts) % 1_000_000 == 0:
-            return format_duration(size_us // parts)
-    return "1s"
