@@ -1,6 +1,7 @@
 """One model's life by the command line: trained, served, promoted, rolled back, looked after; on real ratings."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,10 @@ from command_line import Shell
 
 from charkha.cli import demo, main
 from charkha.cli.replay import claim, clear
+from charkha.clock import SystemClock
 from charkha.operations.replay_summary import ReplaySummary
+from charkha.storage.home import open_home
+from charkha.storage.ledger import Assignment, Draft
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,18 @@ def test_promote_and_rollback_are_one_decision_each(shell: Shell) -> None:
     assert "complaints since noon" in shell("history", "likes", "--limit", "1").out
 
 
+def test_a_shadow_makes_the_champion_no_younger(shell: Shell, here: Path, tmp_path: Path) -> None:
+    shutil.copytree(here / ".charkha", tmp_path / "home")
+    (before,) = shell("--home", str(tmp_path / "home"), "status", "--json").json
+    with open_home(tmp_path / "home") as home:
+        draft = Draft("shadow/v2", SystemClock().now(), "likes", "operator", "shadow", "to compare", {"version": "v2"})
+        beside = (Assignment(before["champion"], "champion"), Assignment("v2", "shadow"))
+        home.ledger.decide(draft, deploy=beside, expect_generation=before["generation"])
+    (state,) = shell("--home", str(tmp_path / "home"), "status", "--json").json
+    assert (state["shadows"], state["generation"]) == (["v2"], before["generation"] + 1)
+    assert state["since"] == before["since"]
+
+
 @pytest.mark.usefixtures("here")
 def test_what_cannot_be_done_is_refused_with_its_reason(shell: Shell) -> None:
     again = shell("promote", "likes", "v1", "--reason", "again")
@@ -99,7 +115,6 @@ def test_the_ledger_can_be_checked_and_taken_along(shell: Shell, tmp_path: Path)
 
 
 def test_a_decision_that_was_changed_is_found(shell: Shell, here: Path, tmp_path: Path) -> None:
-    import shutil
     import sqlite3
 
     shutil.copytree(here / ".charkha", tmp_path / "home")
