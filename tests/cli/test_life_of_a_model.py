@@ -193,6 +193,9 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     figures = json.loads((here / "figures.json").read_text())
     assert figures["predictions"] > 300
     assert figures["max_skew"] <= 1e-9
+    # What made the first champion is no change of it.
+    assert [decision["action"] for decision in figures["decisions"]] == ["train", "promote"]
+    assert (figures["retrains"], figures["promotions"]) == (0, 0)
     demanded = "predictions labels retrains promotions rejections served_auc_by_month frozen_auc_by_month max_skew"
     assert set(demanded.split()) <= demo.figures(msgspec.convert(figures, ReplaySummary)).keys()
     assert f"report: {here / '.charkha' / 'replay' / 'report.html'}" in ended.out
