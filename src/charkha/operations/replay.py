@@ -1,7 +1,9 @@
 """History driven through the code of production: its feed, service and operator, under a clock that is told the time.
 
 Every event is pushed when it became known, every prediction asked for at its time, every label delivered when it was
-known, and the operator looks once a day. Nothing of what happens then differs from live traffic but the clock.
+known, and the operator looks once a day. Beside the clock one thing differs from live traffic: questions are asked one
+by one, each of the state at its own time, but answered and logged together, up to 64 rows in one go. A server answers
+each call by itself as yet.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +124,7 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
 
 @define(eq=False)
 class _Asking:
-    """Asks each question at its time, from the state as it is then, and has many answered together, as a server does.
+    """Asks each question at its time, from the state as it is then, and has many answered together, which costs less.
 
     ids: those of the answers so far, in the order of the requests.
     """
