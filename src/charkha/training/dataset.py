@@ -85,7 +85,7 @@ def build_dataset(
     spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
     if spine.is_empty():
         raise NoLabels(model, as_of_us, occasions.height)
-    spine = without_truth_ahead(model, spine)
+    spine = without_truth_ahead(model, spine).drop("_first_known_us")
     features = features_of(plan_features(model), spine, rows, engine)
     return Dataset(features, spine, rows, fingerprint(spine, features), as_of_us)
 
@@ -103,7 +103,8 @@ def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
     """
     if not any(sees_truth(view, model.label) for view in model.views):
         return spine
-    kept = spine.filter(pl.col("_label_known_us") > pl.col("_at_us"))
+    seen = pl.col("_first_known_us") <= pl.col("_at_us")
+    kept = spine.filter(~seen.fill_null(value=False))
     if 2 * kept.height < spine.height:
         raise TruthKnownAhead(model, spine.height - kept.height, spine.height)
     return kept
