@@ -33,12 +33,13 @@ def test_the_past_does_not_change_when_the_future_comes(root: Path) -> None:
     assert late.features.filter(then).equals(early.features)
 
 
-def test_rows_without_a_truth_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_a_truth_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     some = trips(100).with_columns(
         late_by=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("late_by"),
         done_at=pl.when(pl.int_range(pl.len()) % 4 == 1).then(None).otherwise("done_at"),
     )
-    assert build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine()).spine.height == 50
+    dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
+    assert (dataset.spine.height, dataset.left_out, caplog.text) == (50, 0, "")
 
 
 def test_since(root: Path) -> None:
@@ -61,11 +62,14 @@ def test_no_labels_yet(root: Path) -> None:
         build_dataset(LATE, root, None, FIRST_US, LocalEngine())
 
 
-def test_occasions_whose_truth_is_known_already_are_left_out(tmp_path: Path) -> None:
+def test_occasions_whose_truth_is_known_already_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     early = pl.int_range(pl.len()) % 5 == 0
     some = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
     dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
-    assert dataset.spine.height == 80
+    assert (dataset.spine.height, dataset.left_out) == (80, 20)
+    assert "model late: 20 of 100 occasions are left out" in caplog.text
     assert (dataset.spine["_label_known_us"] > dataset.spine["_at_us"]).all()
 
 
