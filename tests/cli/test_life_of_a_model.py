@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,9 @@ from command_line import Shell
 from charkha.cli import demo, main
 from charkha.cli.replay import claim, clear
 from charkha.clock import SystemClock
+from charkha.features.feed import Feed
 from charkha.operations.replay_summary import ReplaySummary
+from charkha.spec.project import load_project
 from charkha.storage.home import open_home
 from charkha.storage.ledger import Assignment, Draft
 
@@ -124,6 +127,22 @@ def test_a_decision_that_was_changed_is_found(shell: Shell, here: Path, tmp_path
     ended = shell("--home", str(tmp_path / "home"), "history", "--verify")
     assert ended.code == 1
     assert "decision 1" in ended.err
+
+
+def test_history_that_ended_long_before_a_pushed_row_is_trained_as_of_its_end(
+    shell: Shell, here: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(here / ".charkha", tmp_path / "home")
+    project = load_project(here)
+    now = datetime.now(UTC)
+    with open_home(tmp_path / "home") as home:
+        feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
+        feed.push("ratings", [(10**9, 1, 1, now - timedelta(hours=2), now, 8.0)])
+    lost = shell("--home", str(tmp_path / "home"), "train")
+    assert lost.code == 1
+    assert "the validation part of the split has 0 rows" in lost.err
+    assert "Train as of a time that has labelled predictions shortly before it (charkha train --as-of TIME)" in lost.err
+    assert shell("--home", str(tmp_path / "home"), "train", "--as-of", "2013-09-01").code == 0
 
 
 def test_a_version_that_fails_a_gate_exits_with_1(shell: Shell, here: Path) -> None:

@@ -237,7 +237,7 @@ def test_regression(home: Home) -> None:
 
 
 def test_too_few_rows_say_what_to_do(home: Home) -> None:
-    with pytest.raises(SplitTooSmall, match=r"the train part of the split has \d+ rows .* Train at a later time"):
+    with pytest.raises(SplitTooSmall, match=r"the train part of the split has \d+ rows .* Train as of a later time"):
         trained(home, ordered(home, as_of_us=FIRST_US + 27 * DAY_US))
 
 
