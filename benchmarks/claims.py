@@ -67,7 +67,6 @@ FIGURES = (
     exactly("demo", "demo_exit_status", 0),
     at_least("demo", "demo_retrainings_with_a_reason", 1),
     at_least("demo", "demo_promotions", 1),
-    in_words("demo", "demo_promotions_of_challengers", ">= 1, or a written reason"),
     in_words("demo", "demo_rejections", ">= 1, or a written reason"),
     exactly("demo", "demo_months_of_served_beside_frozen_auc", 9),
     exactly("demo", "max_skew_of_counts_and_latest_values", 0),

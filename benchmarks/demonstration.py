@@ -35,11 +35,10 @@ def demo_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
 
 
 def _decided(told: dict[str, Any]) -> Iterator[tuple[str, Measured]]:
-    """Yield what was decided, with a reason for each kind. The first training and promotion had no rival."""
+    """Yield what was decided, with a reason for each kind; the first training and promotion do not count."""
     trained, promoted, rejected = (_reasons(told, action) for action in ("train", "promote", "reject"))
     yield "demo_retrainings_with_a_reason", Measured(len(trained[1:]), _last(trained[1:]))
-    yield "demo_promotions", Measured(told["promotions"], _last(promoted[:1]))
-    yield "demo_promotions_of_challengers", _count_or_reason(promoted[1:], rejected)
+    yield "demo_promotions", Measured(told["promotions"], _last(promoted[1:]) or f"none, for: {_last(rejected)}")
     yield "demo_rejections", _count_or_reason(rejected, promoted[1:])
 
 

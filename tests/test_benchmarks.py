@@ -76,6 +76,16 @@ def test_an_infinite_skew_is_said_in_words(claims: Any) -> None:
     assert (claim["value"], claim["holds"], claim["note"]) == (None, False, "inf")
 
 
+def test_the_first_champion_is_no_promotion_to_claim(claims: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    decided = importlib.import_module("demonstration")._decided
+    decisions = [{"action": action, "reason": f"why {action}"} for action in ("train", "promote", "train", "reject")]
+    found = dict(decided({"promotions": 0, "decisions": decisions}))
+    assert not judged(claims, demo_promotions=found["demo_promotions"].value)["demo_promotions"]["holds"]
+    assert found["demo_promotions"].note == "none, for: why reject"
+    assert found["demo_retrainings_with_a_reason"].value == 1
+
+
 def test_a_figure_nobody_knows_is_refused(claims: Any) -> None:
     with pytest.raises(KeyError, match="demo_hours"):
         judged(claims, demo_hours=1.0)

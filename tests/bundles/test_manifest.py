@@ -30,6 +30,12 @@ def test_it_survives_json(made: Made) -> None:
     assert profile_of(again.shape, made.features, made.labels) == again.reference
 
 
+def test_one_that_was_written_before_it_counted_what_is_left_out_is_read(made: Made) -> None:
+    plain = json.loads(manifest_to_json(made.manifest))
+    del plain["lineage"]["left_out"]
+    assert manifest_from_json(json.dumps(plain).encode()) == made.manifest
+
+
 def test_numbers_keep_every_digit(made: Made) -> None:
     awkward = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, 2**53 + 2.0]
     for number in awkward:

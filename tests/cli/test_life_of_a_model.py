@@ -1,12 +1,14 @@
 """One model's life by the command line: trained, served, promoted, rolled back, looked after; on real ratings."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,12 @@ from command_line import Shell
 
 from charkha.cli import demo, main
 from charkha.cli.replay import claim, clear
+from charkha.clock import SystemClock
+from charkha.features.feed import Feed
 from charkha.operations.replay_summary import ReplaySummary
+from charkha.spec.project import load_project
+from charkha.storage.home import open_home
+from charkha.storage.ledger import Assignment, Draft
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,18 @@ def test_promote_and_rollback_are_one_decision_each(shell: Shell) -> None:
     assert "complaints since noon" in shell("history", "likes", "--limit", "1").out
 
 
+def test_a_shadow_makes_the_champion_no_younger(shell: Shell, here: Path, tmp_path: Path) -> None:
+    shutil.copytree(here / ".charkha", tmp_path / "home")
+    (before,) = shell("--home", str(tmp_path / "home"), "status", "--json").json
+    with open_home(tmp_path / "home") as home:
+        draft = Draft("shadow/v2", SystemClock().now(), "likes", "operator", "shadow", "to compare", {"version": "v2"})
+        beside = (Assignment(before["champion"], "champion"), Assignment("v2", "shadow"))
+        home.ledger.decide(draft, deploy=beside, expect_generation=before["generation"])
+    (state,) = shell("--home", str(tmp_path / "home"), "status", "--json").json
+    assert (state["shadows"], state["generation"]) == (["v2"], before["generation"] + 1)
+    assert state["since"] == before["since"]
+
+
 @pytest.mark.usefixtures("here")
 def test_what_cannot_be_done_is_refused_with_its_reason(shell: Shell) -> None:
     again = shell("promote", "likes", "v1", "--reason", "again")
@@ -99,7 +118,6 @@ def test_the_ledger_can_be_checked_and_taken_along(shell: Shell, tmp_path: Path)
 
 
 def test_a_decision_that_was_changed_is_found(shell: Shell, here: Path, tmp_path: Path) -> None:
-    import shutil
     import sqlite3
 
     shutil.copytree(here / ".charkha", tmp_path / "home")
@@ -109,6 +127,22 @@ def test_a_decision_that_was_changed_is_found(shell: Shell, here: Path, tmp_path
     ended = shell("--home", str(tmp_path / "home"), "history", "--verify")
     assert ended.code == 1
     assert "decision 1" in ended.err
+
+
+def test_history_that_ended_long_before_a_pushed_row_is_trained_as_of_its_end(
+    shell: Shell, here: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(here / ".charkha", tmp_path / "home")
+    project = load_project(here)
+    now = datetime.now(UTC)
+    with open_home(tmp_path / "home") as home:
+        feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
+        feed.push("ratings", [(10**9, 1, 1, now - timedelta(hours=2), now, 8.0)])
+    lost = shell("--home", str(tmp_path / "home"), "train")
+    assert lost.code == 1
+    assert "the validation part of the split has 0 rows" in lost.err
+    assert "Train as of a time that has labelled predictions shortly before it (charkha train --as-of TIME)" in lost.err
+    assert shell("--home", str(tmp_path / "home"), "train", "--as-of", "2013-09-01").code == 0
 
 
 def test_a_version_that_fails_a_gate_exits_with_1(shell: Shell, here: Path) -> None:
@@ -178,6 +212,9 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     figures = json.loads((here / "figures.json").read_text())
     assert figures["predictions"] > 300
     assert figures["max_skew"] <= 1e-9
+    # What made the first champion is no change of it.
+    assert [decision["action"] for decision in figures["decisions"]] == ["train", "promote"]
+    assert (figures["retrains"], figures["promotions"]) == (0, 0)
     demanded = "predictions labels retrains promotions rejections served_auc_by_month frozen_auc_by_month max_skew"
     assert set(demanded.split()) <= demo.figures(msgspec.convert(figures, ReplaySummary)).keys()
     assert f"report: {here / '.charkha' / 'replay' / 'report.html'}" in ended.out

@@ -14,8 +14,9 @@ from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
 from charkha.features.feed import Feed
 from charkha.features.offline import offline_features
-from charkha.features.online import online_features
+from charkha.features.online import Fetched, fetch, online_columns, online_features
 from charkha.features.plan import FeaturePlan
+from charkha.features.request import frame_of
 from charkha.features.rows import read_rows
 from charkha.spec.views import FeatureView
 from charkha.storage.lmdb_online import LmdbOnline
@@ -46,7 +47,10 @@ def assert_frames_agree(online: pl.DataFrame, offline: pl.DataFrame, scale: floa
 @settings(max_examples=150, deadline=None)
 @given(streams(), questions, st.integers(0, HOURS_48_US), st.booleans())
 def test_online_equals_offline_and_the_obvious_version(events: Any, asked: Any, history_us: Any, restart: Any) -> None:
-    """Some rows come from files, the rest are pushed one by one, between questions in the order of time."""
+    """Some rows come from files, the rest are pushed one by one, between questions in the order of time.
+
+    Each question is answered alone when it is asked; and all of them, one of nobody among them, together at the end.
+    """
     history = [event for event in events if event.known_us <= START_US + history_us]
     pushes = events[len(history) :]
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +69,10 @@ def test_online_equals_offline_and_the_obvious_version(events: Any, asked: Any, 
                 clock.advance_to(event.known_us)
                 feed.push("events", [as_values(event)])
 
-        online, order = [], sorted((START_US + max(offset, history_us), entity) for entity, offset in _some(asked))
+        questions = [*asked, (None, asked[0][1])]
+        order = [(START_US + max(offset, history_us), entity) for entity, offset in questions]
+        order.sort(key=lambda question: question[0])
+        online, fetched = [], []
         for at_us, entity in order:
             push_until(at_us)
             clock.advance_to(at_us)
@@ -75,26 +82,26 @@ def test_online_equals_offline_and_the_obvious_version(events: Any, asked: Any, 
             with store.read() as state:
                 request = pl.DataFrame({"entity": [entity]}, schema={"entity": pl.String()})
                 online.append(online_features(plan, state, request, at_us))
-        spine = pl.DataFrame(
-            {"entity": [entity for _, entity in order], "_at_us": [at_us for at_us, _ in order]},
-            schema={"entity": pl.String(), "_at_us": pl.Int64()},
-        )
+                fetched.append(fetch(plan, state, {"entity": [entity]}))
+        spine = pl.DataFrame(order, schema={"_at_us": pl.Int64(), "entity": pl.String()}, orient="row")
+        times, entities = spine["_at_us"].to_list(), {"entity": spine["entity"].to_list()}
+        together = frame_of(plan, online_columns(plan, entities, Fetched.together(fetched), times))
         rows = {"events": read_rows(declared, root, log)}
         offline = offline_features(plan, spine, rows, LocalEngine(1), buckets=2)
         store.close()
     scale = max((abs(event.value) for event in events if event.value is not None), default=1.0)
     assert_frames_agree(pl.concat(online), offline, scale)
+    assert_frames_agree(together, offline, scale)
     _assert_they_are_the_oracles(offline, events, order, plan, scale)
 
 
-def _some(asked: list[tuple[str | None, int]]) -> list[tuple[str, int]]:
-    return [(entity or "a", offset) for entity, offset in asked]
-
-
 def _assert_they_are_the_oracles(
-    offline: pl.DataFrame, events: list[Event], order: list[tuple[int, str]], plan: FeaturePlan, scale: float
+    offline: pl.DataFrame, events: list[Event], order: list[tuple[int, str | None]], plan: FeaturePlan, scale: float
 ) -> None:
     for place, (at_us, entity) in enumerate(order):
+        if entity is None:
+            assert offline.row(place) == (None,) * offline.width
+            continue
         for name, expected in window_features(plan.views[0], events, entity, at_us).items():
             found = offline[f"view.{name}"][place]
             assert agree(name, found, expected, scale), (name, found, expected)

@@ -16,8 +16,8 @@ FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": fl
 
 def source(pattern: str, **changes: Any) -> ck.Source:
     declared = {"time": "at", "known": "seen", "key": ["id"], **changes}
-    files = ck.csv(pattern) if pattern.endswith("csv") else ck.parquet(pattern)
-    return ck.Source("orders", FIELDS, files, **declared)
+    formats = {"csv": ck.csv, "parquet": ck.parquet, "arrow": ck.arrow}
+    return ck.Source("orders", FIELDS, formats[pattern.rpartition(".")[2]](pattern), **declared)
 
 
 def frame(*rows: tuple[Any, ...]) -> pl.DataFrame:
@@ -65,11 +65,14 @@ def test_times_with_a_zone_are_brought_to_utc(tmp_path: Any) -> None:
     assert read["_event_us"].to_list() == [to_micros(datetime(2024, 5, 1, 6, 30))]
 
 
-def test_csv_reads_like_parquet(tmp_path: Any) -> None:
+def test_csv_and_arrow_read_like_parquet(tmp_path: Any) -> None:
     table = frame((1, "a", NOON, ONE, 1.5), (2, None, NOON, TWO, None))
     table.write_parquet(tmp_path / "x.parquet")
     table.write_csv(tmp_path / "x.csv")
-    assert read_rows(source("x.csv"), tmp_path).equals(read_rows(source("x.parquet"), tmp_path))
+    table.write_ipc(tmp_path / "x.arrow")
+    expected = read_rows(source("x.parquet"), tmp_path)
+    assert read_rows(source("x.csv"), tmp_path).equals(expected)
+    assert read_rows(source("x.arrow"), tmp_path).equals(expected)
 
 
 @pytest.mark.parametrize(

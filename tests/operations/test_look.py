@@ -2,7 +2,14 @@
 
 import pytest
 
-from charkha.operations.look import failure_key, last_trained_us, last_training, open_versions, side_by_side_since
+from charkha.operations.look import (
+    champion_since,
+    failure_key,
+    last_trained_us,
+    last_training,
+    open_versions,
+    side_by_side_since,
+)
 from charkha.storage.ledger import Assignment, Decision, Deployment, Run, VersionRow
 
 
@@ -37,6 +44,22 @@ def run(key: str, status: str, **result: object) -> Run:
 )
 def test_side_by_side_since_both_were_there(pairs: list[tuple[str, str | None]], since: int) -> None:
     assert side_by_side_since([deployment(number, *pair) for number, pair in enumerate(pairs, 1)]) == since
+
+
+@pytest.mark.parametrize(
+    ("pairs", "since"),
+    [
+        ([], 0),
+        ([("v1", None)], 100),
+        ([("v1", None), ("v1", "v2"), ("v1", None)], 100),
+        ([("v1", None), ("v1", "v2"), ("v2", None), ("v2", "v3")], 300),
+        ([("v1", None), ("v2", None), ("v1", None), ("v1", "v3")], 300),
+    ],
+)
+def test_the_champion_serves_since_it_was_promoted_whoever_shadows_it(
+    pairs: list[tuple[str, str | None]], since: int
+) -> None:
+    assert champion_since([deployment(number, *pair) for number, pair in enumerate(pairs, 1)]) == since
 
 
 def test_a_version_is_open_until_it_is_decided_about() -> None:

@@ -380,6 +380,11 @@ def test_questions_answered_together_are_answered_as_if_alone(stage: Stage) -> N
     assert first.select("_at_us", "score", *features).equals(second.select("_at_us", "score", *features))
 
 
+def test_no_questions_have_no_answers(stage: Stage) -> None:
+    assert stage.service.answer([]) == []
+    assert logged(stage).is_empty()
+
+
 def test_questions_to_several_line_ups_are_not_answered_together(stage: Stage) -> None:
     before = stage.service.ask(MODEL, requests("Pune"))
     write_bundle(stage.project, stage.home, "v2")

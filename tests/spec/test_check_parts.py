@@ -49,7 +49,11 @@ def bare(parts: Parts) -> Parts:
             {"data": "weather.csv"},
             "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 'weather.csv'",
         ),
-        ("weather", {"data": 3}, "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 3. Use ck.parquet"),
+        (
+            "weather",
+            {"data": 3},
+            "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 3. Use ck.parquet",
+        ),
         ("weather", {"data": ck.csv("")}, "source 'weather', data: expected a text that is not empty, got ''"),
         ("weather", {"static": True}, "source 'weather', static: expected either times or static=True, got both"),
         ("weather", {"static": "yes"}, "source 'weather', static: expected True or False, got 'yes'"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
+from attrs import evolve
 from test_check import PatientLearner, build, sound_parts
 
 import charkha as ck
@@ -63,6 +64,38 @@ def test_an_entity_key_has_one_type() -> None:
     parts["weather"]["fields"]["origin"] = int
     (found,) = texts(build(parts))
     assert "expected key 'origin' of one type, got int in source 'weather', str in the request" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "since"),
+    [
+        ({"known": "departed_at"}, "known from 'departed_at'"),
+        ({"known": "scheduled_at"}, "known from 'scheduled_at', the time of the prediction"),
+        ({"known": "departed_at", "data": ck.parquet("./fl*.parquet")}, "known from 'departed_at'"),
+        ({"time": None, "known": None, "static": True}, "known since always (static)"),
+    ],
+)
+def test_a_second_source_over_the_files_of_the_label_is_no_way_to_the_truth(
+    change: dict[str, object], since: str
+) -> None:
+    parts = sound_parts()
+    model = build(parts)
+    again = ck.Source(**{**parts["flights"], "name": "flights2", **change})
+    last = ck.FeatureView("last", ck.Entity("airport", "origin"), again, latest=["delay"])
+    (found,) = texts(evolve(model, features=[*model.features, last]))
+    assert found.startswith("model 'late', view 'last': expected 'delay', a column of the truth, to be seen only after")
+    assert f"got source 'flights2' {since}. Declare known='landed_at' on the source" in found
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"known": "departed_at", "data": ck.parquet("others/flights.parquet")}, {"data": None}]
+)
+def test_a_second_source_that_knows_no_more_than_the_label_may_be_read(change: dict[str, object]) -> None:
+    parts = sound_parts()
+    model = build(parts)
+    again = ck.Source(**{**parts["flights"], "name": "flights2", **change})
+    last = ck.FeatureView("last", ck.Entity("airport", "origin"), again, latest=["delay"])
+    assert texts(evolve(model, features=[*model.features, last])) == []
 
 
 def test_request_features_in_a_circle_are_told_as_a_ring() -> None:

@@ -151,6 +151,28 @@ def test_all_faults_of_the_definition_come_together(root: Path) -> None:
     assert [fault.split(":")[0] for fault in faults_of(root)] == ["view 'city paid'", "model 'big', owner"]
 
 
+@pytest.mark.parametrize(
+    ("faulty", "where"),
+    [
+        (DEFINITION.replace('owner="us"', 'owner=""'), "model 'big', owner"),
+        (DEFINITION + "1 / 0\n", "definition.py, line 29"),
+    ],
+)
+def test_faults_of_the_settings_come_together_with_those_of_the_definition(root: Path, faulty: str, where: str) -> None:
+    (root / "charkha.toml").write_text('[project]\nfsync = "often"\nledger = "${NO_SUCH_VARIABLE}"\n')
+    (root / "definition.py").write_text(faulty)
+    found = [fault.split(":")[0] for fault in faults_of(root)]
+    assert found == ["charkha.toml, fsync", "charkha.toml, ledger", where]
+
+
+@pytest.mark.parametrize("setting", ['definitions = "models.py"', 'definition = ""', 'definition = "${NO_SUCH}.py"'])
+def test_a_definition_that_the_settings_do_not_name_rightly_is_not_missed(root: Path, setting: str) -> None:
+    (root / "charkha.toml").write_text(f"[project]\n{setting}\n")
+    (root / "definition.py").unlink()
+    (fault,) = faults_of(root)
+    assert fault.startswith("charkha.toml, definition")
+
+
 def test_neighbours_can_be_imported_and_do_not_linger(root: Path) -> None:
     (root / "sources_of_taxi.py").write_text("CITY = 'city'\n")
     (root / "definition.py").write_text("import sources_of_taxi\n" + DEFINITION)

@@ -36,12 +36,13 @@ def test_the_past_does_not_change_when_the_future_comes(root: Path) -> None:
     assert late.features.filter(then).equals(early.features)
 
 
-def test_rows_without_a_truth_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_a_truth_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     some = trips(100).with_columns(
         late_by=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("late_by"),
         done_at=pl.when(pl.int_range(pl.len()) % 4 == 1).then(None).otherwise("done_at"),
     )
-    assert build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine()).spine.height == 50
+    dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
+    assert (dataset.spine.height, dataset.left_out, caplog.text) == (50, 0, "")
 
 
 def test_since(root: Path) -> None:
@@ -64,12 +65,32 @@ def test_no_labels_yet(root: Path) -> None:
         build_dataset(LATE, root, None, FIRST_US, LocalEngine())
 
 
-def test_occasions_whose_truth_is_known_already_are_left_out(tmp_path: Path) -> None:
+def test_occasions_whose_truth_is_known_already_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     early = pl.int_range(pl.len()) % 5 == 0
     some = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
     dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
-    assert dataset.spine.height == 80
+    assert (dataset.spine.height, dataset.left_out) == (80, 20)
+    assert "model late: 20 of 100 occasions are left out" in caplog.text
     assert (dataset.spine["_label_known_us"] > dataset.spine["_at_us"]).all()
+
+
+def test_a_correction_does_not_hide_that_its_truth_was_known_ahead(tmp_path: Path) -> None:
+    """The newest version is known after the prediction; the first one, which features had seen, was before."""
+    early = pl.int_range(pl.len()) % 5 == 0
+    first = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
+    corrected = trips(100).with_columns(late_by=pl.col("late_by") + 0.5, done_at=pl.col("done_at") + timedelta(hours=3))
+    dataset = build_dataset(LATE, write_trips(tmp_path, pl.concat([first, corrected])), None, AS_OF, LocalEngine())
+    assert dataset.spine.height == 80
+    assert dataset.spine.columns == [*LATE.request, "asked_at", "trip", "_at_us", "_label", "_label_known_us"]
+
+
+def test_a_version_without_a_truth_gives_none_away(tmp_path: Path) -> None:
+    """A row that is told when it is asked for and told again, with the truth, when it is known."""
+    told = trips(100).with_columns(late_by=pl.lit(None, pl.Float64), done_at="asked_at")
+    root = write_trips(tmp_path, pl.concat([told, trips(100)]))
+    assert build_dataset(LATE, root, None, AS_OF, LocalEngine()).spine.height == 100
 
 
 def test_a_truth_that_features_see_before_the_prediction_is_refused(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_a_tracker_that_is_away_fails_no_training(home: Home, caplog: pytest.Log
     assert record_untracked(home.ledger, bundles, notebook, "late") == 0
 
 
+def test_what_was_left_out_is_in_the_manifest_and_on_the_card(home: Home) -> None:
+    early = pl.int_range(pl.len()) % 3 == 0
+    write_trips(home.folder.parent, trips().with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at")))
+    candidate = trained(home, ordered(home))
+    lineage = candidate.manifest.lineage
+    assert (lineage.rows, lineage.left_out) == (1999, 1000)
+    assert "1,000 more were left out: their truth was known before" in BundleStore(home.bundles).card("late", "v1")
+
+
 def test_the_manifest_says_what_was_done(home: Home) -> None:
     manifest = trained(home, ordered(home)).manifest
     assert (manifest.as_of_us, manifest.task, manifest.purpose) == (AS_OF, "binary", "operations")
@@ -228,7 +237,7 @@ def test_regression(home: Home) -> None:
 
 
 def test_too_few_rows_say_what_to_do(home: Home) -> None:
-    with pytest.raises(SplitTooSmall, match=r"the train part of the split has \d+ rows .* Train at a later time"):
+    with pytest.raises(SplitTooSmall, match=r"the train part of the split has \d+ rows .* Train as of a later time"):
         trained(home, ordered(home, as_of_us=FIRST_US + 27 * DAY_US))
 
 

@@ -53,7 +53,7 @@ def test_a_window_bounds_the_training_part_alone() -> None:
         (
             15,
             0,
-            "the train part of the split has 0 rows .* at least 50 .* until 2013-03-17T00:00:00Z. Train at a later",
+            "the train part of the split has 0 rows .* at least 50 .* until 2013-03-17T00:00:00Z. Train as of a",
         ),
         (60, 10, "the train part .* known in time"),
         (0, 0, "the train part of the split has 0 rows"),
@@ -71,7 +71,8 @@ def test_a_part_without_rows_names_its_time_and_its_setting() -> None:
     at_us = at_us[at_us < AS_OF - 6 * DAY_US]
     with pytest.raises(
         SplitTooSmall,
-        match=r"the test part .* 0 rows .* from 2013-03-26T00:00:00Z until 2013-03-31T00:00:00Z. Lengthen Split\(test",
+        match=r"the test part .* 0 rows .* from 2013-03-26T00:00:00Z until 2013-03-31T00:00:00Z. Train as of a time .* "
+        r"\(charkha train --as-of TIME\).* Or lengthen Split\(test",
     ) as caught:
         split_by_time(at_us, at_us, SPLIT, DAY_US, AS_OF)
     assert (caught.value.part, caught.value.rows, caught.value.needed) == ("test", 0, 20)

@@ -91,7 +91,7 @@ def a_year() -> ReplaySummary:
         predictions=255_928,
         labels=249_180,
         retrains=5,
-        promotions=4,
+        promotions=3,
         rejections=2,
         max_skew=4.4e-16,
         skew=tuple(FeatureSkew(n, "mean" not in n, 255_928, 4.4e-16 if "mean" in n else 0.0) for n in FEATURES),

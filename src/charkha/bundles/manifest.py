@@ -63,7 +63,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to make the same model again.
 
     fingerprint: of the dataset. definition_digest: of the user's definition. versions: library → version.
-    source_rows: source → rows read.
+    source_rows: source → rows read. left_out: labelled rows that were not learnt from, since features could have seen
+    their truth.
     """
 
     fingerprint: str
@@ -73,6 +74,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     versions: dict[str, str]
     source_rows: dict[str, int]
+    left_out: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

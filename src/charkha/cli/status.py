@@ -39,17 +39,18 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
     """Return what is to be said of a model."""
     from charkha.clock import SystemClock, to_iso
     from charkha.operations.decide import decide
-    from charkha.operations.look import look
+    from charkha.operations.look import champion_since, look
     from charkha.operations.outlook import outlook
 
     situation = look(model, home, SystemClock().now())
     deployment, step = situation.deployment, decide(situation, model)
     last = home.ledger.decisions(model.name)[-1:]
+    since_us = champion_since(home.ledger.deployments(model.name))
     return {
         "model": model.name,
         "owner": model.owner,
         "generation": deployment.generation,
-        "since": to_iso(deployment.since_us) if deployment.generation else None,
+        "since": to_iso(since_us) if deployment.generation else None,
         "champion": deployment.champion.version if deployment.champion else None,
         "shadows": [assignment.version for assignment in deployment.shadows],
         "waiting": [waiting.version for waiting in situation.waiting if waiting.passed],

@@ -57,6 +57,9 @@ def _data(manifest: Manifest) -> list[str]:
     sources = ", ".join(f"{plain(name)} ({rows:,} rows)" for name, rows in manifest.lineage.source_rows.items())
     split = "The rows were split by time, with a gap between the parts as long as labels are late."
     lines = [f"{manifest.lineage.rows:,} labelled rows, from {sources or 'no sources'}."]
+    if manifest.lineage.left_out:
+        ahead = "was known before the prediction was asked for, and features could have seen it."
+        lines.append(f"{manifest.lineage.left_out:,} more were left out: their truth {ahead}")
     return [*lines, split, "", *table(("part", "rows", "from", "until", "mean label"), parts)] if parts else lines
 
 

@@ -1,6 +1,6 @@
 """Looking: what is, gathered from the ledger, the bundles and what the monitors make of the tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 
@@ -120,9 +120,22 @@ def side_by_side_since(deployments: Sequence[Deployment]) -> int:
 
     deployments: all generations, oldest first.
     """
+    return _since(deployments, _pair)
+
+
+def champion_since(deployments: Sequence[Deployment]) -> int:
+    """Return from when the present champion serves without a break, in µs; 0 when nothing was ever deployed.
+
+    A shadow that comes or goes makes another generation, and no other champion. deployments: as `side_by_side_since`.
+    """
+    return _since(deployments, lambda deployment: _pair(deployment)[0])
+
+
+def _since(deployments: Sequence[Deployment], what: Callable[[Deployment], object]) -> int:
+    """Return from when `what` is what it is now, in µs."""
     since_us = 0
     for deployment in reversed(deployments):
-        if _pair(deployment) != _pair(deployments[-1]):
+        if what(deployment) != what(deployments[-1]):
             break
         since_us = deployment.since_us
     return since_us

@@ -65,7 +65,10 @@ class VersionSummary(msgspec.Struct, frozen=True):
 
 
 class ReplaySummary(msgspec.Struct, frozen=True):
-    """The whole replay of one model. Times are ISO 8601 in UTC; `metric` is the model's primary one."""
+    """The whole replay of one model. Times are ISO 8601 in UTC; `metric` is the model's primary one.
+
+    retrains, promotions: of challengers; the training and the promotion that make the first champion are not counted.
+    """
 
     project: str
     model: str

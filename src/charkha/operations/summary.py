@@ -62,8 +62,9 @@ def summarise(stage: Stage, span: Span, engine: Engine) -> ReplaySummary:
         events=span.counts.events,
         predictions=span.counts.predictions,
         labels=span.counts.labels,
-        retrains=max(0, actions.count("train") - 1),  # the first is the one that there was nothing before
-        promotions=actions.count("promote"),
+        # The first of each is the one that there was nothing before.
+        retrains=max(0, actions.count("train") - 1),
+        promotions=max(0, actions.count("promote") - 1),
         rejections=actions.count("reject"),
         max_skew=max((feature.max_difference for feature in skew), default=0.0),
         skew=tuple(skew),

@@ -140,6 +140,8 @@ class Service:
 
         Raises whatever the champion raises, and ValueError for questions to several line-ups.
         """
+        if not questions:
+            return []
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")

@@ -82,15 +82,8 @@ def load_project(start: Path) -> Project:
     Runs the definition's Python file. Raises ProjectNotFound, and DefinitionError with all faults at once.
     """
     file, settings = find_settings(start)
-    faults = list(_settings_faults(file, settings))
-    if faults:
-        raise DefinitionError(faults)
-    root = file.parent
-    values = {name: _with_environment(str(value)) for name, value in settings.items()}
-    models = load_models(root / values.get("definition", "definition.py"), root)
-    faults = check(models)
-    if faults:
-        raise DefinitionError(faults)
+    models = _checked_models(file, settings)
+    root, values = file.parent, {name: _with_environment(str(value)) for name, value in settings.items()}
     elsewhere = os.environ.get(HOME_VARIABLE)
     return Project(
         name=values.get("name", root.name),
@@ -101,6 +94,23 @@ def load_project(start: Path) -> Project:
         fsync="always" if values.get("fsync") == "always" else "never",
         online_gb=int(values.get("online_gb", 16)),
     )
+
+
+def _checked_models(file: Path, settings: Mapping[str, object]) -> list[Model]:
+    """Return the models of a project. Raises DefinitionError with the faults of its settings and its definition."""
+    faults = list(_settings_faults(file, settings))
+    broken = any(fault.where == f"{file.name}, definition" for fault in faults)
+    definition = file.parent / ("" if broken else _with_environment(str(settings.get("definition", "definition.py"))))
+    if faults and not definition.is_file():
+        raise DefinitionError(faults)  # where the definition lies is perhaps what is wrong with the settings
+    try:
+        models = load_models(definition, file.parent)
+    except DefinitionError as error:
+        raise DefinitionError([*faults, *error.faults]) from error
+    faults += check(models)
+    if faults:
+        raise DefinitionError(faults)
+    return models
 
 
 def find_settings(start: Path) -> tuple[Path, Mapping[str, object]]:

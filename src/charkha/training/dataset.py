@@ -1,5 +1,6 @@
 """The dataset: every past occasion whose truth is known, with the features as they would have been served then."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
 from charkha.training.split import BEGINNING, TimeArray
+
+logger = logging.getLogger(__name__)
 
 
 class NoLabels(Exception):
@@ -53,6 +56,7 @@ class Dataset:
     `_label_known_us` (at most `as_of_us`), row by row beside the features; in order of `_at_us`.
     rows: source name → the rows known by `as_of_us` that the features were computed from.
     fingerprint: of spine and features, which are all that a model learns from.
+    left_out: how many occasions with a label are not there, since their truth was known before the prediction.
     """
 
     features: pl.DataFrame
@@ -60,6 +64,7 @@ class Dataset:
     rows: Mapping[str, pl.DataFrame]
     fingerprint: str
     as_of_us: int
+    left_out: int = 0
 
     @property
     def labels(self) -> FloatArray:
@@ -87,9 +92,9 @@ def build_dataset(
     spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
     if spine.is_empty():
         raise NoLabels(model, as_of_us, occasions.height)
-    spine = without_truth_ahead(model, spine)
-    features = features_of(plan_features(model), spine, rows, engine)
-    return Dataset(features, spine, rows, fingerprint(spine, features), as_of_us)
+    kept = without_truth_ahead(model, spine).drop("_first_known_us")
+    features = features_of(plan_features(model), kept, rows, engine)
+    return Dataset(features, kept, rows, fingerprint(kept, features), as_of_us, spine.height - kept.height)
 
 
 def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int = BEGINNING) -> pl.DataFrame:
@@ -101,13 +106,22 @@ def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int = BEGINNING) -> p
 def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the occasions whose truth no feature could see: where one could, nobody would ask for a prediction.
 
+    spine: as of `label_spine`. Says in a warning how many were left out.
     Raises TruthKnownAhead when less than half are left: then it is not the rows that are odd, but the definition.
     """
     if not any(sees_truth(view, model.label) for view in model.views):
         return spine
-    kept = spine.filter(pl.col("_label_known_us") > pl.col("_at_us"))
+    seen = pl.col("_first_known_us") <= pl.col("_at_us")
+    kept = spine.filter(~seen.fill_null(value=False))
     if 2 * kept.height < spine.height:
         raise TruthKnownAhead(model, spine.height - kept.height, spine.height)
+    if kept.height < spine.height:
+        logger.warning(
+            "model %s: %d of %d occasions are left out: their truth was known before the prediction was asked for",
+            model.name,
+            spine.height - kept.height,
+            spine.height,
+        )
     return kept
 
 

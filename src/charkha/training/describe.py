@@ -76,4 +76,5 @@ def _lineage(model: Model, seed: int, dataset: Dataset) -> Lineage:
         seed=seed,
         versions=library_versions(),
         source_rows={source: rows.height for source, rows in dataset.rows.items()},
+        left_out=dataset.left_out,
     )

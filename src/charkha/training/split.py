@@ -39,9 +39,14 @@ class SplitTooSmall(ValueError):
 
 def _remedy(part: PartName) -> str:
     if part == "train":
-        return "Train at a later time, shorten Split(validation=…, test=…), or widen Retrain(window=…)"
+        return (
+            "Train as of a later time (charkha train --as-of TIME), shorten Split(validation=…, test=…), or widen "
+            "Retrain(window=…)"
+        )
     return (
-        f"Lengthen Split({part}=…), train at a later time, or check that Label(delay=…) is not shorter than the delay"
+        f"Train as of a time that has labelled predictions shortly before it (charkha train --as-of TIME): history may "
+        f"have ended, but for a few newer rows, long before. Or lengthen Split({part}=…), or check that Label(delay=…) "
+        "is not shorter than the delay"
     )
 
 

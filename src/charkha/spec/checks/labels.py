@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import PurePath
 
 import polars as pl
 
@@ -13,7 +15,7 @@ from charkha.spec.checks.views import columns_used
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES
 from charkha.spec.model import Label, Model, Task
-from charkha.spec.sources import Source
+from charkha.spec.sources import Files, Source
 from charkha.spec.views import FeatureView
 
 TRUTHS: Mapping[Task, Wanted] = {"binary": "boolean", "regression": "number"}
@@ -71,8 +73,22 @@ def request_faults(where: str, model: Model) -> Iterator[Fault]:
 
 
 def truth_seen(view: FeatureView, label: Label) -> set[str]:
-    """Return the columns of the label's truth that a view reads from the very rows that the label is of."""
-    return columns_used(view) & set(roots(label.truth)) if are_equal(view.source, label.source) else set()
+    """Return the columns of the label's truth that a view reads from the very rows that the label is of.
+
+    They are those of the label's source, and of any other source over the same files.
+    """
+    same = are_equal(view.source, label.source) or _share_files(view.source.data, label.source.data)
+    return columns_used(view) & set(roots(label.truth)) if same else set()
+
+
+def _share_files(one: object, other: object) -> bool:
+    """Say whether two patterns are of the same files, as far as that can be seen without looking at the disk."""
+    if not isinstance(one, Files) or not isinstance(other, Files):
+        return False
+    left, right = PurePath(str(one.pattern)).parts, PurePath(str(other.pattern)).parts
+    if len(left) != len(right):
+        return False
+    return all(fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in zip(left, right, strict=True))
 
 
 def sees_truth(view: FeatureView, label: Label) -> bool:
@@ -87,18 +103,18 @@ def leak_faults(where: str, label: Label, view: FeatureView) -> Iterator[Fault]:
     """
     if not isinstance(label.truth, pl.Expr) or not sees_truth(view, label):
         return
-    known = label.source.known
+    source, known = view.source, view.source.known
     times = {name for name, kind in known_fields(label.source).items() if kind is datetime}
-    if not {str(known), str(label.known), str(label.at)} <= times:
+    own_times = {name for name, kind in known_fields(source).items() if kind is datetime}
+    if not {str(label.known), str(label.at)} <= times or not (source.static is True or str(known) in own_times):
         return
     seen_at_once, seen_early = str(known) == str(label.at), str(known) != str(label.known)
     if not seen_at_once and not seen_early:
         return
+    since = "known since always (static)" if source.static is True else f"known from {known!r}"
     for column in sorted(truth_seen(view, label)):
         expected = f"{column!r}, a column of the truth, to be seen only after the prediction, once the truth is known"
-        found = (
-            f"source {label.source.name!r} known from {known!r}{', the time of the prediction' if seen_at_once else ''}"
-        )
+        found = f"source {source.name!r} {since}{', the time of the prediction' if seen_at_once else ''}"
         better = f"{label.known!r}" if seen_early else "… (the time at which the truth was known)"
         remedy = f"Declare known={better} on the source, or leave the column out of the view."
         yield Fault(f"{where}, view {view.name!r}", expected, found, remedy)
