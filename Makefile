@@ -33,6 +33,7 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/taxi/definition.py
 
 test: check ## What CI runs: check, then all tests with branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
