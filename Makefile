@@ -11,10 +11,10 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-wheel docs lock clean
+.PHONY: help setup demo check test bench bench-wheel bench-features docs lock clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(READY) ## Make the environment .venv, if it is not there or out of date
 
@@ -33,14 +33,18 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/taxi/definition.py
 
 test: check ## What CI runs: check, then all tests with branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
-bench: bench-wheel ## All benchmarks
+bench: bench-wheel bench-features ## All benchmarks
 
 bench-wheel: $(READY) ## One pass of each joint of the wheel, with its cost per row
 	$(BIN)/python benchmarks/wheel.py --all
+
+bench-features: $(READY) ## Joins, windows, online reads and writes, beside Feast and the floors
+	$(BIN)/python benchmarks/features.py
 
 docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
 	$(BIN)/pytest tests/test_documentation.py tests/test_references.py tests/test_guides.py

@@ -67,11 +67,11 @@ def cost_lines(costs: Sequence[Cost]) -> Iterator[str]:
         yield f"{each.joint:<44}{each.unit:<14}{figures}"
 
 
-def header_lines(commit: str) -> Iterator[str]:
+def header_lines(commit: str, title: str) -> Iterator[str]:
     """Yield what a reader must know before comparing the figures with others."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    yield "One pass of each joint of the wheel, on the flights example."
+    yield title
     yield "Wall time is an upper bound wherever the load is above 0; compare CPU time, and only on the same processor."
     yield f"processor  {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
     yield f"load       {loads} (1, 5 and 15 minutes, at the beginning)"

@@ -8,10 +8,8 @@ Exit status: 0 when everything was measured, whether its target was met or not; 
 
 import argparse
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,12 +23,12 @@ from honesty import honesty_figures
 from kills import kill_figures
 from live_joints import live_costs
 from measuring import Cost, cost_lines, header_lines
+from running import INTERRUPTED, REPOSITORY, Progress, commit
 from swaps import swap_figures
 from training_joints import training_costs
 from workbench import Workbench
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-INTERRUPTED = 130
+TITLE = "One pass of each joint of the wheel, on the flights example."
 
 Found = Iterator[Cost | tuple[str, Measured]]
 
@@ -62,17 +60,6 @@ class Results:
         name, measured = found
         self.figures[name] = measured
         return name
-
-
-class Progress:
-    """Lines on standard error, each with the seconds since the beginning."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def tell(self, text: str) -> None:
-        """Print a line."""
-        print(f"{time.monotonic() - self._started:7.1f} s  {text}", file=sys.stderr, flush=True)
 
 
 def steps(progress: Progress) -> tuple[Step, ...]:
@@ -108,14 +95,6 @@ def print_results(results: Results) -> None:
         print(line)
 
 
-def commit() -> str:
-    """Return the commit that is measured, and whether the files differ from it."""
-    git = partial(subprocess.run, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    name = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip() or "unknown"
-    changed = git(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
-    return f"{name}, with changes that are not committed" if changed else name
-
-
 def arguments(names: Sequence[str]) -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,7 +121,7 @@ def main() -> int:
     results.unmeasured |= {step.name: left_out for step in every if step not in chosen}
     for sign in (signal.SIGINT, signal.SIGTERM):  # a shell that runs this in the background lets it ignore the first
         signal.signal(sign, signal.default_int_handler)
-    print(*header_lines(commit()), sep="\n", flush=True)
+    print(*header_lines(commit(), TITLE), sep="\n", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="charkha-wheel-") as folder:
             measure(chosen, Workbench(Path(folder), REPOSITORY), progress, results)

@@ -1,0 +1,64 @@
+"""A measurement in a process of its own, so that neither its memory nor its caches are those of another.
+
+Run as a script it calls one function of another file of this folder, with JSON for its arguments, and prints as its
+last line what that returned and how much memory the process had at most.
+"""
+
+import importlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from processes import Failed, child
+
+PATIENCE_SECONDS = 3600.0
+
+
+@frozen
+class Outcome:
+    """What a measurement returned, and the most memory its process ever had."""
+
+    values: Mapping[str, float]
+    peak_rss_bytes: int
+
+
+def in_child(function: str, log: Path, **arguments: Any) -> Outcome:
+    """Call "module:function" of this folder in a process of its own. Raises Failed, subprocess.TimeoutExpired."""
+    return ended([sys.executable, __file__, function, json.dumps(arguments)], log)
+
+
+def ended(command: list[str], log: Path) -> Outcome:
+    """Run a command to its end and return what its last line says. Raises Failed, subprocess.TimeoutExpired."""
+    with child(command, log, stdout=subprocess.PIPE) as process:
+        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    if process.returncode:
+        raise Failed(command[:3], process.returncode, log)
+    result = json.loads(said.splitlines()[-1])
+    return Outcome(result["values"], result["peak_rss_bytes"])
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return how much processor time a piece of work takes, on all cores together."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def main() -> None:
+    """Call the function that was asked for."""
+    module, _, name = sys.argv[1].partition(":")
+    values = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    print(json.dumps({"values": values, "peak_rss_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The figures that the feature store has to show, each with its target."""
+
+from claims import at_least, at_most, exactly, in_words
+
+FIGURES = (
+    exactly("join", "join_rows_unlike_the_oracle", 0),
+    at_most("join", "join_cpu_over_numpy_floor", 1.5),
+    at_most("join", "join_peak_rss_gib", 1.5),
+    exactly("join", "join_rows_by_known_time_unlike_loops", 0),
+    exactly("feast-join", "join_rows_unlike_feast_100k_asked_1m_rows", 0),
+    at_least("feast-join", "feast_duckdb_cpu_over_join_100k_asked_1m_rows", 4),
+    exactly("windows", "windows_unlike_the_obvious_version", 0),
+    at_most("windows", "windows_cpu_10m_events_over_1m", 12),
+    at_most("windows", "windows_cpu_over_polars_rolling", 1),
+    at_most("reads", "read_1_key_cpu_us", 25),
+    at_most("reads", "read_100_keys_cpu_ms", 0.6),
+    at_most("reads", "read_100_keys_with_windows_cpu_ms", 2),
+    at_least("feast-reads", "feast_redis_cpu_over_read_1_key", 25),
+    at_least("feast-reads", "feast_redis_cpu_over_read_100_keys", 25),
+    at_least("push", "events_applied_per_cpu_second", 30_000),
+    at_least("push", "events_with_windows_applied_per_cpu_second", 30_000),
+    at_least("materialise", "materialised_rows_per_cpu_second", 100_000),
+    in_words("materialise", "materialised_entities_per_cpu_second", "reported: an entity a view"),
+    at_most("hot", "hot_key_read_cpu_over_cold", 2),
+    in_words("hot", "hot_key_state_bytes", "<= 1.1 x of a tenth"),
+    at_most("size", "bytes_per_entity_of_30_float32", 240),
+)

@@ -1,0 +1,281 @@
+"""The steps of the feature benchmark: each makes its data, has it worked on in processes, and says what that showed."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+from claims import Measured
+from features_child import Outcome, in_child
+from features_data import Sizes
+from features_feast import feast_python, feast_version, with_feast
+
+BATCH = 1000
+SAMPLE = 300
+CALLS = 2000
+
+
+@frozen
+class Compared:
+    """A piece of work, what it costs here, and what it costs beside: in the same run, on the same data."""
+
+    work: str
+    unit: str
+    ours: float
+    beside: str
+    theirs: float
+
+    @property
+    def ratio(self) -> float:
+        """Ours over theirs."""
+        return self.ours / self.theirs
+
+
+Found = Iterator[Compared | tuple[str, Measured]]
+
+
+@define(slots=False, eq=False)
+class Bench:
+    """A temporary folder to work in. cache: where Feast's environment is kept. calls: of one key a round."""
+
+    folder: Path
+    cache: Path
+    sizes: Sizes
+    calls: int = CALLS
+
+    @property
+    def log(self) -> Path:
+        """What the processes of this run say."""
+        return self.folder / "log"
+
+    @cached_property
+    def feast(self) -> Path:
+        """The Python that has Feast. Raises FeastMissing."""
+        return feast_python(self.cache / "feast-venv", self.log)
+
+    def child(self, function: str, **arguments: Any) -> Outcome:
+        """Have a function called in a process of its own."""
+        return in_child(function, self.log, **arguments)
+
+    def data(self, name: str, folder: Path, **arguments: int) -> str:
+        """Make data in a folder, and return it."""
+        self.child(f"features_data:make_{name}", folder=str(folder), **arguments)
+        return str(folder)
+
+    @contextmanager
+    def room(self, name: str) -> Iterator[Path]:
+        """A folder that is gone at the end: data of this size are not kept longer than they are needed."""
+        folder = self.folder / name
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+@frozen
+class Step:
+    """A part of the benchmark."""
+
+    name: str
+    what: str
+    run: Callable[[Bench], Found]
+
+
+def join(bench: Bench) -> Found:
+    """The join at full size, beside NumPy's and Polars'; small, by known time, beside loops."""
+    sizes = bench.sizes
+    with bench.room("join") as room:
+        data = bench.data("history", room / "data", entities=sizes.entities, asked=sizes.asked, history=sizes.history)
+        floor = _join(bench, "numpy", data, room)
+        polars = _join(bench, "polars", data, room)
+        ours = _join(bench, "charkha", data, room)
+        cpu, numpy_cpu, polars_cpu = (each.values["cpu_seconds"] for each in (ours, floor, polars))
+        yield Compared("join", "CPU s", cpu, "NumPy floor", numpy_cpu)
+        yield Compared("join", "CPU s", cpu, "Polars as-of join", polars_cpu)
+        memory = ours.peak_rss_bytes / 2**30
+        yield Compared("join, most memory", "GiB", memory, "NumPy floor", floor.peak_rss_bytes / 2**30)
+        yield "join_cpu_over_numpy_floor", Measured(cpu / numpy_cpu, f"{cpu:.1f} s beside {numpy_cpu:.1f} s")
+        yield "join_peak_rss_gib", Measured(memory, f"NumPy floor {floor.peak_rss_bytes / 2**30:.2f} GiB")
+        oracle = str(room / "polars.parquet")
+        unlike, rows = _unlike(bench, str(room / "charkha.parquet"), oracle)
+        floor_unlike, _ = _unlike(bench, str(room / "numpy.parquet"), oracle)
+        slips = _slips(bench, data, oracle, known=False)
+        note = f"of {rows:,.0f}; NumPy floor {floor_unlike:.0f}; the oracle unlike loops {slips:.0f} of {SAMPLE}"
+        yield "join_rows_unlike_the_oracle", Measured(unlike, note, met=unlike == floor_unlike == slips == 0)
+    with bench.room("join-known") as room:
+        small = {"asked": sizes.beside_asked, "history": sizes.beside_history}
+        data = bench.data("history", room / "data", entities=sizes.entities, **small)
+        _join(bench, "charkha, by known time", data, room)
+        slips = _slips(bench, data, str(room / "charkha, by known time.parquet"), known=True)
+        yield "join_rows_by_known_time_unlike_loops", Measured(slips, f"of {SAMPLE}")
+
+
+def _join(bench: Bench, how: str, data: str, room: Path) -> Outcome:
+    return bench.child("features_work:join", how=how, folder=data, out=str(room / f"{how}.parquet"))
+
+
+def _unlike(bench: Bench, found: str, expected: str, by: Sequence[str] = ()) -> tuple[float, float]:
+    values = bench.child("features_checks:unlike_rows", found=found, expected=expected, by=list(by)).values
+    return values["unlike"], values["rows"]
+
+
+def _slips(bench: Bench, data: str, found: str, *, known: bool) -> float:
+    arguments = {"folder": data, "found": found, "sample": SAMPLE, "known": known}
+    return bench.child("features_checks:join_slips", **arguments).values["slips"]
+
+
+def feast_join(bench: Bench) -> Found:
+    """The join at the size that Feast's duckdb store comes to the end of."""
+    sizes, python = bench.sizes, bench.feast
+    with bench.room("feast-join") as room:
+        small = {"asked": sizes.beside_asked, "history": sizes.beside_history}
+        data = bench.data("history", room / "data", entities=sizes.entities, **small)
+        out = str(room / "feast.parquet")
+        theirs = with_feast(python, "join", bench.log, folder=str(room / "repository"), data=data, out=out)
+        ours = _join(bench, "charkha", data, room)
+        cpu, feast_cpu = ours.values["cpu_seconds"], theirs.values["cpu_seconds"]
+        beside = f"Feast {feast_version(python)}, duckdb"
+        yield Compared("join, a tenth of the rows", "CPU s", cpu, beside, feast_cpu)
+        memory = [each.peak_rss_bytes / 2**30 for each in (ours, theirs)]
+        yield Compared("join, a tenth of the rows, most memory", "GiB", memory[0], beside, memory[1])
+        note = f"{beside}: {feast_cpu:.1f} s beside {cpu:.1f} s"
+        yield "feast_duckdb_cpu_over_join_100k_asked_1m_rows", Measured(feast_cpu / cpu, note)
+        unlike, rows = _unlike(bench, str(room / "charkha.parquet"), out, ["entity_id", "event_timestamp"])
+        yield "join_rows_unlike_feast_100k_asked_1m_rows", Measured(unlike, f"of {rows:,.0f}")
+
+
+def windows(bench: Bench) -> Found:
+    """Six aggregations over four windows: at a tenth, at full size, beside Polars' rolling."""
+    sizes, spent = bench.sizes, {}
+    for name, share in (("tenth", 10), ("full", 1)):
+        with bench.room("windows") as room:
+            rows = {"asked": max(20, sizes.asked // share), "events": max(20, sizes.events // share)}
+            data = bench.data("events", room / "data", entities=sizes.entities, **rows)
+            out = str(room / "charkha.parquet")
+            ours = bench.child("features_work:windows", how="charkha", folder=data, out=out)
+            spent[name] = ours.values["cpu_seconds"]
+            if name == "tenth":
+                continue
+            theirs = bench.child("features_work:windows", how="polars", folder=data, out=str(room / "polars.parquet"))
+            polars_cpu = theirs.values["cpu_seconds"]
+            slips = bench.child("features_checks:window_slips", folder=data, found=out, sample=SAMPLE).values
+            memory = [each.peak_rss_bytes / 2**30 for each in (ours, theirs)]
+    yield Compared("windows", "CPU s", spent["full"], "Polars rolling", polars_cpu)
+    yield Compared("windows, most memory", "GiB", memory[0], "Polars rolling", memory[1])
+    yield Compared("windows", "CPU s", spent["full"], "a tenth of the rows", spent["tenth"])
+    note = f"questions and events grow together: {spent['tenth']:.1f} s, {spent['full']:.1f} s"
+    yield "windows_cpu_10m_events_over_1m", Measured(spent["full"] / spent["tenth"], note)
+    note = f"{spent['full']:.1f} s beside {polars_cpu:.1f} s"
+    yield "windows_cpu_over_polars_rolling", Measured(spent["full"] / polars_cpu, note)
+    yield "windows_unlike_the_obvious_version", Measured(slips["slips"], f"24 windows of {slips['sample']:.0f} rows")
+
+
+def reads(bench: Bench) -> Found:
+    """Online reads of thirty latest values, beside bare LMDB; and of twenty-four windows."""
+    entities = bench.sizes.online
+    with bench.room("reads") as room:
+        data = bench.data("online", room / "data", entities=entities)
+        ours = _reads(bench, room, data, "latest").values
+        floor = _work(bench, "floor_reads", room / "floor", root=data, entities=entities, calls=bench.calls).values
+        events = max(20, bench.sizes.materialised)
+        history = bench.data("events", room / "events", entities=max(1, entities // 10), asked=20, events=events)
+        with_windows = _reads(bench, room, history, "windows", max(1, entities // 10)).values
+    yield Compared("read 1 key, 30 features", "CPU µs", ours["one_us"], "LMDB floor", floor["one_us"])
+    yield Compared("read 100 keys, 30 features", "CPU µs", ours["hundred_us"], "LMDB floor", floor["hundred_us"])
+    yield "read_1_key_cpu_us", Measured(ours["one_us"], f"LMDB floor {floor['one_us']:.1f}")
+    yield "read_100_keys_cpu_ms", Measured(ours["hundred_us"] / 1000, f"LMDB floor {floor['hundred_us'] / 1000:.3f}")
+    note = f"24 windows and a latest value; 1 key {with_windows['one_us']:.0f} µs"
+    yield "read_100_keys_with_windows_cpu_ms", Measured(with_windows["hundred_us"] / 1000, note)
+
+
+def feast_reads(bench: Bench) -> Found:
+    """The same reads, and Feast's from Redis."""
+    entities, python = bench.sizes.online, bench.feast
+    with bench.room("feast-reads") as room:
+        data = bench.data("online", room / "data", entities=entities)
+        arguments = {"folder": str(room / "repository"), "data": data, "entities": entities, "calls": bench.calls // 4}
+        theirs = with_feast(python, "reads", bench.log, **arguments).values
+        ours = _reads(bench, room, data, "latest").values
+    beside = f"Feast {feast_version(python)}, Redis"
+    for name, size in (("one_us", "1_key"), ("hundred_us", "100_keys")):
+        yield Compared(f"read {size.replace('_', ' ')}, 30 features", "CPU µs", ours[name], beside, theirs[name])
+        note = f"{beside}: {theirs[name]:,.0f} µs beside {ours[name]:,.1f} µs; Redis itself not counted"
+        yield f"feast_redis_cpu_over_read_{size}", Measured(theirs[name] / ours[name], note)
+
+
+def _reads(bench: Bench, room: Path, data: str, shape: str, entities: int | None = None) -> Outcome:
+    count = bench.sizes.online if entities is None else entities
+    return _work(bench, "reads", room / shape, root=data, shape=shape, entities=count, calls=bench.calls)
+
+
+def _work(bench: Bench, name: str, folder: Path, **arguments: Any) -> Outcome:
+    folder.mkdir(exist_ok=True)
+    return bench.child(f"features_work:{name}", folder=str(folder), **arguments)
+
+
+def push(bench: Bench) -> Found:
+    """Events of one source pushed in batches, applied to three views of one entity."""
+    shapes = (
+        ("wide", "events_applied_per_cpu_second", "30 latest values"),
+        ("wide and windows", "events_with_windows_applied_per_cpu_second", "30 latest values and 24 windows"),
+    )
+    with bench.room("push") as room:
+        data = bench.data("wide_events", room / "data", entities=bench.sizes.online, events=bench.sizes.pushed)
+        for shape, figure, what in shapes:
+            found = _work(bench, "pushes", room / shape, events=f"{data}/wide.parquet", shape=shape, batch=BATCH)
+            yield figure, Measured(found.values["events_per_second"], f"three views, {what}; logged too")
+
+
+def materialise(bench: Bench) -> Found:
+    """The online state of three views built from the history of one source."""
+    with bench.room("materialise") as room:
+        rows = {"entities": bench.sizes.online, "events": bench.sizes.materialised}
+        data = bench.data("wide_events", room / "data", **rows)
+        found = _work(bench, "materialise", room / "state", root=data, shape="wide").values
+        windowed = _work(bench, "materialise", room / "windows", root=data, shape="wide and windows").values
+    note = f"three views, every row remembered; with 24 windows {windowed['rows_per_second']:,.0f}"
+    yield "materialised_rows_per_cpu_second", Measured(found["rows_per_second"], note)
+    note = f"with 24 windows {windowed['entities_per_second']:,.0f}"
+    yield "materialised_entities_per_cpu_second", Measured(found["entities_per_second"], note)
+
+
+def hot(bench: Bench) -> Found:
+    """One key with ten million events, beside one with a hundred."""
+    with bench.room("hot") as room:
+        data = bench.data("hot_key", room / "data", hot=bench.sizes.hot)
+        found = _work(bench, "hot_key", room / "state", root=data, calls=bench.calls // 4).values
+    yield Compared("read a hot key, 24 windows", "CPU µs", found["hot_us"], "a cold key", found["cold_us"])
+    note = f"{found['hot_us']:.0f} µs beside {found['cold_us']:.0f} µs"
+    yield "hot_key_read_cpu_over_cold", Measured(found["hot_us"] / found["cold_us"], note)
+    met = found["hot_bytes"] <= 1.1 * found["tenth_bytes"]
+    note = f"{found['tenth_bytes']:,.0f} with a tenth of the events, {found['cold_bytes']:,.0f} with a hundred"
+    yield "hot_key_state_bytes", Measured(found["hot_bytes"], note, met=met)
+
+
+def size(bench: Bench) -> Found:
+    """What the online state takes on the disk."""
+    entities = bench.sizes.online
+    with bench.room("size") as room:
+        data = bench.data("online", room / "data", entities=entities)
+        arguments = {"root": data, "entities": entities}
+        plain = _work(bench, "size", room / "plain", **arguments, keyed=False).values["bytes_per_entity"]
+        keyed = _work(bench, "size", room / "keyed", **arguments, keyed=True).values["bytes_per_entity"]
+    note = f"pages used; {keyed:.0f} where rows have a key, and so are remembered"
+    yield "bytes_per_entity_of_30_float32", Measured(plain, note)
+
+
+STEPS = (
+    Step("join", "the point-in-time join", join),
+    Step("feast-join", "the same beside Feast", feast_join),
+    Step("windows", "windowed features of the past", windows),
+    Step("reads", "online reads", reads),
+    Step("feast-reads", "the same beside Feast", feast_reads),
+    Step("push", "events applied to the online state", push),
+    Step("materialise", "the online state built from history", materialise),
+    Step("hot", "a key with very many events", hot),
+    Step("size", "bytes an entity", size),
+)

@@ -1,0 +1,94 @@
+"""The feature benchmark at tiny sizes, without Feast: every step measures all its figures, and finds them right."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+TINY = 1 / 5_000
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The modules of the benchmark by name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+@pytest.fixture
+def bench(parts: Any, tmp_path: Path) -> Any:
+    """A bench that measures in this process, and has no Feast."""
+    steps, child, feast = (parts(name) for name in ("features_steps", "features_child", "features_feast"))
+
+    class Bench(steps.Bench):  # type: ignore[misc,name-defined]
+        def child(self, function: str, **arguments: Any) -> Any:
+            module, _, name = function.partition(":")
+            return child.Outcome(getattr(parts(module), name)(**arguments), 1 << 30)
+
+        @property
+        def feast(self) -> Any:
+            raise feast.FeastMissing("not measured: no network")
+
+    return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50)
+
+
+STEPS = ("join", "windows", "reads", "push", "materialise", "hot", "size")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_measures_its_figures_and_leaves_no_data(parts: Any, bench: Any, name: str) -> None:
+    (step,) = (step for step in parts("features_steps").STEPS if step.name == name)
+    compared = parts("features_steps").Compared
+    found = list(step.run(bench))
+    figures = dict(each for each in found if not isinstance(each, compared))
+    assert set(figures) == {figure.name for figure in parts("features_figures").FIGURES if figure.step == name}
+    assert all(figure.value >= 0 for figure in figures.values())
+    assert all(each.ours > 0 and each.theirs > 0 for each in found if isinstance(each, compared))
+    assert {name: figure.value for name, figure in figures.items() if "unlike" in name and figure.value} == {}
+    assert not any(figure.met is False for name, figure in figures.items() if "unlike" in name)
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_without_feast_its_figures_are_null_and_say_why(parts: Any, bench: Any) -> None:
+    features, steps = parts("features"), parts("features_steps").STEPS
+    results = features.Results()
+    results.unmeasured |= {step.name: "left out" for step in steps}
+    features.measure([step for step in steps if step.name.startswith("feast")], bench, features.Progress(), results)
+    claims = {claim["name"]: claim for claim in json.loads(parts("claims").claims_json(results.claims()))["claims"]}
+    assert len(claims) == len(parts("features_figures").FIGURES)
+    without = claims["feast_redis_cpu_over_read_100_keys"]
+    assert (without["value"], without["holds"]) == (None, False)
+    assert without["note"] == "not measured: no network"
+    assert claims["read_1_key_cpu_us"]["note"] == "left out"
+    assert not results.failed
+
+
+def test_the_checks_find_what_is_wrong(parts: Any, bench: Any, tmp_path: Path) -> None:
+    checks, work = parts("features_checks"), parts("features_work")
+    data, events = (bench.data(name, tmp_path / name, entities=20, asked=60, **{of: 400})
+                    for name, of in (("history", "history"), ("events", "events")))  # fmt: skip
+    right, wrong = str(tmp_path / "right.parquet"), str(tmp_path / "wrong.parquet")
+    work.join("charkha", data, right)
+    half = pl.when(pl.col("label") == 1).then("v2_f9").alias("v2_f9")
+    pl.read_parquet(right).with_columns(half).write_parquet(wrong)
+    unlike = checks.unlike_rows(wrong, right)["unlike"]
+    assert 0 < unlike < 60
+    assert checks.join_slips(data, wrong, 60, known=False)["slips"] == unlike
+    assert checks.join_slips(data, right, 60, known=True)["slips"] > 0
+    work.windows("charkha", events, right)
+    pl.read_parquet(right).with_columns(pl.col("count_7d") + 1).write_parquet(wrong)
+    assert checks.window_slips(events, wrong, 60)["slips"] == 60
+
+
+def test_a_child_says_what_it_found_and_how_much_memory_it_took(parts: Any, tmp_path: Path) -> None:
+    child = parts("features_child")
+    found = child.in_child("features_data:make_hot_key", tmp_path / "log", folder=str(tmp_path / "data"), hot=50)
+    assert found.values == {}
+    assert found.peak_rss_bytes > 10_000_000
+    assert pl.read_parquet(tmp_path / "data" / "events.parquet").height == 155
+    with pytest.raises(parts("processes").Failed, match="make_nothing"):
+        child.in_child("features_data:make_nothing", tmp_path / "log")
