@@ -52,7 +52,7 @@ def bare(parts: Parts) -> Parts:
         (
             "weather",
             {"data": 3},
-            "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 3. Use ck.parquet",
+            "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 3.",
         ),
         ("weather", {"data": ck.csv("")}, "source 'weather', data: expected a text that is not empty, got ''"),
         ("weather", {"static": True}, "source 'weather', static: expected either times or static=True, got both"),
