@@ -136,7 +136,11 @@ def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     for record in log.read(event_stream(source.name)):
         event = decode_events(record.payload)
         values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows_of(layout.fields))
-    schema = stamped_schema(source)
+    return frame_of_plain(values, stamped_schema(source))
+
+
+def frame_of_plain(values: Sequence[Sequence[object]], schema: pl.Schema) -> pl.DataFrame:
+    """Return rows of values as a table; their times are µs."""
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
 
