@@ -54,7 +54,7 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     """
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
-        frames.append(_stamped(read_files(source, source.data, root, log), source))
+        frames.append(stamped(read_files(source, source.data, root, log), source))
     if log is not None:
         frames.append(pushed_rows(source, log))
     rows = pl.concat(frames)
@@ -167,7 +167,8 @@ def _as_declared(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
     return aware.cast(TIME)
 
 
-def _stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+def stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return rows of files with their two times, without those that have no event time."""
     if source.time is None or source.known is None:
         return frame.with_columns(_event_us=pl.lit(0, pl.Int64), _known_us=pl.lit(0, pl.Int64))
     return frame.with_columns(
