@@ -95,7 +95,11 @@ def _expect(values: pl.Series, kind: FieldType, is_key: bool) -> Expect:
     if kind not in (int, float) or _is_id(values.name):
         return Expect(nulls=nulls)
     low, high = _range([float(present.min()), float(present.max())])  # type: ignore[arg-type]
-    return Expect(low=int(low), high=int(high), nulls=nulls) if kind is int else Expect(low=low, high=high, nulls=nulls)
+    return (
+        Expect(low=math.floor(low), high=math.ceil(high), nulls=nulls)
+        if kind is int
+        else Expect(low=low, high=high, nulls=nulls)
+    )
 
 
 def _is_id(name: str) -> bool:
@@ -108,7 +112,7 @@ def _nulls(values: pl.Series) -> float | None:
     if not missing:
         return 0 if len(values) >= _NO_NULLS_FROM else None
     share = missing / len(values) * NULL_ROOM
-    return None if share >= 1 else math.ceil(share * 1000) / 1000
+    return None if share >= 1 else math.ceil(round(share * 1000, 6)) / 1000
 
 
 def _range(found: list[float]) -> tuple[float, float]:
