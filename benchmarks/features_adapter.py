@@ -13,17 +13,16 @@ from features_data import END_US, VIEWS, all_features, feature_columns
 
 import charkha as ck
 from charkha.clock import SimulatedClock
-from charkha.engines.local import LocalEngine
+from charkha.features.backfill import Sources, backfill
 from charkha.features.feed import Feed
 from charkha.features.materialise import plain_values
-from charkha.features.offline import offline_features
 from charkha.features.online import fetch, online_columns
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.rows import read_rows
-from charkha.features.state import ViewState
+from charkha.features.state import ViewState, key_bytes
+from charkha.spec.aggregates import Aggregate
 from charkha.spec.fields import FieldType
 from charkha.spec.sources import Source
-from charkha.spec.views import Aggregate, FeatureView
+from charkha.spec.views import FeatureView
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
@@ -45,35 +44,34 @@ _WIDE_FIELDS: Mapping[str, FieldType] = {
 
 
 def join(folder: str, out: str, *, known: bool = False) -> None:
-    """Join the history of three views to every question: Parquet in, Parquet out.
+    """Join the history of three views to every question: Parquet in, Parquet out, into a folder beside `out`.
 
-    known: only what was created by then, rather than what had happened by then. One view after the other is in memory.
+    known: only what was created by then, rather than what had happened by then.
     """
-    root = Path(folder)
-    asked = pl.read_parquet(root / "asked.parquet")
-    spine = asked.select("entity_id", _at_us=pl.col("event_timestamp").dt.epoch("us"))
-    for view in _history_views(known=known):
-        rows = read_rows(view.source, root)
-        found = offline_features(_plan([view]), spine, {view.source.name: rows}, LocalEngine(1))
-        del rows
-        asked = asked.hstack(found.rename({name: name.partition(".")[2] for name in found.columns}))
-    asked.write_parquet(out)
+    _backfill(_plan(_history_views(known=known), "event_timestamp"), folder, out)
 
 
 def windows(folder: str, out: str) -> None:
-    """Compute six aggregations over four windows for every question: Parquet in, Parquet out."""
-    root = Path(folder)
-    asked = pl.read_parquet(root / "asked.parquet")
-    view = _window_view()
-    spine = asked.select("entity_id", _at_us=pl.col("at").dt.epoch("us"))
-    found = offline_features(_plan([view]), spine, {"events": read_rows(view.source, root)}, LocalEngine(1))
-    asked.hstack(found.rename({name: name.partition(".")[2] for name in found.columns})).write_parquet(out)
+    """Compute six aggregations over four windows for every question: Parquet in, Parquet out, as `join`."""
+    _backfill(_plan([_window_view()], "at"), folder, out)
+
+
+def settle(out: str) -> None:
+    """Write what a backfill left beside `out` to it, the columns called as the data call them: not measured."""
+    found = pl.scan_parquet(Path(out).with_suffix(".parts") / "part-*.parquet")
+    names = found.collect_schema().names()
+    found.rename({name: name.rpartition(".")[2] for name in names}).sink_parquet(out)
+
+
+def _backfill(plan: FeaturePlan, folder: str, out: str) -> None:
+    root, sources = Path(folder), {view.source.name: view.source for view in plan.views}
+    backfill(plan, root / "asked.parquet", Sources(root, sources), Path(out).with_suffix(".parts"))
 
 
 def window_bounds() -> list[tuple[str, str, int, int]]:
     """Return of each window its column in `windows`, its aggregation, how many hops it has and their length (µs)."""
     view = _window_view()
-    return [(window.name, window.kind, window.hops, window.hop_us) for window in view.all_windows()]
+    return [(window.names[0], window.measure.kind, window.hops, window.hop_us) for window in view.all_windows()]
 
 
 @frozen(eq=False)
@@ -110,10 +108,14 @@ class Online:
         """Return how many bytes the state of one entity takes, without its keys."""
         key = str(entity)
         states = [ViewState.of(view) for view in self.plan.views]
-        places = [state.ring_key(ring, key) for state in states for ring in range(len(state.rings))]
-        places += [state.latest_key(key) for state in states]
+        places = [state.ring_place(ring) for state in states for ring in range(len(state.rings))]
+        places += [state.latest_place for state in states]
         with self.store.read() as reader:
-            return sum(len(value) for value in reader.get_many(places) if value is not None)
+            return sum(
+                len(value)
+                for value in reader.get_many([place + key_bytes(key) for place in places])
+                if value is not None
+            )
 
 
 @contextmanager
@@ -169,7 +171,7 @@ def _window_view(latest: Sequence[str] = ()) -> FeatureView:
 
 
 def _aggregates(column: str, kinds: Sequence[str]) -> list[Aggregate]:
-    return [Aggregate(kind, None if kind == "count" else column, OVER) for kind in kinds]  # type: ignore[arg-type]
+    return [ck.count(over=OVER) if kind == "count" else getattr(ck, kind)(column, over=OVER) for kind in kinds]
 
 
 def _wide_views(*, windows: bool) -> list[FeatureView]:
@@ -193,6 +195,6 @@ def _online_views(shape: Shape, *, keyed: bool) -> list[FeatureView]:
             return _wide_views(windows=shape == "wide and windows")
 
 
-def _plan(views: Sequence[FeatureView]) -> FeaturePlan:
+def _plan(views: Sequence[FeatureView], at: str = "asked_at") -> FeaturePlan:
     names = tuple(name for view in views for name in feature_names(view))
-    return FeaturePlan(tuple(views), {"entity_id": int}, "asked_at", {}, names)
+    return FeaturePlan(tuple(views), {"entity_id": int}, at, {}, names)

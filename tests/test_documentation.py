@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from charkha.cli.commands import COMMANDS, app
+from charkha.cli.commands import COMMANDS, GROUPS, app
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"
@@ -82,14 +82,23 @@ def test_blocks_are_marked_as_what_they_are(page: Path) -> None:
     assert {re.sub(r"^python file=\S+$", RUNS, info) for info, _ in blocks(page)} <= known
 
 
+def named_in(words: list[str]) -> list[str]:
+    """Return the command among words: one word of it, or the two of a group; none where there is no such."""
+    first = next((place for place, word in enumerate(words) if word in COMMANDS or word in GROUPS), len(words))
+    named = words[first : first + 2]
+    if named and named[0] in GROUPS:
+        return named if named[-1] in GROUPS[named[0]][0] else []
+    return named[:1]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=page_id)
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     for line in commands(page):
         words = shlex.split(line)[1:]
-        named = [word for word in words if word in COMMANDS]
+        named = named_in(words)
         assert named, f"{line!r} names no command"
         options = [word.split("=")[0] for word in words if word.startswith("-")]
-        shown = CliRunner().invoke(app, ["--help"]).output + CliRunner().invoke(app, [named[0], "--help"]).output
+        shown = CliRunner().invoke(app, ["--help"]).output + CliRunner().invoke(app, [*named, "--help"]).output
         assert [option for option in options if not re.search(rf"{option}\b", shown)] == [], line
 
 
@@ -100,8 +109,8 @@ def test_the_first_example_of_the_readme_is_the_quickstart() -> None:
 
 
 def test_every_command_is_in_the_documentation() -> None:
-    shown = {word for page in PAGES for line in commands(page) for word in shlex.split(line)[1:]}
-    assert set(COMMANDS) <= shown
+    shown = {" ".join(named_in(shlex.split(line)[1:])) for page in PAGES for line in commands(page)}
+    assert {*COMMANDS, *(f"{name} {word}" for name, group in GROUPS.items() for word in group[0])} <= shown
 
 
 def test_a_dead_link_and_a_wrong_command_would_be_found(tmp_path: Path) -> None:

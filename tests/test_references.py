@@ -15,7 +15,7 @@ from charkha.spec.policies import Monitors, Shadow
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "charkha"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-REFUSALS = {"Refusal", "Refused", "Malformed", "Invalid", "TooLarge", "__init__"}
+REFUSALS = {"Refusal", "Refused", "Malformed", "Invalid", "TooLarge", "Quarantined", "__init__"}
 CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
 
 

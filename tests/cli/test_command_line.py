@@ -9,7 +9,7 @@ import pytest
 from command_line import Shell
 
 from charkha.cli import check
-from charkha.cli.commands import COMMANDS
+from charkha.cli.commands import COMMANDS, GROUPS
 from charkha.spec.faults import DefinitionError, Fault
 
 
@@ -31,17 +31,20 @@ def test_the_commands_are_those_promised(shell: Shell) -> None:
     }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+EVERY = [*COMMANDS, *(f"{name} {word}" for name, group in GROUPS.items() for word in group[0])]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_the_help_of_a_command_teaches_by_example(shell: Shell, name: str) -> None:
-    ended = shell(name, "--help")
+    ended = shell(*name.split(), "--help")
     assert ended.code == 0
     assert "Usage: charkha " + name in ended.out
     assert re.search(rf"Examples\s+(charkha|cd|curl).*{'' if name == 'serve' else name}", ended.out)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_option_says_what_it_does(shell: Shell, name: str) -> None:
-    options = [line for line in shell(name, "--help").out.splitlines() if re.match(r"│ +[*]? *--", line)]
+    options = [line for line in shell(*name.split(), "--help").out.splitlines() if re.match(r"│ +[*]? *--", line)]
     assert options
     assert all(re.search(r"  [A-Z][^│]{10,}", line) for line in options), options
 

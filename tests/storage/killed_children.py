@@ -11,8 +11,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import polars as pl
+
 from charkha.storage.ledger import Assignment, Draft, Ledger
 from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.quarantine import Quarantine, Report
 from charkha.storage.segment_log import SegmentLog
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -90,4 +93,15 @@ def decide_forever(acknowledge: Connection, url: str, number: int) -> None:
         draft = Draft(f"key {number}", number, "late", "operator", "promote", "because", {"x": "y" * 1000})
         ledger.decide(draft, deploy=[Assignment("v1", "champion")], expect_generation=number)
         number += 1
+        acknowledge.send(number)
+
+
+def keep_forever(acknowledge: Connection, folder: Path) -> None:
+    """Set batches aside, and say after each how many there are."""
+    store, number = Quarantine(folder), 0
+    while True:
+        number += 1
+        rows = pl.DataFrame({"n": range(20_000)})
+        report = Report(id=f"trips-{number}-x", source="trips", time_us=number, rows=20_000, violations=[])
+        store.keep(report, rows)
         acknowledge.send(number)

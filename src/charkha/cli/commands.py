@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from charkha.cli import check, demo, deploy, history, init, operate, replay, serve, status, train
+from charkha.cli import check, data, demo, deploy, history, init, operate, replay, serve, status, train
 from charkha.cli.session import Session
 from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
 
@@ -33,17 +33,27 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
 }
+# Commands of two words: the first → its second words with their functions, what they are about, and the part.
+GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
+    "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+}
 
+WITH_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="charkha",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=WITH_HELP,
 )
 for name, (function, panel) in COMMANDS.items():
     app.command(name, help=help_of(function), epilog=examples_of(function), rich_help_panel=panel)(function)
+for name, (functions, about, panel) in GROUPS.items():
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=WITH_HELP)
+    for word, function in functions.items():
+        group.command(word, help=help_of(function), epilog=examples_of(function))(function)
+    app.add_typer(group, name=name, help=about, rich_help_panel=panel)
 
 
 def show_version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charkha.spec.model import Model
     from charkha.spec.project import Project
     from charkha.storage.home import Home
+    from charkha.storage.log import Log
 
 EXAMPLES = {
     "replay": (
@@ -60,12 +61,15 @@ def replay(
     from attrs import evolve
 
     session = session_of(context)
+    own = own_home(session)
     project = session.project()
     chosen = choose_model(project, model)
     apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
     if fresh:
         clear(apart.home)
-    summary = play(session, apart, chosen, period_of(project, chosen, begin, end))
+    claim(apart.home)
+    log = with_marks_of(own, apart)
+    summary = play(session, apart, chosen, period_of(project, chosen, begin, end, log))
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json is not None:
@@ -88,9 +92,33 @@ def claim(home: Path) -> None:
     (home / MARK).write_text("This folder is the home of a replay. charkha replay --fresh deletes it.\n", "utf-8")
 
 
-def period_of(project: "Project", model: "Model", begin: str | None, end: str | None) -> Period:
-    """Return the period that was asked for; where it was not, the last third of the history."""
-    first_us, last_us = (0, 0) if begin and end else history_of(project, model)
+def own_home(session: Session) -> Path:
+    """Return the home of the project itself, also where --home names another."""
+    from charkha.spec.project import load_project
+
+    return load_project(session.folder).home
+
+
+def with_marks_of(own: Path, apart: "Project") -> "Log":
+    """Return the log of a replay's home, with the files that were set aside or released in the project's own."""
+    from charkha.features.file_marks import file_marks, write_marks
+    from charkha.storage.segment_log import SegmentLog
+
+    decided, log = SegmentLog(own / "log"), SegmentLog(apart.home / "log")
+    if own != apart.home:
+        for source in apart.sources:
+            write_marks(log, source, file_marks(decided, source).values())
+    return log
+
+
+def period_of(
+    project: "Project", model: "Model", begin: str | None, end: str | None, log: "Log | None" = None
+) -> Period:
+    """Return the period that was asked for; where it was not, the last third of the history.
+
+    log: holds which files are set aside, and no rows.
+    """
+    first_us, last_us = (0, 0) if begin and end else history_of(project, model, log)
     from_us = _time("--from", begin) if begin else first_us + (last_us - first_us) * 2 // 3
     return Period(from_us, _time("--until", end) if end else last_us + 1)
 
@@ -104,12 +132,12 @@ def _time(option: str, text: str) -> int:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def history_of(project: "Project", model: "Model") -> tuple[int, int]:
+def history_of(project: "Project", model: "Model", log: "Log | None") -> tuple[int, int]:
     """Return the times in µs of the first prediction to ask for and of the last label to become known."""
     from charkha.features.rows import read_rows
     from charkha.features.spine import label_spine
 
-    spine = label_spine(model.label, model.request, read_rows(model.label.source, project.root))
+    spine = label_spine(model.label, model.request, read_rows(model.label.source, project.root, log))
     first, last = spine["_at_us"].min(), spine["_label_known_us"].max()
     if not isinstance(first, int) or not isinstance(last, int):
         raise typer.BadParameter("there is no history with labels to replay: say --from and --until.")

@@ -7,7 +7,7 @@ from inspect import cleandoc
 from rich.markup import escape
 
 # Errors that mean: this command cannot be meant for here. The rest are of the work itself.
-USAGE_ERRORS = ("ProjectNotFound", "UnknownModel", "UnknownVersion")
+USAGE_ERRORS = ("ProjectNotFound", "UnknownModel", "UnknownVersion", "UnknownBatch", "UnknownFile", "BadName")
 
 
 def help_of(command: Callable[..., None]) -> str:

@@ -27,13 +27,14 @@ def key_column(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
 def key_codes(rows: pl.DataFrame, spine: pl.DataFrame, columns: Sequence[str]) -> tuple[IntArray, IntArray]:
     """Return the keys of two tables as integers that are equal where the keys are: int64 (n,), (k,); -1 for null.
 
-    Integers that lie within 2^36 of each other are taken as they are; else the keys are ranked as text.
+    Integers that lie so near to each other that one fits beside the number of a row are taken as they are; other keys
+    are ranked as text.
     """
     if len(columns) == 1 and rows[columns[0]].dtype.is_integer() and spine[columns[0]].dtype.is_integer():
         both = [frame[columns[0]].cast(pl.Int64) for frame in (rows, spine)]
         bounds = [int(bound) for each in both for bound in (each.min(), each.max()) if isinstance(bound, int)]
         low, high = min(bounds, default=0), max(bounds, default=0)
-        if high - low < 1 << 36:
+        if (high - low + 2) << len(rows).bit_length() < 1 << 62:
             return _codes(both[0] - low), _codes(both[1] - low)
     text = pl.concat([key_column(rows, columns), key_column(spine, columns)])
     ranked = _codes(text.rank("dense").cast(pl.Int64) - 1)

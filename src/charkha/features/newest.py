@@ -34,24 +34,41 @@ def newest_known(rows: Arrivals, codes: IntArray, at_us: IntArray, max_age_us: i
     """
     if len(rows.codes) == 0 or len(codes) == 0:
         return np.full(len(codes), NOBODY)
-    arrival = None if _ascends(rows.known_us) else np.argsort(rows.known_us, kind="stable")
-    known_us, of_row, event_us = (
-        column if arrival is None else column[arrival] for column in (rows.known_us, rows.codes, rows.event_us)
-    )
-    shift = max(len(of_row).bit_length(), 1)
-    packed = np.sort(((of_row + 1) << shift) | np.arange(len(of_row)))
-    until = np.searchsorted(known_us, at_us, side="right") if _ascends(at_us) else _search(known_us, at_us, "right")
-    asked = ((codes + 1) << shift) | until
-    place = _search(packed, asked, "left") - 1
-    found = (codes >= 0) & (place >= 0) & (packed[place] >> shift == codes + 1)
-    order = packed & ((1 << shift) - 1)
-    place = _newest_until(packed >> shift, event_us[order])[place]
-    answer = order[place]
+    order, ordered, place = _by_rank(rows, codes, at_us) if _ascends(rows.known_us) else _by_time(rows, codes, at_us)
+    found = (codes >= 0) & (place >= 0) & (ordered[place] == codes)
+    answer = order[_newest_until(ordered, rows.event_us[order])[place]]
     if max_age_us is not None:
-        found &= at_us - event_us[answer] <= max_age_us
-    if arrival is not None:
-        answer = arrival[answer]
+        found &= at_us - rows.event_us[answer] <= max_age_us
     return np.where(found, answer, NOBODY)
+
+
+def _by_rank(rows: Arrivals, codes: IntArray, at_us: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Return rows in the order of key and arrival, their codes, and where the last one known to each question lies.
+
+    For rows in the order in which they became known: their place among all is their rank in time.
+    """
+    shift = len(rows.codes).bit_length()
+    packed = np.sort(((rows.codes + 1) << shift) | np.arange(len(rows.codes)))
+    until = _search(rows.known_us, at_us, "right")
+    place = _search(packed, ((codes + 1) << shift) | until, "left") - 1
+    return packed & ((1 << shift) - 1), (packed >> shift) - 1, place
+
+
+def _by_time(rows: Arrivals, codes: IntArray, at_us: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the same for rows in any order: key and known time share one integer, if they fit."""
+    first, last = int(rows.known_us.min()), int(rows.known_us.max())
+    span = last - first + 2
+    if (int(rows.codes.max()) + 2) * span >= 1 << 62:
+        arrival = np.argsort(rows.known_us, kind="stable")
+        sorted_rows = Arrivals(rows.codes[arrival], rows.known_us[arrival], rows.event_us[arrival])
+        order, ordered, place = _by_rank(sorted_rows, codes, at_us)
+        return arrival[order], ordered, place
+    keyed = (rows.codes + 1) * span + (rows.known_us - first + 1)
+    order = np.argsort(keyed, kind="stable")
+    keyed = keyed[order]
+    asked = np.minimum(codes, rows.codes.max()) + 1  # a key beyond all others finds the last row, which is not its own
+    place = _search(keyed, asked * span + np.clip(at_us - first + 1, 0, span - 1), "right") - 1
+    return order, keyed // span - 1, place
 
 
 def _newest_until(codes: IntArray, event_us: IntArray) -> IntArray:

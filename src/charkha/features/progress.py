@@ -70,15 +70,23 @@ def mark_seeded(state: OnlineWriter, source: str) -> None:
 
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    place = _ROW + f"{layout.source}\x00{layout.key_of(row)}".encode()  # rows that come together lie together
-    if len(place) > _LONGEST_PLACE:
-        place = _ROW + hashlib.blake2b(place, digest_size=32).digest()
+    place = _row_place(layout, row)
     content = hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
     before = state.get(place)
     if before == content:
         return None
     state.put(place, content)
     return before is None
+
+
+def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None:
+    """Return what is remembered of the newest row of a row's key; None when there was none."""
+    return state.get(_row_place(layout, row))
+
+
+def _row_place(layout: RowLayout, row: Row) -> bytes:
+    place = _ROW + f"{layout.source}\x00{layout.key_of(row)}".encode()  # rows that come together lie together
+    return place if len(place) <= _LONGEST_PLACE else _ROW + hashlib.blake2b(place, digest_size=32).digest()
 
 
 def _stored_int(state: OnlineReader, key: bytes) -> int:

@@ -54,7 +54,7 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     """
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
-        frames.append(_stamped(read_files(source, source.data, root, log), source))
+        frames.append(stamped(read_files(source, source.data, root, log), source))
     files = sum(frame.height for frame in frames)
     if log is not None:
         frames.append(pushed_rows(source, log))
@@ -156,7 +156,11 @@ def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     for record in log.read(event_stream(source.name)):
         event = decode_events(record.payload)
         values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows_of(layout.fields))
-    schema = stamped_schema(source)
+    return frame_of_plain(values, stamped_schema(source))
+
+
+def frame_of_plain(values: Sequence[Sequence[object]], schema: pl.Schema) -> pl.DataFrame:
+    """Return rows of values as a table; their times are µs."""
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
 
@@ -187,7 +191,8 @@ def _as_declared(found: pl.DataType | None, name: str, kind: pl.DataType) -> pl.
     return aware.cast(TIME)
 
 
-def _stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+def stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return rows of files with their two times, without those that have no event time."""
     if source.time is None or source.known is None:
         return frame.with_columns(_event_us=pl.lit(0, pl.Int64), _known_us=pl.lit(0, pl.Int64))
     return frame.with_columns(

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from charkha.clock import SimulatedClock, to_iso
 from charkha.features.feed import Feed
+from charkha.features.file_marks import is_marks_stream
 from charkha.features.materialise import plain_values
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
@@ -80,7 +81,7 @@ def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
 
 def _history(stage: Stage, until_us: int) -> Timetable:
     sources = {source.name: source for source in stage.model.sources}
-    rows = {name: read_rows(source, stage.project.root) for name, source in sources.items()}
+    rows = {name: read_rows(source, stage.project.root, stage.home.log) for name, source in sources.items()}
     label = stage.model.label
     # Nobody asks for what is known: such an occasion is not learnt from either, and would flatter what is measured.
     spine = without_truth_ahead(stage.model, label_spine(label, stage.model.request, rows[label.source.name]))
@@ -97,7 +98,8 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
     label_places, labels = plan.labels["_place"].to_list(), plan.labels["_label"].to_list()
 
     def push(call: Call) -> None:
-        service.push(call.stream, events[call.stream][call.low : call.high].rows())
+        # The files were held to their contract when they were read.
+        service.push(call.stream, events[call.stream][call.low : call.high].rows(), vetted=True)
 
     def ask(call: Call) -> None:
         asking.ask(name, requests[call.low : call.high])
@@ -164,7 +166,7 @@ def _refuse_what_cannot_be_replayed(stage: Stage, until_us: int) -> None:
     keyless = [source.name for source in stage.model.sources if not source.static and not source.key]
     if keyless:
         raise ReplayRefused(f"sources {keyless}: a replay pushes their rows, which needs a row key. Declare key=[...]")
-    if stage.home.log.streams():
+    if not all(map(is_marks_stream, stage.home.log.streams())):
         raise ReplayRefused(
             f"{stage.home.folder} holds logs already, and time does not run backwards. Begin with an empty one: --fresh"
         )

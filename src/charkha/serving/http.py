@@ -22,7 +22,9 @@ from starlette.routing import Route
 
 from charkha.clock import Clock
 from charkha.features.feed import NotPushable, UnknownSource
+from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.body import Limits, read_body
+from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
@@ -100,6 +102,7 @@ class Api:
             {name: event_schema(source, limits.rows) for name, source in sources.items()},
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
+        self._checks = {name: request_check(model) for name, model in models.items()}
         self._document = openapi_document(project, self._schemas)
 
     async def predict(self, request: Request) -> Response:
@@ -108,6 +111,8 @@ class Api:
         model = self._model(name)
         rows, is_many = self._schemas.requests[name].decode(await read_body(request, self._limits))
         frame = request_frame(model.request_fields, rows)
+        if (check := self._checks[name]) is not None:
+            check.refuse(rows, frame, is_many=is_many)
         if len(rows) > MANY_ROWS:
             answers = await run_in_threadpool(self._service.predict, name, frame)
         else:
@@ -128,7 +133,11 @@ class Api:
         """`POST /v1/sources/{source}/events`."""
         name = request.path_params["source"]
         rows, _ = self._source(name).decode(await read_body(request, self._limits))
-        pushed = await run_in_threadpool(self._service.push, name, rows)
+        try:
+            pushed = await run_in_threadpool(self._service.push, name, rows)
+        except BatchBreaksContract as error:
+            self._metrics.quarantined(name, len(rows))
+            return _answer(events_refused(error), 422)
         self._metrics.pushed(name, pushed)
         return _answer(events_taken(pushed))
 

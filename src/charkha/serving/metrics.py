@@ -94,6 +94,10 @@ class ServingMetrics:
         for outcome in ("accepted", "corrections", "duplicates"):
             self._events.labels(source, outcome).inc(getattr(pushed, outcome))
 
+    def quarantined(self, source: str, rows: int) -> None:
+        """Count pushed rows that broke their contract."""
+        self._events.labels(source, "quarantined").inc(rows)
+
     def labelled(self, model: str, count: int) -> None:
         """Count logged labels."""
         self._labels.labels(model).inc(count)

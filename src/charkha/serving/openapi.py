@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from charkha.serving.contracts import EventsRefused
 from charkha.serving.responses import (
     Error,
     EventsTaken,
@@ -28,7 +29,7 @@ _REFUSALS = {
     "408": "The body came too slowly",
     "413": "More bytes or rows than are taken at once",
     "415": "Not application/json",
-    "422": "A field is missing, unknown or of the wrong type: the error names it",
+    "422": "A field is missing, unknown, of the wrong type, or not what its contract says: the error names it",
 }
 _NO_CHAMPION = {"503": "No version serves this model"}
 
@@ -49,7 +50,7 @@ class Schemas:
 def openapi_document(project: Project, schemas: Schemas) -> dict[str, Any]:
     """Return the document (OpenAPI 3.1), ready to be written as JSON."""
     taken = [kind for schema in schemas.all() for kind in (schema.row, schema.rows)]
-    answered = [Prediction, Predictions, EventsTaken, LabelsTaken, Models, Health, Ready, Error]
+    answered = [Prediction, Predictions, EventsTaken, LabelsTaken, Models, Health, Ready, Error, EventsRefused]
     _, components = msgspec.json.schema_components([*taken, *answered], ref_template=_TEMPLATE)
     return {
         "openapi": "3.1.0",
@@ -94,13 +95,15 @@ def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
         "Push rows. They are known from now on, whatever times they carry. A row that is there already is ignored; "
         "one of the same key with other content is a correction."
     )
-    return {
-        f"/v1/sources/{name}/events": _post(
-            f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), _REFUSALS
-        )
-        for name, source in project.sources.items()
-        if source.key
-    }
+    paths: dict[str, Any] = {}
+    for name, source in project.sources.items():
+        if source.key:
+            pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), _REFUSALS)
+            if source.contract is not None:
+                either = {"oneOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
+                pushes["post"]["responses"]["422"]["content"] = _json(either)
+            paths[f"/v1/sources/{name}/events"] = pushes
+    return paths
 
 
 def _common_paths() -> dict[str, Any]:

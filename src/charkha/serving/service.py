@@ -15,6 +15,7 @@ from charkha.features.feed import Feed, Pushed
 from charkha.features.online import Fetched, fetch
 from charkha.features.plan import FeaturePlan
 from charkha.features.progress import newest_known
+from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, Player, line_up
@@ -89,6 +90,7 @@ class Service:
         self._observer: Observer = observer or Quiet()
         self._bundles = BundleStore(home.bundles)
         self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        self._gate = Gate(project.sources, home, clock)
         self._predictions = {name: PredictionLog(home.log, name, partition) for name in project.models}
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups: dict[str, LineUp] = {}
@@ -157,8 +159,14 @@ class Service:
             self._observer.predicted(lineup.model, question.requests.height, latency_us)
         return [answers(*each) for each in answering]
 
-    def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
-        """Take rows of a source in, values in the order of its fields. Raises UnknownSource and NotPushable."""
+    def push(self, source: str, rows: Sequence[Sequence[Any]], *, vetted: bool = False) -> Pushed:
+        """Take rows of a source in, values in the order of its fields.
+
+        vetted: the contract was applied to these rows where they come from. Raises UnknownSource, NotPushable, and
+        BatchBreaksContract for rows that break the contract: they are in quarantine then, and none was taken.
+        """
+        if not vetted:
+            self._gate.check(source, rows)
         return self._feed.push(source, rows)
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> int:

@@ -1,4 +1,4 @@
-"""One folder with all that a project keeps: its log, online state, tables, ledger and bundles."""
+"""One folder with all that a project keeps: its log, online state, tables, ledger, bundles and quarantine."""
 
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.log import Log
 from charkha.storage.online import OnlineStore
 from charkha.storage.parquet_tables import ParquetTables
+from charkha.storage.quarantine import Quarantine
 from charkha.storage.segment_log import Fsync, SegmentLog
 from charkha.storage.tables import Tables
 
@@ -25,6 +26,7 @@ class Home:
     online: OnlineStore
     tables: Tables
     ledger: Ledger
+    quarantine: Quarantine
 
     @property
     def bundles(self) -> Path:
@@ -70,4 +72,5 @@ def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "ne
         online=LmdbOnline(folder / "online", map_bytes=online_gb << 30),
         tables=ParquetTables(folder / "tables", sync=sync),
         ledger=ledger,
+        quarantine=Quarantine(folder / "quarantine", sync=sync),
     )

@@ -1,0 +1,64 @@
+"""A source held to its contract, batch by batch: every file, and the source as a whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from attrs import frozen
+
+from charkha.features.contracts import Violation, source_violations, violations
+from charkha.features.file_marks import Mark, file_marks, file_name
+from charkha.features.rows import file_paths, is_released, pushed_rows, read_file, stamped
+from charkha.spec.sources import Source
+from charkha.storage.log import Log
+
+WHOLE = "all rows"
+
+
+@frozen(eq=False)
+class BatchCheck:
+    """What was found of a batch. batch: the file, or `WHOLE`. mark: what a person decided of it, if it still holds."""
+
+    source: str
+    batch: str
+    rows: int
+    mark: Mark | None
+    violations: tuple[Violation, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether it keeps the source from being read: not one that is left out, or read all the same."""
+        return bool(self.violations) and self.mark is None
+
+
+def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[BatchCheck]:
+    """Return what is found of each file of a source, and then of the whole as of a time (µs).
+
+    The whole are the rows that would be read if no file failed, and those pushed, known by then. Pushed rows were held
+    to the contract when they came. Raises DataError for a file that cannot be read as declared.
+    """
+    known = [pl.Series([], dtype=pl.Int64)]
+    checks: list[BatchCheck] = []
+    for check, rows in _files(source, root, log):
+        checks.append(check)
+        if check.mark != "aside":
+            known.append(stamped(rows, source)["_known_us"])
+    known.append(pushed_rows(source, log)["_known_us"])
+    known_us = pl.concat(known)
+    known_us = known_us.filter(known_us <= as_of_us)
+    checks.append(
+        BatchCheck(source.name, WHOLE, len(known_us), None, tuple(source_violations(known_us, source, as_of_us)))
+    )
+    return checks
+
+
+def _files(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck, pl.DataFrame]]:
+    if source.data is None:
+        return
+    marks = file_marks(log, source.name)
+    for path in file_paths(source, source.data, root):
+        name, rows = file_name(path, root), read_file(source, source.data, path)
+        mark = marks.get(name)
+        holds = mark is not None and (mark.mark == "aside" or is_released(path, mark))
+        held = mark.mark if mark is not None and holds else None
+        yield BatchCheck(source.name, name, rows.height, held, tuple(violations(rows, source))), rows
