@@ -33,7 +33,7 @@ def test_the_commands_are_those_promised(shell: Shell) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_teaches_by_example(shell: Shell, name: str) -> None:
-    ended = shell(name, "--help")
+    ended = shell(*name.split(), "--help")
     assert ended.code == 0
     assert "Usage: charkha " + name in ended.out
     assert re.search(rf"Examples\s+(charkha|cd|curl).*{'' if name == 'serve' else name}", ended.out)
@@ -41,7 +41,7 @@ def test_the_help_of_a_command_teaches_by_example(shell: Shell, name: str) -> No
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_says_what_it_does(shell: Shell, name: str) -> None:
-    options = [line for line in shell(name, "--help").out.splitlines() if re.match(r"│ +[*]? *--", line)]
+    options = [line for line in shell(*name.split(), "--help").out.splitlines() if re.match(r"│ +[*]? *--", line)]
     assert options
     assert all(re.search(r"  [A-Z][^│]{10,}", line) for line in options), options
 

@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from charkha.cli import check, demo, deploy, history, init, operate, replay, serve, status, train
+from charkha.cli import check, demo, deploy, features, history, init, operate, replay, serve, status, train
 from charkha.cli.session import Session
 from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
 
 PIPED_WIDTH = 200
 MAKE, RUN, LOOK = "Make a model", "Run it", "Look and decide"
-# Command → its function and the part of `charkha --help` that lists it, in that order.
+# Command → its function and the part of `charkha --help` that lists it, in that order. Of two words, the first is a
+# group, which `charkha --help` lists in its place.
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "init": (init.init, MAKE),
     "check": (check.check, MAKE),
@@ -32,7 +33,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
+    "features verify": (features.verify, LOOK),
 }
+GROUPS = {"features": "Tell what features there are, and prove that they were served as they are recomputed."}
 
 app = typer.Typer(
     name="charkha",
@@ -42,8 +45,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
 for name, (function, panel) in COMMANDS.items():
-    app.command(name, help=help_of(function), epilog=examples_of(function), rich_help_panel=panel)(function)
+    group, _, word = name.rpartition(" ")
+    if not group:
+        app.command(word, help=help_of(function), epilog=examples_of(function), rich_help_panel=panel)(function)
+        continue
+    groups[group].command(word, help=help_of(function), epilog=examples_of(function))(function)
+    if groups[group] not in [known.typer_instance for known in app.registered_groups]:
+        app.add_typer(groups[group], name=group, rich_help_panel=panel)
 
 
 def show_version(wanted: bool) -> None:

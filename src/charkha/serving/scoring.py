@@ -33,8 +33,8 @@ from charkha.spec.model import FloatArray
 class Question:
     """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
 
-    seen_us: when the newest row of that state became known. requests: the line-up's fields. started_ns: when it came, by
-    the counter that latencies are measured with.
+    seen_us: when the newest row of that state became known. requests: the line-up's fields. started_ns: when it came,
+    by the counter that latencies are measured with.
     """
 
     lineup: LineUp
