@@ -1,14 +1,17 @@
 """`charkha features` on a project that serves: the proof of no skew, and what features there are."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 from command_line import Shell
 
+import charkha as ck
 from charkha.cli import main
 from charkha.clock import SimulatedClock, parse_time
+from charkha.features.feed import Feed
 from charkha.serving.service import Service
 from charkha.spec.project import load_project
 from charkha.storage.home import open_project
@@ -109,3 +112,103 @@ def test_what_is_not_written_rightly_exits_with_2(shell: Shell) -> None:
         ended = shell("features", "verify", *arguments)
         assert (ended.code, ended.out) == (2, "")
         assert said in ended.err
+
+
+UNUSED = """
+moods = ck.FeatureView("moods", ck.Entity("viewer", keys="user_id"), ratings, latest=["rating"], max_age="7d")
+"""
+
+
+@pytest.fixture
+def with_unused(here: Path) -> Iterator[Path]:
+    """The definition with a view that no model reads."""
+    definition = here / "definition.py"
+    kept = definition.read_text()
+    definition.write_text(kept + UNUSED)
+    yield here
+    definition.write_text(kept)
+
+
+@pytest.mark.usefixtures("with_unused")
+def test_every_feature_is_listed_with_who_reads_it(shell: Shell) -> None:
+    found = shell("features", "list", "--json").json
+    features = {feature["name"]: feature for feature in found["features"]}
+    viewer = features["viewer.count_28d"]
+    assert (viewer["kind"], viewer["source"], viewer["entity"]) == ("window", "ratings", "viewer")
+    assert (viewer["models"], viewer["versions"]) == (["likes"], {"likes": ["v1"]})
+    assert viewer["nulls"]["likes"]["tested"] == 0.0
+    assert 0.3 < features["taste.gap"]["nulls"]["likes"]["tested"] < 0.6
+    assert features["taste.gap"]["reads"] == ["film.mean_rating_28d", "viewer.mean_rating_28d"]
+    assert features["moods.rating"]["models"] == []
+    assert found["unused_views"] == ["moods"]
+    views = {view["name"]: view for view in found["views"]}
+    assert views["film"]["newest_known"].startswith("2013-09-01T")
+    assert views["film"]["state"]["keys"] > 1000
+    assert views["film"]["state"]["complete"]
+    assert views["moods"]["state"] is None
+    text = shell("features", "list").out
+    assert re.search(r"^film.count_1d +ratings by film +likes \(v1\) +0.0%", text, re.MULTILINE)
+    assert re.search(r"^film +ratings by movie_id +2013-09-01T\S+ +[\d,]+ keys, [\d.]+ kB", text, re.MULTILINE)
+    assert text.endswith("view moods is read by no model\n")
+
+
+@pytest.mark.usefixtures("with_unused")
+def test_one_feature_is_explained_in_words(shell: Shell) -> None:
+    mean = shell("features", "show", "film.mean_rating_7d").out
+    assert mean.startswith("film.mean_rating_7d  window\n")
+    for said in (
+        "the mean of rating, of the rows of ratings of one film (movie_id) that became known in the last 7d",
+        "known times from (floor(t / 1h) - 168) * 1h to t, both included",
+        "null when no row has a value; corrections leave it as it is",
+        "read by   likes (v1)",
+        "% when likes was tested, - now",
+    ):
+        assert said in mean
+    assert "how many rows there are, of the rows" in shell("features", "show", "viewer.count_28d").out
+    latest = shell("features", "show", "moods.rating").out
+    assert "rating in the newest row of ratings of one viewer (user_id), by event time among those known" in latest
+    assert "null when that is older than 7d; a correction is taken when it becomes known" in latest
+    assert "read by   no model" in latest
+    assert "from film.mean_rating_28d, viewer.mean_rating_28d\n" in shell("features", "show", "taste.gap").out
+    assert shell("features", "show", "taste.gap", "--json").json["kind"] == "request"
+    unknown = shell("features", "show", "film.mean")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "got 'film.mean'. Did you mean 'film.mean_rating_" in unknown.err
+    assert "charkha features list names them all" in shell("features", "show", "weather").err
+
+
+@pytest.mark.usefixtures("with_unused")
+def test_the_graph_is_a_tree_and_a_diagram(shell: Shell) -> None:
+    tree = shell("features", "graph").out
+    assert "── view film by movie_id\n" in tree
+    assert "── film.count_28d → likes (v1)\n" in tree
+    assert "── moods.rating → no model\n" in tree
+    assert "── taste.gap from film.mean_rating_28d, viewer.mean_rating_28d → likes (v1)\n" in tree
+    edges = {(edge["of"], edge["makes"]) for edge in shell("features", "graph", "--json").json}
+    assert ("source ratings", "view film") in edges
+    assert ("feature film.mean_rating_28d", "feature taste.gap") in edges
+    assert ("feature taste.gap", "model likes") in edges
+    diagram = shell("features", "graph", "--mermaid").out.splitlines()
+    assert diagram[0] == "flowchart LR"
+    assert '  model_32_likes{{"likes"}}' in diagram
+    assert "  view_32_moods --> feature_32_moods_46_rating" in diagram
+    assert len([line for line in diagram if "-->" in line]) == len(edges)
+
+
+def test_state_that_is_kept_for_nobody_is_named(shell: Shell, here: Path) -> None:
+    """A view was read once; another took its place in the definition, and in every version that serves."""
+    project = load_project(here)
+    other = ck.FeatureView("old", ck.Entity("film", keys="movie_id"), project.sources["ratings"], latest=["rating"])
+    with open_project(project) as home:
+        feed = Feed(project.sources, project.views, home.log, home.online, SimulatedClock(NOW_US))
+        assert feed.materialise(here, NOW_US, views=[other]) == 1
+    text = shell("features", "list").out
+    assert re.search(r"the state of a view old is kept for nobody: [\d,]+ keys, [\d.]+ kB\n$", text)
+
+
+def test_of_a_large_state_only_so_much_is_counted(shell: Shell, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("charkha.monitoring.catalogue.MOST_ENTRIES", 100)
+    states = [view["state"] for view in shell("features", "list", "--json").json["views"]]
+    assert [(state["keys"], state["complete"]) for state in states] == [(100, False)] * 2
+    assert "more than 100 keys, " in shell("features", "list").out

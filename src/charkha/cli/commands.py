@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from charkha.cli import check, demo, deploy, features, history, init, operate, replay, serve, status, train
+from charkha.cli import catalogue, check, demo, deploy, features, history, init, operate, replay, serve, status, train
 from charkha.cli.session import Session
 from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
 
@@ -33,6 +33,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
+    "features list": (catalogue.list_features, LOOK),
+    "features show": (catalogue.show, LOOK),
+    "features graph": (catalogue.graph, LOOK),
     "features verify": (features.verify, LOOK),
 }
 GROUPS = {"features": "Tell what features there are, and prove that they were served as they are recomputed."}

@@ -22,7 +22,8 @@ from attrs import frozen
 
 from charkha.spec.check import all_sources, all_views, check
 from charkha.spec.checks.values import listing, quote, way_to
-from charkha.spec.definition import load_models
+from charkha.spec.checks.views import view_faults
+from charkha.spec.definition import load_definition
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
@@ -55,6 +56,7 @@ class Project:
     ledger: URL of the ledger's database, or None for the one in `home`.
     fsync: whether the disk confirms each append ("always") or the operating system does ("never").
     online_gb: the size that the online state can grow to.
+    unused_views: the sound feature views that the definition makes and no model reads. Their state is not kept.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Project:
     ledger: str | None = None
     fsync: Literal["never", "always"] = "never"
     online_gb: int = 16
+    unused_views: tuple[FeatureView, ...] = ()
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -87,10 +90,12 @@ def load_project(start: Path) -> Project:
         raise DefinitionError(faults)
     root = file.parent
     values = {name: _with_environment(str(value)) for name, value in settings.items()}
-    models = load_models(root / values.get("definition", "definition.py"), root)
+    definition = load_definition(root / values.get("definition", "definition.py"), root)
+    models = definition.models
     faults = check(models)
     if faults:
         raise DefinitionError(faults)
+    used = all_views(models)
     elsewhere = os.environ.get(HOME_VARIABLE)
     return Project(
         name=values.get("name", root.name),
@@ -100,6 +105,7 @@ def load_project(start: Path) -> Project:
         ledger=None if elsewhere else values.get("ledger"),
         fsync="always" if values.get("fsync") == "always" else "never",
         online_gb=int(values.get("online_gb", 16)),
+        unused_views=tuple(view for view in definition.views if view not in used and not list(view_faults(view))),
     )
 
 
