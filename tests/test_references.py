@@ -107,6 +107,7 @@ def test_the_defaults_of_the_operations_page_are_those_of_the_code() -> None:
     assert f"`ck.shadow(min_labels=)` | {Shadow('7d').min_labels} |" in table
     assert f"`Monitors(psi=)` | {Monitors().psi} |" in table
     assert f"`Monitors(null_rise=)` | {Monitors().null_rise} |" in table
+    assert f"`Monitors(skew_sample=)` | {Monitors().skew_sample} predictions" in table
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))

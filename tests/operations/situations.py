@@ -7,6 +7,9 @@ from charkha.bundles.estimators.linear import Linear
 from charkha.bundles.manifest import Estimate as Reference
 from charkha.bundles.manifest import GateResult
 from charkha.monitoring.performance import Contest, Performance, Span
+from charkha.monitoring.skew_causes import Cause
+from charkha.monitoring.skew_tally import FirstDifference, VerifiedFeature
+from charkha.monitoring.skew_watch import SkewMeasure
 from charkha.operations.situation import Training, Waiting
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
@@ -78,6 +81,14 @@ def health(value: float, half: float, *, labels: int = 12_034, metric: str = "ro
 def reference(value: float, half: float) -> Reference:
     """Return what a champion showed on its test rows."""
     return Reference(value, value - half, value + half, 4_000)
+
+
+def skew(*features: str) -> SkewMeasure:
+    """Return what a sample of v2's predictions showed: these features differ."""
+    cause = Cause("lost_event", "source trips", "without row 2")
+    first = FirstDifference("0", "2013-04-08T09:00:00Z", "v2", "shadow", {"city": "Pune"}, 2.0, 3.0, cause)
+    skewed = tuple(VerifiedFeature(name, True, 300, 12, 1.0, first) for name in features)
+    return SkewMeasure("v2", NOW_US - 8 * DAY_US, NOW_US, 300, skewed)
 
 
 def contest(low: float, high: float, *, labels: int = 5_412, confidence: float = 0.95) -> Contest:

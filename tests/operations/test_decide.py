@@ -3,11 +3,12 @@
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from situations import NOW_US, START_US, contest, deployed, health, model, reference, training, waiting
+from situations import NOW_US, START_US, contest, deployed, health, model, reference, skew, training, waiting
 
 import charkha as ck
 from charkha.monitoring.findings import Finding
-from charkha.operations.decide import PATIENCE, decide
+from charkha.monitoring.skew_watch import skew_findings
+from charkha.operations.decide import PATIENCE, decide, to_verify
 from charkha.operations.situation import Situation
 from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Train, TrainFirst
 from charkha.spec.durations import DAY_US
@@ -159,6 +160,37 @@ def test_a_better_shadow_is_promoted() -> None:
         "log loss 0.431 against the champion's 0.452 on 5,412 matured labels of 7 days: -0.021 (95 % -0.033 to -0.009)"
     )
     assert step.evidence["labels"] == 5_412
+
+
+def test_a_better_shadow_is_recomputed_before_it_is_promoted() -> None:
+    assert to_verify(SHADOWED, model()) == "v2"
+    assert to_verify(evolve(SHADOWED, skew=skew()), model()) is None
+    assert to_verify(SHADOWED, model(monitors=ck.Monitors(skew_sample=0))) is None
+    for other in (QUIET, FALLEN, evolve(SHADOWED, contest=contest(0.001, 0.011))):
+        assert to_verify(other, model()) is None
+    assert isinstance(decide(evolve(SHADOWED, skew=skew()), model()), Promote)
+
+
+def test_a_better_shadow_whose_features_differ_is_rejected() -> None:
+    step = decide(evolve(SHADOWED, skew=skew("traffic.count_1h", "ask.gap")), model())
+    assert isinstance(step, Reject)
+    assert step.reason == (
+        "log loss 0.431 against the champion's 0.452 on 5,412 matured labels of 7 days: -0.021 (95 % -0.033 to "
+        "-0.009); but traffic.count_1h was served otherwise than it is recomputed on 12 of 300 predictions, first at "
+        "2013-04-08T09:00:00Z: served 2.0, recomputed 3.0 (lost event, source trips: without row 2); so was 1 other "
+        "feature"
+    )
+    assert (step.evidence["skewed"], step.evidence["labels"]) == (["traffic.count_1h", "ask.gap"], 5_412)
+    worse = decide(evolve(SHADOWED, contest=contest(0.001, 0.011), skew=skew("a.b")), model())
+    assert isinstance(worse, Reject)
+    assert worse.reason.endswith("; it is worse")
+
+
+def test_skew_is_told_first_with_a_fall() -> None:
+    findings = (finding("drift", "x", 99.0), *skew_findings("late", skew("a.b"), NOW_US))
+    step = decide(evolve(FALLEN, findings=findings), model())
+    assert step is not None
+    assert ". At the same time: a.b was served otherwise than it is recomputed on 12 of 300" in step.reason
 
 
 def test_a_shadow_that_is_not_shown_to_be_better_is_rejected() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from attrs import evolve
 from operator_world import (
@@ -30,6 +31,8 @@ import charkha as ck
 from charkha.bundles.store import BundleStore
 from charkha.clock import SimulatedClock, SystemClock
 from charkha.monitoring.outcomes import collect
+from charkha.monitoring.performance import Span
+from charkha.monitoring.skew_watch import SkewMeasure, SkewWatch
 from charkha.operations.decide import decide
 from charkha.operations.deploy import promote, rollback
 from charkha.operations.look import look
@@ -122,6 +125,63 @@ def undisturbed(lived: Lived, copy: Path, folder: Path, day: int) -> dict[str, o
     with open_home(shutil.copytree(folder, copy)) as home:
         make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
         return memory(home)
+
+
+def test_a_sample_of_each_day_is_recomputed_once(lived: Lived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Span] = []
+    measure = SkewWatch.measure
+
+    def noted(self: SkewWatch, version: str, span: Span) -> SkewMeasure:
+        measured.append(span)
+        return measure(self, version, span)
+
+    monkeypatch.setattr(SkewWatch, "measure", noted)
+    with open_home(shutil.copytree(lived.project.home, tmp_path / "home")) as home:
+        operator = make_operator(lived.project, home, SimulatedClock(midnight(DAYS)))
+        operator.tick(NAME)
+        operator.tick(NAME)
+        make_operator(lived.project, home, SimulatedClock(midnight(DAYS) + 1)).tick(NAME)
+        (finding,) = [each for each in look(make_model(), home, midnight(DAYS)).findings if each.kind == "skew"]
+        late = look(make_model(), home, midnight(DAYS + 3)).findings
+    assert measured == [Span(midnight(DAYS - 1), midnight(DAYS))]
+    assert (finding.subject, finding.value, finding.significant) == ("features", 0.0, False)
+    assert finding.message == "the features of 120 predictions of 2013-03-05 agree with their recomputation"
+    assert [each for each in late if each.kind == "skew"] == []
+
+
+def test_a_sample_that_cannot_be_recomputed_stops_nothing(
+    lived: Lived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[str] = []
+
+    def fail(self: SkewWatch, version: str, span: Span) -> None:
+        tries.append(version)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(SkewWatch, "measure", fail)
+    with open_home(shutil.copytree(lived.project.home, tmp_path / "home")) as home:
+        operator = make_operator(lived.project, home, SimulatedClock(midnight(DAYS)))
+        operator.tick(NAME)
+        operator.tick(NAME)
+    assert len(tries) == 1
+    assert "visit: what was served could not be recomputed; trying again tomorrow" in caplog.text
+
+
+def test_a_shadow_that_was_served_other_features_is_not_promoted(lived: Lived, tmp_path: Path) -> None:
+    """What was logged of the days before is changed on the evening before the promotion."""
+    day = next(day for day in sorted(lived.acts)[1:] if lived.acts[day][-1].action == "promote")
+    with open_home(shutil.copytree(lived.before[day], tmp_path / "home")) as home:
+        for part in home.tables.parts(f"predictions/{NAME}"):
+            served = home.tables.read(f"predictions/{NAME}", part)
+            home.tables.write(f"predictions/{NAME}", part, served.with_columns(pl.col("asked.x") + 1))
+        (decision,) = make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
+        champion = home.ledger.deployment(NAME).champion
+        shadow = lived.acts[day][-1].evidence["version"]
+        assert champion is not None
+        assert champion.version != shadow
+    assert (decision.action, decision.evidence["skewed"]) == ("reject", ["asked.x"])
+    assert "; but asked.x was served otherwise than it is recomputed on " in decision.reason
+    assert "(code, asked.x: all that it reads agrees: " in decision.reason
 
 
 def test_a_rollback_by_hand_is_not_undone(lived: Lived, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from test_check import Parts, build, sound_parts
 
 import charkha as ck
 from charkha.spec.check import check
+from charkha.spec.checks.policies import monitor_faults
 
 
 def texts(model: ck.Model) -> list[str]:
@@ -142,3 +143,12 @@ def test_a_truth_has_its_time() -> None:
         "model 'good', label.at: expected a field of type datetime, got 'at', which is str",
         "model 'good', label.source: expected a source with time, got the static source 'table'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"), [(-1, "0 or more, got -1"), (0.5, "a whole number, got 0.5"), (True, "a whole number, got")]
+)
+def test_a_sample_is_a_number_of_predictions(sample: Any, expected: str) -> None:
+    (fault,) = monitor_faults("model 'late'", ck.Monitors(skew_sample=sample), [])
+    assert str(fault).startswith(f"model 'late', monitors.skew_sample: expected {expected}")
+    assert list(monitor_faults("model 'late'", ck.Monitors(skew_sample=0), [])) == []

@@ -52,6 +52,16 @@ def faults_of(folder: Path) -> list[str]:
     return [str(fault) for fault in caught.value.faults]
 
 
+def test_views_that_no_model_reads_are_known(root: Path) -> None:
+    assert load_project(root).unused_views == ()
+    more = 'idle = ck.FeatureView("idle", ck.Entity("city"), trips, latest=["paid"])\n'
+    more += 'unsound = ck.FeatureView("unsound", 1, trips)\n'
+    (root / "definition.py").write_text(DEFINITION + more)
+    project = load_project(root)
+    assert [view.name for view in project.unused_views] == ["idle"]
+    assert [view.name for view in project.views] == ["city_paid"]
+
+
 def test_a_project_is_found_from_below(root: Path) -> None:
     below = root / "notebooks" / "deep"
     below.mkdir(parents=True)

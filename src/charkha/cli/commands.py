@@ -13,13 +13,28 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from charkha.cli import check, data, demo, deploy, history, init, operate, replay, serve, status, train
+from charkha.cli import (
+    catalogue,
+    check,
+    data,
+    demo,
+    deploy,
+    features,
+    history,
+    init,
+    operate,
+    replay,
+    serve,
+    status,
+    train,
+)
 from charkha.cli.session import Session
 from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
 
 PIPED_WIDTH = 200
 MAKE, RUN, LOOK = "Make a model", "Run it", "Look and decide"
-# Command → its function and the part of `charkha --help` that lists it, in that order.
+# Command → its function and the part of `charkha --help` that lists it, in that order. Of two words, the first is a
+# group, which `charkha --help` lists in its place.
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "init": (init.init, MAKE),
     "check": (check.check, MAKE),
@@ -33,9 +48,14 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
 }
-# Commands of two words: the first → its second words with their functions, what they are about, and the part.
+# Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+    "features": (
+        {**catalogue.COMMANDS, "verify": features.verify},
+        "Tell what features there are, and prove that they were served as they are recomputed.",
+        LOOK,
+    ),
 }
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}

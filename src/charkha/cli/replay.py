@@ -176,7 +176,9 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
     from charkha.training.tracking import MlflowTracker
 
     clock, engine, tracker = SimulatedClock(from_us), LocalEngine(), MlflowTracker(home.folder)
-    operator = Operator(project, home, clock, lambda order: train(order, home, clock, engine, tracker), tracker)
+    operator = Operator(
+        project, home, clock, lambda order: train(order, home, clock, engine, tracker), tracker, daily_skew=False
+    )
     return Stage(project, home, model, clock, operator)
 
 

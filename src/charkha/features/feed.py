@@ -142,7 +142,7 @@ class Feed:
                 self._apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
             as_of_us = max(as_of_us, newest_known(state))
-            kept = _registered(self._registry)
+            kept = registered_views(self._registry)
             missing = {view_digest(view): view for view in (self._views if views is None else views)}
             missing = {digest: view for digest, view in missing.items() if digest not in kept}
             unseen = {name for name in self._sources if not is_seeded(state, name)}
@@ -168,7 +168,7 @@ class Feed:
         """Keep the state of what any process has built, from the very next row on."""
         registry = view_registry(state)
         if registry != self._registry:
-            self._states = self._states_of((*self._views, *_registered(registry).values()))
+            self._states = self._states_of((*self._views, *registered_views(registry).values()))
             self._registry = registry
 
     def _states_of(self, views: Sequence[FeatureView]) -> dict[str, list[ViewState]]:
@@ -226,7 +226,8 @@ def _state_of(view: FeatureView, source: Source, filters: RowFilters | None = No
     return evolve(ViewState.of(evolve(view, source=source), filters), digest=view_digest(view))
 
 
-def _registered(registry: bytes | None) -> dict[bytes, FeatureView]:
+def registered_views(registry: bytes | None) -> dict[bytes, FeatureView]:
+    """Return the views whose state is kept, by digest. registry: of `view_registry`."""
     views = [view_from_plain(plain) for plain in msgspec.json.decode(registry)] if registry else []
     return {view_digest(view): view for view in views}
 

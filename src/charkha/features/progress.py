@@ -70,8 +70,7 @@ def mark_seeded(state: OnlineWriter, source: str) -> None:
 
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    place = _row_place(layout, row)
-    content = hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
+    place, content = row_place(layout, row), row_content(row)
     before = state.get(place)
     if before == content:
         return None
@@ -81,12 +80,25 @@ def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | Non
 
 def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None:
     """Return what is remembered of the newest row of a row's key; None when there was none."""
-    return state.get(_row_place(layout, row))
+    return state.get(row_place(layout, row))
 
 
-def _row_place(layout: RowLayout, row: Row) -> bytes:
+def row_place(layout: RowLayout, row: Row) -> bytes:
+    """Return where it is remembered that the state has a row."""
     place = _ROW + f"{layout.source}\x00{layout.key_of(row)}".encode()  # rows that come together lie together
-    return place if len(place) <= _LONGEST_PLACE else _ROW + hashlib.blake2b(place, digest_size=32).digest()
+    if len(place) > _LONGEST_PLACE:
+        place = _ROW + hashlib.blake2b(place, digest_size=32).digest()
+    return place
+
+
+def rows_prefix(source: str) -> bytes:
+    """Return how the places of all rows of a source begin, but for those with very long keys."""
+    return _ROW + f"{source}\x00".encode()
+
+
+def row_content(row: Row) -> bytes:
+    """Return eight bytes that stand for what a row says."""
+    return hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
 
 
 def _stored_int(state: OnlineReader, key: bytes) -> int:

@@ -12,8 +12,9 @@ import polars as pl
 
 from charkha.engines.engine import Engine
 from charkha.features.aggregations import aggregation_of
-from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan
+from charkha.features.seen import features_as_seen
+from charkha.spec.model import FloatArray
 
 # What floating-point sums may differ by when they are added in another order.
 TOLERANCE = 1e-9
@@ -36,7 +37,7 @@ class FeatureSkew(msgspec.Struct, frozen=True):
     @property
     def agrees(self) -> bool:
         """Whether the difference is within what is allowed."""
-        return self.max_difference <= (0.0 if self.exact else TOLERANCE)
+        return self.max_difference <= tolerance(exact=self.exact)
 
 
 def measure_skew(
@@ -44,10 +45,10 @@ def measure_skew(
 ) -> list[FeatureSkew]:
     """Recompute the features of served predictions and compare them.
 
-    served: the request fields, `_at_us`, and the features as used. rows: source → its rows, as of `read_rows`, with
-    what was pushed.
+    served: the request fields, `_at_us`, `_seen_us`, and the features as used. rows: source → its rows, as of
+    `read_rows`, with what was pushed.
     """
-    recomputed = offline_features(plan, served.select(*plan.request, "_at_us"), rows, engine)
+    recomputed = features_as_seen(plan, served.select(*plan.request, "_at_us", "_seen_us"), rows, engine)
     exact = exact_features(plan)
     return [
         FeatureSkew(
@@ -75,18 +76,29 @@ def exact_features(plan: FeaturePlan) -> set[str]:
 
 def max_difference(served: pl.Series, recomputed: pl.Series, *, exact: bool) -> float:
     """Return the largest difference of two columns of one feature, as `FeatureSkew.max_difference` says."""
+    return float(row_differences(served, recomputed, exact=exact).max(initial=0.0))
+
+
+def row_differences(served: pl.Series, recomputed: pl.Series, *, exact: bool) -> FloatArray:
+    """Return how far each row of two columns of one feature is apart, float64 (n,); see `FeatureSkew.max_difference`.
+
+    Infinite where one side is null, or where text differs.
+    """
     if pl.String in (served.dtype, recomputed.dtype):
-        same = served.cast(pl.String).eq_missing(recomputed.cast(pl.String))
-        return 0.0 if same.all() else float("inf")
+        same = served.cast(pl.String).eq_missing(recomputed.cast(pl.String)).to_numpy()
+        return np.where(same, 0.0, np.inf)
     left, right = (series.cast(pl.Float64).fill_null(float("nan")).to_numpy() for series in (served, recomputed))
-    if (np.isnan(left) != np.isnan(right)).any():
-        return float("inf")
-    present = ~np.isnan(left)
+    difference: FloatArray = np.where(np.isnan(left) != np.isnan(right), np.inf, 0.0)
+    present = ~np.isnan(left) & ~np.isnan(right)
     left, right = left[present], right[present]
-    if len(left) == 0:
-        return 0.0
-    difference = np.where(left == right, 0.0, np.abs(left - right))
-    if not exact:
+    apart = np.where(left == right, 0.0, np.abs(left - right))
+    if not exact and len(left):
         size = np.maximum(np.maximum(np.abs(left), np.abs(right)), np.abs(right).mean())
-        difference = np.divide(difference, size, out=np.zeros_like(difference), where=size > 0)
-    return float(difference.max())
+        apart = np.divide(apart, size, out=np.zeros_like(apart), where=size > 0)
+    difference[present] = apart
+    return difference
+
+
+def tolerance(*, exact: bool) -> float:
+    """Return by how much a served value may differ."""
+    return 0.0 if exact else TOLERANCE

@@ -17,14 +17,15 @@ small is seen only when more labels narrow the intervals, and chance alone hardl
 moved without hurting never does.
 
 A shadow is judged by the paired difference on the same predictions, and only once: looking every day until the interval
-happens to lie on one side would promote by chance.
+happens to lie on one side would promote by chance. One that is better is rejected all the same when its features were
+served otherwise than they are recomputed: it was not taught what it is asked.
 """
 
 from collections.abc import Callable
 
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Evidence, NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
-from charkha.operations.verdict import fall, judge, nothing_to_judge_by
+from charkha.operations.verdict import fall, judge, nothing_to_judge_by, unless_skewed
 from charkha.operations.wording import count_of, length_of, moment
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
@@ -36,6 +37,14 @@ PATIENCE = 4
 def decide(situation: Situation, model: Model) -> Step | None:
     """Return the next step, or None when there is nothing to do."""
     return next((step for rule in RULES if (step := rule(situation, model))), None)
+
+
+def to_verify(situation: Situation, model: Model) -> str | None:
+    """Return the shadow that would be promoted although nobody has recomputed its features yet; else None."""
+    step = decide(situation, model)
+    if situation.contest is None or situation.skew is not None or not model.monitors.skew_sample:
+        return None
+    return step.version if isinstance(step, Promote) else None
 
 
 def _finish_training(situation: Situation, model: Model) -> Step | None:
@@ -135,7 +144,7 @@ def _judge_shadow(situation: Situation, model: Model) -> Step | None:
     if contest is None or situation.now_us < situation.since_us + parse_duration(shadow.period):
         return None
     if contest.labels >= shadow.min_labels and contest.difference is not None:
-        return judge(situation.deployment.generation, contest, contest.difference)
+        return unless_skewed(judge(situation.deployment.generation, contest, contest.difference), situation.skew)
     patience_us = PATIENCE * (parse_duration(shadow.period) + model.label.delay_us)
     if situation.now_us < situation.since_us + patience_us:
         return None

@@ -13,8 +13,9 @@ from charkha.monitoring.freshness import freshness_findings
 from charkha.monitoring.outcomes import OutcomeReader
 from charkha.monitoring.performance import Contest, Performance, Span, contest, performance
 from charkha.monitoring.profiles import ProfileReader
+from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
 from charkha.operations.situation import Situation, Training, Waiting
-from charkha.spec.durations import parse_duration
+from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
@@ -71,6 +72,7 @@ class Lookout:
             reference=self._reference(deployment),
             health=health,
             contest=duel,
+            skew=self._skew_of_shadow(deployment, since_us, now_us),
             findings=tuple(self._findings(deployment, now_us)),
         )
 
@@ -96,12 +98,20 @@ class Lookout:
         if deployment.champion is None:
             return findings
         version = deployment.champion.version
+        findings += skew_findings(self.model.name, last_measure(self.home.ledger, self.model.name, version), now_us)
         profile = self.profiles.profile(version, now_us - parse_duration(monitors.window), now_us)
         if profile is None:
             return findings
         manifest = self.bundles.manifest(self.model.name, version)
         watched = Watched(self.model.name, version, now_us, monitors)
         return findings + drift_findings(watched, manifest.shape, manifest.reference, profile)
+
+    def _skew_of_shadow(self, deployment: Deployment, since_us: int, now_us: int) -> SkewMeasure | None:
+        """Return what was measured of the shadow within the last day, and since it is one."""
+        shadow = next(iter(deployment.shadows), None)
+        found = last_measure(self.home.ledger, self.model.name, shadow.version) if shadow else None
+        current = found is not None and found.since_us >= since_us and found.until_us > now_us - DAY_US
+        return found if current else None
 
     def _reference(self, deployment: Deployment) -> Estimate | None:
         """Return what the champion showed on its test rows; None when it was not measured by the present metric."""

@@ -9,14 +9,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attrs import evolve
+
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
+from charkha.engines.local import LocalEngine
 from charkha.monitoring.collect import collect
+from charkha.monitoring.performance import Span
+from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
-from charkha.operations.decide import decide
+from charkha.operations.decide import decide, to_verify
 from charkha.operations.duty import on_duty
 from charkha.operations.look import Lookout
+from charkha.operations.situation import Situation
+from charkha.spec.durations import DAY_US
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, StaleGeneration
@@ -32,15 +39,31 @@ class Operator:
     """Watches over the models of a project, and trains, promotes and rejects as their definitions say.
 
     train: carries out a training order; in this process for a replay, in a limited child process in production.
-    tracker: told who serves, by aliases.
+    tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
+    all that it served, when it has ended.
     """
 
-    def __init__(self, project: Project, home: Home, clock: Clock, train: TrainOrder, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        project: Project,
+        home: Home,
+        clock: Clock,
+        train: TrainOrder,
+        tracker: Tracker,
+        *,
+        daily_skew: bool = True,
+    ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
         self._workshops = {
             name: Workshop(model, project.root, home.ledger, clock, train) for name, model in project.models.items()
         }
+        self._skews = {
+            name: SkewWatch(project, lookout.model, home, lookout.bundles, LocalEngine(1))
+            for name, lookout in self._lookouts.items()
+        }
+        self._daily_skew = daily_skew
+        self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
     def tick(self, model: str) -> list[Decision]:
         """Collect what was logged, then look, decide and act until there is nothing to do; return what was decided.
@@ -50,9 +73,10 @@ class Operator:
         """
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
+        self._watch_skew(model)
         decisions: list[Decision] = []
         for _ in range(MOST_STEPS):
-            step = decide(lookout.look(self._clock.now()), lookout.model)
+            step = decide(self._situation(lookout), lookout.model)
             if step is None:
                 break
             try:
@@ -69,6 +93,27 @@ class Operator:
             mirror_aliases(self._home.ledger, self._tracker, model)
         except TrackingFailed as error:
             logger.warning("%s: the tracker could not follow, trying again at the next tick: %s", model, error)
+
+    def _situation(self, lookout: Lookout) -> Situation:
+        """Look; and where a shadow would be promoted, recompute what it was served first."""
+        situation = lookout.look(self._clock.now())
+        shadow = to_verify(situation, lookout.model)
+        if shadow is None:
+            return situation
+        span = Span(situation.since_us, situation.now_us)
+        return evolve(situation, skew=self._skews[lookout.model.name].measure(shadow, span))
+
+    def _watch_skew(self, model: str) -> None:
+        """Recompute a sample of yesterday's. What cannot be recomputed is logged and stops nothing else."""
+        champion, now_us = self._home.ledger.deployment(model).champion, self._clock.now()
+        tried = (champion.version, now_us // DAY_US) if champion else None
+        if champion is None or not self._daily_skew or self._skew_tried.get(model) == tried:
+            return
+        try:
+            self._skews[model].watch(champion.version, now_us)
+        except Exception:
+            logger.exception("%s: what was served could not be recomputed; trying again tomorrow", model)
+        self._skew_tried[model] = tried
 
     def run(self, interval_seconds: float, stop: threading.Event | None = None) -> None:
         """Tick every model, again and again, until `stop` is set or the process gets SIGTERM or Ctrl-C.

@@ -7,6 +7,7 @@ from attrs import frozen
 from charkha.bundles.manifest import Estimate, GateResult
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
+from charkha.monitoring.skew_watch import SkewMeasure
 from charkha.operations.steps import Evidence
 from charkha.storage.ledger import Deployment
 
@@ -48,6 +49,7 @@ class Situation:
     reference: what the champion showed on its test rows, in the primary metric.
     health: what it shows now, on the matured labels of the monitors' window.
     contest: champion against shadow on the same matured labels, since they are side by side.
+    skew: how a sample of what the shadow scored compares with its recomputation; None when that was not measured.
     findings: what the monitors measured.
     """
 
@@ -62,4 +64,5 @@ class Situation:
     reference: Estimate | None = None
     health: Performance | None = None
     contest: Contest | None = None
+    skew: SkewMeasure | None = None
     findings: tuple[Finding, ...] = ()

@@ -1,10 +1,12 @@
 """What measurements mean, in words and figures: has a champion fallen, is a challenger better."""
 
 from collections.abc import Sequence
+from math import inf
 
 from charkha.bundles.manifest import Estimate as Reference
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
+from charkha.monitoring.skew_watch import SkewMeasure, skew_in_words
 from charkha.operations.steps import Evidence, Promote, Reject
 from charkha.operations.wording import (
     Interval,
@@ -68,6 +70,23 @@ def judge(generation: int, contest: Contest, difference: Estimate) -> Promote | 
     return Reject(version=contest.challenger, generation=generation, reason=f"{comparison}; {why}", evidence=evidence)
 
 
+def unless_skewed(verdict: Promote | Reject, skew: SkewMeasure | None) -> Promote | Reject:
+    """Return the verdict; the rejection of a challenger that is better, on features which it was not taught."""
+    if isinstance(verdict, Reject) or skew is None or not skew.skewed:
+        return verdict
+    return Reject(
+        version=verdict.version,
+        generation=verdict.generation,
+        reason=f"{verdict.reason}; but {skew_in_words(skew.skewed[0])}{_others(skew)}",
+        evidence={**verdict.evidence, "skewed": [feature.feature for feature in skew.skewed]},
+    )
+
+
+def _others(skew: SkewMeasure) -> str:
+    others = len(skew.skewed) - 1
+    return f"; so {'was' if others == 1 else 'were'} {count_of(others, 'other feature')}" if others else ""
+
+
 def nothing_to_judge_by(generation: int, contest: Contest, min_labels: int, patience_us: int) -> Reject:
     """Return the end of a shadow that got too few labels."""
     return Reject(
@@ -96,9 +115,14 @@ def _value(loss: Interval | None, digits: int) -> str:
 def _drift(drifted: Sequence[Finding]) -> str:
     if not drifted:
         return ""
-    largest = sorted(drifted, key=lambda finding: -finding.value / finding.threshold)[:NAMED]
+    largest = sorted(drifted, key=_smallness)[:NAMED]
     more = f" and {len(drifted) - NAMED} more" if len(drifted) > NAMED else ""
     return f". At the same time: {'; '.join(finding.message for finding in largest)}{more}"
+
+
+def _smallness(finding: Finding) -> float:
+    """Return how little a finding matters beside others: a skew, whose limit is 0, matters most."""
+    return -finding.value / finding.threshold if finding.threshold else -inf
 
 
 def _contest_evidence(contest: Contest, difference: Estimate | None) -> Evidence:

@@ -108,6 +108,18 @@ class Scored:
 _encoder = msgspec.msgpack.Encoder()
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """As much of a `PredictionBatch` as it takes to say when it was; what follows is passed over."""
+
+    format: int
+    model: str
+    first_id: bytes
+    time_us: int
+
+
+_head_decoder = msgspec.msgpack.Decoder(_Head)
+
+
 def prediction_stream(model: str) -> str:
     """Return the name of the log stream that holds a model's predictions."""
     return f"predictions/{model}"
@@ -140,6 +152,11 @@ def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None 
 def encode_predictions(batch: PredictionBatch) -> bytes:
     """Return the record of one call."""
     return _encoder.encode(batch)
+
+
+def predicted_at(payload: bytes) -> int:
+    """Return the time of a record's predictions (µs), at a fraction of the cost of reading it. Raises DecodeError."""
+    return _head_decoder.decode(payload).time_us
 
 
 def pack_first_id(first: int) -> bytes:

@@ -7,16 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
+
+from attrs import frozen
 
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
+from charkha.spec.views import FeatureView
+
+T = TypeVar("T")
 
 # Its own name, so that a definition never hides a module of the same name.
 MODULE = "charkha_definition"
 
 
-def load_models(file: Path, root: Path) -> list[Model]:
-    """Return the models that a Python file makes, in the order of its lines; each once, whatever its variables.
+@frozen(eq=False)
+class Definition:
+    """What a Python file makes: its models, and its feature views, used or not. In the order of its lines."""
+
+    models: tuple[Model, ...]
+    views: tuple[FeatureView, ...]
+
+
+def load_definition(file: Path, root: Path) -> Definition:
+    """Return what a Python file makes and assigns to its names, whatever those are.
 
     It may import other files of the project's folder `root`. Raises DefinitionError.
     """
@@ -25,11 +39,11 @@ def load_models(file: Path, root: Path) -> list[Model]:
         raise DefinitionError([Fault("charkha.toml, definition", "a Python file", str(file), remedy)])
     with _importing_from(root):
         module = _run(file)
-    models = list(_models_of(module))
+    models = tuple(_made(module, Model))
     if not models:
         remedy = "Assign a ck.Model(…), or a list of them, to a name of the module."
         raise DefinitionError([Fault(file.name, "at least one model", "none", remedy)])
-    return models
+    return Definition(models, tuple(_made(module, FeatureView)))
 
 
 def _run(file: Path) -> ModuleType:
@@ -78,11 +92,11 @@ def _lies_in(module: ModuleType, root: Path) -> bool:
     return origin is not None and Path(origin).is_relative_to(root) and "site-packages" not in Path(origin).parts
 
 
-def _models_of(module: ModuleType) -> Iterator[Model]:
+def _made(module: ModuleType, kind: type[T]) -> Iterator[T]:
     seen: set[int] = set()
     for value in vars(module).values():
         for candidate in _inside(value):
-            if isinstance(candidate, Model) and id(candidate) not in seen:
+            if isinstance(candidate, kind) and id(candidate) not in seen:
                 seen.add(id(candidate))
                 yield candidate
 

@@ -68,12 +68,15 @@ class Monitors:
     psi: population stability index of a feature or the score above which it has drifted (0.25: the bank convention).
     null_rise: rise of a feature's null share over its share in training.
     max_source_age: source name → age of its newest known row above which it is stale.
+    skew_sample: of so many predictions the features are recomputed, once a day of the champion's, and of a shadow's
+        before it is promoted; 0 for none.
     """
 
     window: str = "28d"
     psi: float = 0.25
     null_rise: float = 0.1
     max_source_age: dict[str, str] = field(factory=dict)
+    skew_sample: int = 300
 
 
 @frozen(kw_only=True)

@@ -22,7 +22,8 @@ from attrs import frozen
 
 from charkha.spec.check import all_sources, all_views, check
 from charkha.spec.checks.values import listing, quote, way_to
-from charkha.spec.definition import load_models
+from charkha.spec.checks.views import view_faults
+from charkha.spec.definition import Definition, load_definition
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
@@ -55,6 +56,7 @@ class Project:
     ledger: URL of the ledger's database, or None for the one in `home`.
     fsync: whether the disk confirms each append ("always") or the operating system does ("never").
     online_gb: the size that the online state can grow to.
+    unused_views: the sound feature views that the definition makes and no model reads. Their state is not kept.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Project:
     ledger: str | None = None
     fsync: Literal["never", "always"] = "never"
     online_gb: int = 16
+    unused_views: tuple[FeatureView, ...] = ()
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -82,8 +85,10 @@ def load_project(start: Path) -> Project:
     Runs the definition's Python file. Raises ProjectNotFound, and DefinitionError with all faults at once.
     """
     file, settings = find_settings(start)
-    models = _checked_models(file, settings)
-    root, values = file.parent, {name: _with_environment(str(value)) for name, value in settings.items()}
+    definition = _checked_definition(file, settings)
+    models, root = definition.models, file.parent
+    values = {name: _with_environment(str(value)) for name, value in settings.items()}
+    used = all_views(models)
     elsewhere = os.environ.get(HOME_VARIABLE)
     return Project(
         name=values.get("name", root.name),
@@ -93,24 +98,25 @@ def load_project(start: Path) -> Project:
         ledger=None if elsewhere else values.get("ledger"),
         fsync="always" if values.get("fsync") == "always" else "never",
         online_gb=int(values.get("online_gb", 16)),
+        unused_views=tuple(view for view in definition.views if view not in used and not list(view_faults(view))),
     )
 
 
-def _checked_models(file: Path, settings: Mapping[str, object]) -> list[Model]:
-    """Return the models of a project. Raises DefinitionError with the faults of its settings and its definition."""
+def _checked_definition(file: Path, settings: Mapping[str, object]) -> Definition:
+    """Return what a project defines. Raises DefinitionError with the faults of its settings and its definition."""
     faults = list(_settings_faults(file, settings))
     broken = any(fault.where == f"{file.name}, definition" for fault in faults)
     definition = file.parent / ("" if broken else _with_environment(str(settings.get("definition", "definition.py"))))
     if faults and not definition.is_file():
         raise DefinitionError(faults)  # where the definition lies is perhaps what is wrong with the settings
     try:
-        models = load_models(definition, file.parent)
+        found = load_definition(definition, file.parent)
     except DefinitionError as error:
         raise DefinitionError([*faults, *error.faults]) from error
-    faults += check(models)
+    faults += check(found.models)
     if faults:
         raise DefinitionError(faults)
-    return models
+    return found
 
 
 def find_settings(start: Path) -> tuple[Path, Mapping[str, object]]:

@@ -144,6 +144,11 @@ def monitor_faults(where: str, monitors: object, sources: Sequence[str]) -> Iter
     yield from duration_faults(f"{inner}.window", monitors.window)
     yield from number_faults(f"{inner}.psi", monitors.psi, "a number above 0", 1e-9)
     yield from number_faults(f"{inner}.null_rise", monitors.null_rise, "a share between 0 and 1", 0, 1)
+    if isinstance(monitors.skew_sample, bool) or not isinstance(monitors.skew_sample, int):
+        remedy = "Write skew_sample=300, or 0 to recompute none."
+        yield Fault(f"{inner}.skew_sample", "a whole number", quote(monitors.skew_sample), remedy)
+    else:
+        yield from number_faults(f"{inner}.skew_sample", monitors.skew_sample, "0 or more", 0)
     if not isinstance(monitors.max_source_age, dict):
         found = quote(monitors.max_source_age)
         yield Fault(f"{inner}.max_source_age", "a dict of source names and durations", found, 'Write {"x": "6h"}.')

@@ -1,0 +1,191 @@
+"""What features there are: from which source and entity, read by which models and versions, how full and how large."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+from charkha.bundles.profile import Profile
+from charkha.bundles.store import BundleStore
+from charkha.clock import to_iso
+from charkha.features.feed import registered_views
+from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.progress import newest_known_of, view_registry
+from charkha.features.state import view_digest
+from charkha.monitoring.catalogue_entries import Catalogue, FeatureEntry, Nulls, StateSize, ViewEntry
+from charkha.monitoring.feature_words import latest_in_words, ratio_in_words, request_in_words, window_in_words
+from charkha.monitoring.profiles import ProfileReader
+from charkha.spec.durations import parse_duration
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.spec.views import FeatureView
+from charkha.storage.home import Home
+from charkha.storage.online import OnlineStore
+
+# Of a view's state so many entries are counted; of a larger one it is said that it has more.
+MOST_ENTRIES = 200_000
+_DIGEST_BYTES = 6
+
+
+@frozen(eq=False)
+class _Known:
+    """What the project and its home say.
+
+    plans: (model, deployed version) → its plan. kept: digest → the view whose state is kept. newest: source → ISO 8601.
+    """
+
+    project: Project
+    home: Home
+    plans: Mapping[tuple[str, str], FeaturePlan]
+    kept: Mapping[bytes, FeatureView]
+    newest: Mapping[str, str]
+
+
+def catalogue(project: Project, home: Home, now_us: int) -> Catalogue:
+    """Return what there is at `now_us` (µs). Changes nothing. Raises UnknownBundle and BundleCorrupt."""
+    known = _known(project, home)
+    nulls = {name: _nulls(model, home, now_us) for name, model in project.models.items()}
+    declared = [*project.views, *project.unused_views]
+    deployed = {view_digest(view): view for plan in known.plans.values() for view in plan.views}
+    read = {*deployed, *map(view_digest, project.views)}
+    former = [view for digest, view in deployed.items() if digest not in map(view_digest, declared)]
+    idle = [view for digest, view in known.kept.items() if digest not in read]
+    return Catalogue(
+        project=project.name,
+        features=tuple(_features(known, nulls)),
+        views=(
+            *(_view_entry(known, view, declared=True) for view in declared),
+            *(_view_entry(known, view, declared=False) for view in former),
+        ),
+        unused_views=tuple(view.name for view in project.unused_views),
+        idle_state=tuple(_view_entry(known, view, declared=view in declared) for view in idle),
+    )
+
+
+def state_size(store: OnlineStore, view: FeatureView) -> StateSize:
+    """Return how large the online state of a view is, counted up to `MOST_ENTRIES` entries."""
+    by_slot: Counter[int] = Counter()
+    size = 0
+    for number, (key, value) in enumerate(store.scan(view_digest(view))):
+        if number == MOST_ENTRIES:
+            return StateSize(max(by_slot.values()), size, complete=False)
+        by_slot[key[_DIGEST_BYTES]] += 1  # each ring and the latest row of a key have an entry of their own
+        size += len(key) + len(value)
+    return StateSize(max(by_slot.values(), default=0), size, complete=True)
+
+
+def _known(project: Project, home: Home) -> _Known:
+    bundles = BundleStore(home.bundles)
+    plans = {
+        (name, assignment.version): FeaturePlan.from_json(bundles.manifest(name, assignment.version).plan_json)
+        for name in project.models
+        for assignment in home.ledger.deployment(name).assignments
+    }
+    sources = {view.source.name for view in project.unused_views} | set(project.sources)
+    with home.online.read() as state:
+        newest = newest_known_of(state, sorted(sources))
+        kept = registered_views(view_registry(state))
+    return _Known(project, home, plans, kept, {source: to_iso(time) for source, time in newest.items()})
+
+
+def _nulls(model: Model, home: Home, now_us: int) -> dict[str, Nulls]:
+    """Return of each feature the share of nulls, by the champion's profiles."""
+    champion = home.ledger.deployment(model.name).champion
+    if champion is None:
+        return {}
+    reference = BundleStore(home.bundles).manifest(model.name, champion.version).reference
+    window_us = parse_duration(model.monitors.window)
+    current = ProfileReader(home, model.name).profile(champion.version, now_us - window_us, now_us)
+    return {name: Nulls(_null_share(reference, name), _null_share(current, name)) for name in reference.features}
+
+
+def _null_share(profile: Profile | None, feature: str) -> float | None:
+    if profile is None or not profile.rows or feature not in profile.features:
+        return None
+    return profile.features[feature][-1] / profile.rows
+
+
+def _features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -> Iterator[FeatureEntry]:
+    for view in (*known.project.views, *known.project.unused_views):
+        readers, windows = _readers(known, view), _windows_in_words(view)
+        for name in feature_names(view):
+            short = name.removeprefix(f"{view.name}.")
+            says = windows.get(short) or latest_in_words(view, short)
+            yield FeatureEntry(
+                name=name,
+                kind="window" if short in windows else "latest",
+                part=view.name,
+                source=view.source.name,
+                entity=view.entity.name,
+                reads=(),
+                models=readers,
+                versions=_versions(known, name),
+                nulls=_nulls_of(name, readers, nulls),
+                says=tuple(says),
+            )
+    yield from _request_features(known, nulls)
+
+
+def _windows_in_words(view: FeatureView) -> dict[str, list[str]]:
+    """Return what each windowed feature of a view is, by its name in the view."""
+    windows = {name: window_in_words(view, window) for window in view.all_windows() for name in window.names}
+    return {**windows, **{ratio.name: ratio_in_words(view, ratio) for ratio in view.ratios()}}
+
+
+def _request_features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -> Iterator[FeatureEntry]:
+    models = known.project.models.values()
+    groups = {group.name: group for model in models for group in model.request_features}
+    for group in groups.values():
+        readers = tuple(model.name for model in models if group.name in (g.name for g in model.request_features))
+        for name, expression in group.by_full_name().items():
+            reads = tuple(dict.fromkeys(expression.meta.root_names()))
+            yield FeatureEntry(
+                name=name,
+                kind="request",
+                part=group.name,
+                source=None,
+                entity=None,
+                reads=reads,
+                models=readers,
+                versions=_versions(known, name),
+                nulls=_nulls_of(name, readers, nulls),
+                says=tuple(request_in_words(str(expression), reads)),
+            )
+
+
+def _readers(known: _Known, view: FeatureView) -> tuple[str, ...]:
+    return tuple(name for name, model in known.project.models.items() if any(view == each for each in model.views))
+
+
+def _nulls_of(feature: str, models: Sequence[str], nulls: Mapping[str, Mapping[str, Nulls]]) -> dict[str, Nulls]:
+    return {model: nulls[model][feature] for model in models if feature in nulls[model]}
+
+
+def _versions(known: _Known, feature: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for (model, version), plan in known.plans.items():
+        if feature in plan.names:
+            found[model] = (*found.get(model, ()), version)
+    return found
+
+
+def _view_entry(known: _Known, view: FeatureView, *, declared: bool) -> ViewEntry:
+    digest = view_digest(view)
+    versions: dict[str, tuple[str, ...]] = {}
+    for (model, version), plan in known.plans.items():
+        if digest in map(view_digest, plan.views):
+            versions[model] = (*versions.get(model, ()), version)
+    return ViewEntry(
+        name=view.name,
+        source=view.source.name,
+        entity=view.entity.name,
+        keys=view.entity.keys,
+        features=tuple(feature_names(view)),
+        models=tuple(
+            model.name for model in known.project.models.values() if any(view == each for each in model.views)
+        ),
+        versions=versions,
+        declared=declared,
+        newest_known=known.newest.get(view.source.name),
+        state=state_size(known.home.online, view) if digest in known.kept else None,
+    )

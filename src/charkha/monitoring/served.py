@@ -1,0 +1,89 @@
+"""What was served, a bounded piece at a time: from the log for a proof, from the tables for a sample."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+
+import polars as pl
+
+from charkha.bundles.store import BundleStore
+from charkha.monitoring.collect import predictions_table
+from charkha.monitoring.parts import current, day_of, parse_part
+from charkha.monitoring.performance import Span
+from charkha.serving.prediction_frames import PREDICTION_SCHEMA, decode_predictions
+from charkha.serving.prediction_log import predicted_at, prediction_stream
+from charkha.storage.home import Home
+from charkha.storage.log import Position, Record
+
+OnProgress = Callable[[int, int], None]
+
+# How many records are compared at a time: what the memory of a long proof depends on.
+RECORDS_AT_ONCE = 20_000
+# Of so many parts of a table, spread evenly over the time, a sample is taken.
+MOST_PARTS = 16
+
+
+def served_by_log(
+    home: Home, model: str, bundles: BundleStore, span: Span, on_progress: OnProgress
+) -> Iterator[pl.DataFrame]:
+    """Return the predictions from `span.since_us` until `span.until_us`, in pieces, as of `decode_predictions`.
+
+    The log is read up to its end as of this call. on_progress: called with the bytes done and in all. The iterator
+    raises UnreadablePredictions, UnknownBundle and LogCorrupt.
+    """
+    return _pieces(_records(home, model, span, home.log.end(prediction_stream(model)), on_progress), bundles)
+
+
+def _pieces(records: Iterable[Record], bundles: BundleStore) -> Iterator[pl.DataFrame]:
+    waiting: list[Record] = []
+    for record in records:
+        waiting.append(record)
+        if len(waiting) == RECORDS_AT_ONCE:
+            yield decode_predictions(waiting, bundles)
+            waiting = []
+    if waiting:
+        yield decode_predictions(waiting, bundles)
+
+
+def _records(home: Home, model: str, span: Span, end: Position, on_progress: OnProgress) -> Iterator[Record]:
+    total, before, partition = sum(end.values()), 0, ""
+    for number, record in enumerate(home.log.read(prediction_stream(model))):
+        if record.partition != partition:
+            before, partition = before + end.get(partition, 0), record.partition
+        if number % 1000 == 0:
+            on_progress(before + record.start, total)
+        if record.end <= end.get(partition, 0) and span.since_us <= predicted_at(record.payload) < span.until_us:
+            yield record
+
+
+def served_by_tables(home: Home, model: str, span: Span, version: str) -> Iterator[pl.DataFrame]:
+    """Yield what a version scored in a span, as far as `collect` has come, from at most `MOST_PARTS` parts of it."""
+    if span.until_us <= span.since_us:
+        return
+    table, first, last = predictions_table(model), day_of(span.since_us), day_of(span.until_us - 1)
+    parts = current(parse_part(name) for name in home.tables.parts(table) if first <= name[:10] <= last)
+    step = max(1, -(-len(parts) // MOST_PARTS))
+    of_span = pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left") & (pl.col("version") == version)
+    for part in parts[::step]:
+        frame = home.tables.read(table, part.name)
+        if "_seen_us" not in frame.columns:  # written before it was logged
+            frame = frame.with_columns(_seen_us=pl.lit(None, PREDICTION_SCHEMA["_seen_us"]))
+        yield frame.filter(of_span)
+
+
+def sample_of(frames: Iterable[pl.DataFrame], most: int) -> pl.DataFrame | None:
+    """Return at most `most` predictions, always the same of the same ones; None when there is none.
+
+    Every version that scored a prediction of the sample is in it. No more than a piece and the sample is in memory.
+    """
+    kept: pl.DataFrame | None = None
+    for frame in frames:
+        placed = frame.with_columns(_draw=pl.Series(map(_draw, frame["id"]), dtype=pl.Int64))
+        both = placed if kept is None else pl.concat([kept, placed], how="diagonal_relaxed")
+        drawn = both.select("_draw", "id").unique().sort("_draw", "id").head(most)["id"]
+        kept = both.filter(pl.col("id").is_in(drawn.implode()))
+    return None if kept is None or kept.is_empty() else kept.drop("_draw")
+
+
+def _draw(prediction_id: str) -> int:
+    """Return a number that looks drawn by lot and is the same every time; ids of one batch follow each other."""
+    return int.from_bytes(hashlib.blake2b(prediction_id.encode(), digest_size=7).digest(), "big")

@@ -1,0 +1,197 @@
+"""The proof of no skew: what was served, recomputed offline at each prediction's own time, and compared.
+
+Feature by feature, with the first prediction that differs and, where the evidence can tell, why and who is to blame.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from attrs import field, frozen
+
+from charkha.bundles.store import BundleStore
+from charkha.clock import to_iso
+from charkha.engines.engine import Engine
+from charkha.features.keys import key_column
+from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.rows import read_rows
+from charkha.features.seen import features_as_seen, seen_until
+from charkha.features.state import columns_of
+from charkha.monitoring.performance import Span
+from charkha.monitoring.served import OnProgress, sample_of, served_by_log
+from charkha.monitoring.skew import exact_features, row_differences
+from charkha.monitoring.skew_cases import Difference, rows_of
+from charkha.monitoring.skew_causes import Cause, Evidence, cause_of_expression, cause_of_view
+from charkha.monitoring.skew_tally import First, FirstDifference, Tally, Verification
+from charkha.serving.prediction_frames import REQUEST_PREFIX
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+from charkha.storage.home import Home
+
+# The causes of so many features are looked for; with more, the first ones tell enough.
+MOST_EXPLAINED = 20
+
+
+class CannotRecompute(Exception):
+    """A version whose features cannot be computed from the sources as they are declared now."""
+
+
+def verify_log(recomputer: "Recomputer", span: Span, sample: int | None, on_progress: OnProgress) -> Verification:
+    """Verify what the log holds of a span, all of it or a sample of so many predictions; always the same sample.
+
+    What is served after this call has begun is left out. Raises what `Recomputer.verify` raises, UnreadablePredictions
+    and LogCorrupt.
+    """
+    model, bundles, home = recomputer.model.name, recomputer.bundles, recomputer.home
+    frames = served_by_log(home, model, bundles, span, on_progress)
+    if sample is None:
+        return recomputer.verify(frames)
+    drawn = sample_of(frames, sample)
+    return recomputer.verify([] if drawn is None else [drawn])
+
+
+@frozen(eq=False)
+class Recomputer:
+    """What served features are recomputed with. sources: those declared now, by name. root: the project's folder.
+
+    rows: of each source, read when they are first needed, and once.
+    """
+
+    model: Model
+    root: Path
+    sources: Mapping[str, Source]
+    home: Home
+    bundles: BundleStore
+    engine: Engine
+    rows: dict[str, pl.DataFrame] = field(factory=dict)
+
+    @classmethod
+    def of(cls, project: Project, model: Model, home: Home, engine: Engine) -> "Recomputer":
+        """Return the recomputer of one of a project's models."""
+        return cls(model, project.root, project.sources, home, BundleStore(home.bundles), engine)
+
+    def verify(self, frames: Iterable[pl.DataFrame]) -> Verification:
+        """Recompute served predictions piece by piece, and compare; a piece and the sources' rows are in memory.
+
+        frames: as of `decode_predictions`; nothing in them may have been served after this call, for rows that come
+        later are not read. Raises DataError, UnknownBundle and CannotRecompute.
+        """
+        tally = Tally()
+        for frame in frames:
+            for versions in self._versions_by_plan(frame["version"].unique(maintain_order=True).to_list()):
+                self._compare(tally, frame.filter(pl.col("version").is_in(versions)), versions[0])
+        features = []
+        for number, (name, counts) in enumerate(tally.in_order()):
+            explain = number < MOST_EXPLAINED
+            first = self._explained(name, counts.first, explain=explain) if counts.first else None
+            features.append(counts.result(name, first))
+        return tally.report(self.model.name, features)
+
+    def _compare(self, tally: Tally, served: pl.DataFrame, version: str) -> None:
+        plan = self.bundles.read(self.model.name, version).plan
+        asked = _requests(plan, served)
+        recomputed = features_as_seen(plan, asked, self._rows_asked(plan, asked), self.engine)
+        exact = exact_features(plan)
+        logged = [name for name in plan.names if name in served.columns]
+        apart = {name: row_differences(served[name], recomputed[name], exact=name in exact) for name in logged}
+        tally.add(served.with_columns(_until_us=seen_until(served)), recomputed, apart, exact)
+
+    def _rows_asked(self, plan: FeaturePlan, asked: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """Return, of each source, the rows of the keys that are asked for: a sample needs few of them."""
+        wanted: dict[str, pl.Series] = {}
+        for view in plan.views:
+            name, keys = view.source.name, view.entity.keys
+            if name not in self.rows:
+                self.rows[name] = read_rows(self._source(view), self.root, self.home.log)
+            known = key_column(asked, keys).unique().drop_nulls().implode()
+            mine = key_column(self.rows[name], keys).is_in(known).fill_null(value=False)
+            wanted[name] = wanted[name] | mine if name in wanted else mine
+        return {name: self.rows[name].filter(mine) for name, mine in wanted.items()}
+
+    def _source(self, view: FeatureView) -> Source:
+        """Return a view's source as it is declared now; of one that is no longer, pushed rows are all there is."""
+        source = self.sources.get(view.source.name, view.source)
+        missing = sorted(columns_of(view) - source.fields.keys())
+        if missing:
+            raise CannotRecompute(
+                f"view {view.name!r}: expected the fields {missing} of source {source.name!r}, which the version was "
+                "trained with; they are declared no longer. Verify with the definition that served"
+            )
+        return source
+
+    def _versions_by_plan(self, versions: Sequence[str]) -> list[list[str]]:
+        by_plan: dict[str, list[str]] = {}
+        for version in versions:
+            by_plan.setdefault(self.bundles.manifest(self.model.name, version).plan_json, []).append(version)
+        return list(by_plan.values())
+
+    def _explained(self, name: str, first: First, *, explain: bool) -> FirstDifference:
+        row, plan = first.served, self._plan(first)
+        view = _view_of(plan, name)
+        keys = {field: row.get(REQUEST_PREFIX + field) for field in (view.entity.keys if view else plan.request)}
+        return FirstDifference(
+            id=row["id"],
+            time=to_iso(row["_at_us"]),
+            version=row["version"],
+            role=row["role"],
+            keys=keys,
+            served=row[name],
+            recomputed=_plain(first.recomputed[name]),
+            cause=self._cause(name, first) if explain else None,
+        )
+
+    def _cause(self, name: str, first: First) -> Cause:
+        """Return why a feature differs: of a request feature that reads one that differs too, that one's cause."""
+        plan, row = self._plan(first), first.served
+        view = _view_of(plan, name)
+        if view is None:
+            blamed = next((read for read in _reads(plan, name) if read in first.differ), None)
+            return cause_of_expression(name, self._evidence(first)) if blamed is None else self._cause(blamed, first)
+        key = {field: row.get(REQUEST_PREFIX + field) for field in view.entity.keys}
+        difference = Difference(
+            view=view,
+            feature=name,
+            exact=name in exact_features(plan),
+            at_us=row["_at_us"],
+            seen_us=row["_seen_us"],
+            until_us=row["_until_us"],
+            key=key,
+            served=row[name],
+            recomputed=first.recomputed[name],
+            rows=rows_of(view, self.rows[view.source.name], key),
+        )
+        return cause_of_view(difference, self._evidence(first))
+
+    def _plan(self, first: First) -> FeaturePlan:
+        return self.bundles.read(self.model.name, first.served["version"]).plan
+
+    def _evidence(self, first: First) -> Evidence:
+        plan = self._plan(first)
+        manifest = self.bundles.manifest(self.model.name, first.served["version"])
+        sources = {view.source.name: self._source(view) for view in plan.views}
+        return Evidence(plan, manifest, self.model, sources, self.rows, self.home.online)
+
+
+def _requests(plan: FeaturePlan, served: pl.DataFrame) -> pl.DataFrame:
+    """Return the questions that were served; fields that a request had not are null."""
+    types = {name: REQUEST_PREFIX + name for name in plan.request}
+    fields = [pl.col(column) if column in served.columns else pl.lit(None) for column in types.values()]
+    named = [expression.alias(name) for name, expression in zip(types, fields, strict=True)]
+    return served.select(*named, "_at_us", "_seen_us")
+
+
+def _view_of(plan: FeaturePlan, feature: str) -> FeatureView | None:
+    return next((view for view in plan.views if feature in feature_names(view)), None)
+
+
+def _reads(plan: FeaturePlan, feature: str) -> list[str]:
+    return plan.expressions[feature].meta.root_names() if feature in plan.expressions else []
+
+
+def _plain(value: object) -> float | str | None:
+    """Return a recomputed value as the log keeps them: a number, text or None."""
+    if value is None or isinstance(value, str):
+        return value
+    return float(value)  # type: ignore[arg-type]  # features are numbers, flags or text: see bundles.encoding

@@ -1,0 +1,349 @@
+"""The proof of no skew: an untouched system has none, and each kind of planted skew is found and blamed rightly."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from attrs import evolve
+from server_process import free_port, start_server
+from serving_project import (
+    DEFINITION,
+    HOUR_US,
+    NOW_US,
+    Stage,
+    champion,
+    deploy,
+    open_stage,
+    requests,
+    trip,
+    write_bundle,
+    write_project,
+)
+
+from charkha.bundles.store import BundleStore
+from charkha.engines.local import LocalEngine
+from charkha.features.aggregations.count import Count
+from charkha.features.events import PARTITION, EventBatch, decode_events, encode_events, event_stream
+from charkha.features.feed import Feed
+from charkha.features.lanes import window_values
+from charkha.features.progress import applied_offset, set_applied_offset
+from charkha.features.state import ViewState
+from charkha.monitoring.performance import Span
+from charkha.monitoring.skew_tally import FirstDifference, Verification
+from charkha.monitoring.verify import CannotRecompute, Recomputer, verify_log
+from charkha.serving.prediction_frames import decode_predictions
+from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.service import Service
+from charkha.spec.project import Project, load_project
+from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Assignment
+from charkha.storage.lmdb_online import LmdbOnline
+
+MODEL = "late_trip"
+ALWAYS = Span(0, 1 << 62)
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with open_stage(tmp_path) as opened:
+        yield opened
+
+
+def verified(project: Project, home: Home, span: Span = ALWAYS, sample: int | None = None) -> Verification:
+    recomputer = Recomputer.of(project, project.models[MODEL], home, LocalEngine(1))
+    return verify_log(recomputer, span, sample, lambda done, total: None)
+
+
+def blamed(found: Verification, feature: str) -> tuple[str, str]:
+    """Return the kind of the cause and the culprit that were found for a feature."""
+    first = first_of(found, feature)
+    assert first.cause is not None
+    return first.cause.kind, first.cause.culprit
+
+
+def first_of(found: Verification, feature: str) -> FirstDifference:
+    (first,) = [each.first for each in found.features if each.feature == feature]
+    assert first is not None, [each.feature for each in found.skewed]
+    return first
+
+
+def later(stage: Stage, minutes: float = 1.0) -> None:
+    stage.clock.advance_to(stage.clock.now() + int(minutes * MINUTE_US))
+
+
+def busy_hour(stage: Stage) -> None:
+    """Push and predict in turn: corrections, repetitions, late rows and unknown keys among them."""
+    for number in range(12):
+        later(stage, 7)
+        rows = [trip(number), trip(number + 100, "Delhi", ended_us=stage.clock.now() - 5 * HOUR_US), trip(number // 2)]
+        stage.service.push("trips", [rows[0], rows[1], (*rows[2][:3], 9.0, *rows[2][4:])])
+        stage.service.predict(MODEL, requests("Pune", "Delhi", "Nowhere", None))
+
+
+def test_nothing_is_found_on_an_untouched_system(stage: Stage) -> None:
+    deploy(stage.home, champion("v1"), Assignment(write_and_name(stage, "v2"), "shadow"))
+    stage.service.refresh()
+    busy_hour(stage)
+    found = verified(stage.project, stage.home)
+    assert found.skewed == []
+    assert found.predictions == 2 * 48
+    assert {feature.feature for feature in found.features} >= {"traffic.count_1h", "traffic.driver", "ask.per_stop"}
+    assert all(feature.compared == 96 for feature in found.features)
+
+
+def write_and_name(stage: Stage, version: str) -> str:
+    write_bundle(stage.project, stage.home, version)
+    return version
+
+
+def test_what_is_asked_while_a_push_commits_is_no_skew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service opens its snapshot; before it reads, a push of the same city commits."""
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    reading = LmdbOnline.read
+
+    @contextmanager
+    def read_slowly(store: LmdbOnline) -> Iterator[Any]:
+        with reading(store) as snapshot:
+            monkeypatch.setattr(LmdbOnline, "read", reading)
+            later(stage)
+            other = threading.Thread(target=stage.service.push, args=("trips", [trip(2), trip(3)]))
+            other.start()
+            other.join()
+            yield snapshot
+
+    monkeypatch.setattr(LmdbOnline, "read", read_slowly)
+    stage.service.predict(MODEL, requests("Pune"))
+    logged = decode_predictions(stage.home.log.read(prediction_stream(MODEL)), BundleStore(stage.home.bundles))
+    assert logged.select("_at_us", "_seen_us", "traffic.count_1h").rows() == [(NOW_US + 2 * MINUTE_US, NOW_US, 1.0)]
+    assert verified(stage.project, stage.home).skewed == []
+    without = [record_without_seen(stage)]
+    found = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1)).verify(without)
+    assert blamed(found, "traffic.count_1h") == ("concurrent_push", "source trips")
+
+
+def record_without_seen(stage: Stage) -> pl.DataFrame:
+    """Return what was logged as it was before it was logged what a prediction had seen."""
+    frame = decode_predictions(stage.home.log.read(prediction_stream(MODEL)), BundleStore(stage.home.bundles))
+    return frame.with_columns(_seen_us=pl.lit(None, pl.Int64))
+
+
+def test_a_lost_event_is_found(stage: Stage) -> None:
+    """An event is in the log, the state passed over it, and went on."""
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    writer = stage.home.log.writer(event_stream("trips"), PARTITION)
+    lost = EventBatch("trips", stage.clock.now(), tuple(stage.project.sources["trips"].fields), [trip(2)])
+    end = writer.append([encode_events(lost)])
+    writer.close()
+    with stage.home.online.write() as state:
+        set_applied_offset(state, "trips", end)
+    later(stage)
+    stage.service.push("trips", [trip(3)])
+    later(stage)
+    stage.service.predict(MODEL, requests("Delhi", "Pune"))
+    found = verified(stage.project, stage.home)
+    assert {feature.feature for feature in found.skewed} == {"traffic.count_1h"}
+    first = first_of(found, "traffic.count_1h")
+    assert (first.keys, first.served, first.recomputed) == ({"city": "Pune"}, 2.0, 3.0)
+    assert blamed(found, "traffic.count_1h") == ("lost_event", "source trips")
+    assert first.cause is not None
+    assert "row 2 of trips, known at 2013-04-01T12:01:00Z, which is in the log and was never applied" in (
+        first.cause.reason
+    )
+
+
+def test_an_event_that_is_gone_from_the_log_is_found(stage: Stage, tmp_path: Path) -> None:
+    stage.service.push("trips", [trip(1)])
+    stage.service.push("trips", [trip(2)])
+    later(stage)
+    stage.service.predict(MODEL, requests("Pune"))
+    stage.service.close()
+    records = list(stage.home.log.read(event_stream("trips")))
+    assert [len(decode_events(record.payload).rows) for record in records] == [1, 1]
+    for file in sorted((stage.home.folder / "log").rglob("*")):
+        if file.is_file() and "events" in str(file) and file.suffix != ".lock":
+            file.unlink()
+    with open_home(stage.project.home) as home:
+        writer = home.log.writer(event_stream("trips"), PARTITION)
+        writer.append([records[0].payload])
+        writer.close()
+        found = verified(stage.project, home)
+    assert first_of(found, "traffic.count_1h").served == 2.0
+    assert blamed(found, "traffic.count_1h") == ("vanished_event", "source trips")
+
+
+def test_a_late_row_of_a_file_is_found(stage: Stage) -> None:
+    """A row is added to the file, as if it had been known before the prediction."""
+    later(stage)
+    stage.service.predict(MODEL, requests("Pune", "Delhi"))
+    assert verified(stage.project, stage.home).skewed == []
+    with (stage.project.root / "weather.csv").open("a") as file:
+        file.write("Delhi,7.5,2013-04-01T11:30:00\n")
+    found = verified(stage.project, stage.home)
+    assert [feature.feature for feature in found.skewed] == ["sky.rain"]
+    first = first_of(found, "sky.rain")
+    assert (first.keys, first.served, first.recomputed) == ({"city": "Delhi"}, None, 7.5)
+    assert blamed(found, "sky.rain") == ("late_row", "source weather")
+
+
+def test_a_function_that_was_changed_only_online_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Count, "update", lambda self, state, value: (state[0] + 2.0,))
+    service = Service(stage.project, stage.home, stage.clock, "w1")
+    service.refresh()
+    service.push("trips", [trip(1)])
+    later(stage)
+    service.predict(MODEL, requests("Pune"))
+    service.close()
+    found = verified(stage.project, stage.home)
+    first = first_of(found, "traffic.count_1h")
+    assert (first.served, first.recomputed) == (2.0, 1.0)
+    assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
+
+
+def test_code_that_has_been_mended_since_is_blamed_all_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*given: Any) -> Any:
+        return ((name, [(value or 0.0) + 0.5 for value in values]) for name, values in window_values(*given))
+
+    stage.service.push("trips", [trip(1)])
+    with monkeypatch.context() as changed:
+        changed.setattr("charkha.features.online.window_values", wrong)
+        stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
+    assert blamed(found, "traffic.mean_km_6h") == ("code", "traffic.mean_km_6h")
+
+
+def test_a_state_that_lost_a_key_is_found(stage: Stage) -> None:
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    (view,) = [view for view in stage.project.models[MODEL].views if view.name == "traffic"]
+    stage.home.online.delete_prefix(ViewState.of(view).digest)
+    stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    assert {feature.feature for feature in found.skewed} == {"traffic.count_1h", "traffic.mean_km_6h", "traffic.driver"}
+    assert blamed(found, "traffic.driver") == ("missing_state", "view traffic")
+
+
+def test_a_state_that_is_behind_the_log_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing applies an event for two minutes after it was logged."""
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    with stage.home.online.read() as state:
+        applied = applied_offset(state, "trips")
+    late = EventBatch("trips", stage.clock.now(), tuple(stage.project.sources["trips"].fields), [trip(2)])
+    writer = stage.home.log.writer(event_stream("trips"), PARTITION)
+    assert writer.append([encode_events(late)]) > applied
+    writer.close()
+    later(stage, 0.5)
+    stage.service.predict(MODEL, requests("Pune"))
+    assert verified(stage.project, stage.home).skewed == []
+    later(stage, 2)
+    stage.service.predict(MODEL, requests("Pune"))
+    Feed(stage.project.sources, stage.project.views, stage.home.log, stage.home.online, stage.clock).catch_up()
+    found = verified(stage.project, stage.home)
+    assert blamed(found, "traffic.count_1h") == ("stale_state", "view traffic")
+
+
+def test_a_source_that_is_declared_otherwise_is_blamed(stage: Stage) -> None:
+    stage.service.push("trips", [trip(1, ended_us=NOW_US - 2 * HOUR_US)])
+    later(stage)
+    stage.service.predict(MODEL, requests("Pune"))
+    text = DEFINITION.replace('"weather.csv"), time="seen_at"', '"weather.csv"), time="seen_at", key=["city"]')
+    assert text != DEFINITION
+    (stage.project.root / "definition.py").write_text(text)
+    (stage.project.root / "weather.csv").write_text("city,rain,seen_at\nPune,3.5,2013-04-01T11:00:00\n")
+    found = verified(load_project(stage.project.root), stage.home)
+    assert blamed(found, "sky.rain") == ("definition_change", "source weather")
+
+
+def test_an_expression_that_is_declared_otherwise_is_blamed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.service.predict(MODEL, requests("Pune"))
+    frame = record_without_seen(stage).with_columns(pl.col("ask.per_stop") + 1)
+    text = DEFINITION.replace('pl.col("km") / pl.col("stops")', 'pl.col("km") / pl.col("stops") + 1')
+    (stage.project.root / "definition.py").write_text(text)
+    project = load_project(stage.project.root)
+    found = Recomputer.of(project, project.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+    assert blamed(found, "ask.per_stop") == ("definition_change", "ask.per_stop")
+    same = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+    assert blamed(same, "ask.per_stop") == ("code", "ask.per_stop")
+
+
+def test_a_field_that_is_gone_says_what_to_do(stage: Stage) -> None:
+    stage.service.predict(MODEL, requests("Pune"))
+    bare = evolve(stage.project.sources["weather"], fields={"city": str})
+    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
+    gone = evolve(recomputer, sources={**stage.project.sources, "weather": bare})
+    with pytest.raises(CannotRecompute, match=r"expected the fields \['rain'\] of source 'weather'.*definition that"):
+        verify_log(gone, ALWAYS, None, lambda done, total: None)
+
+
+def test_a_span_and_a_sample_are_parts_of_the_whole(stage: Stage) -> None:
+    busy_hour(stage)
+    half = Span(NOW_US + 30 * MINUTE_US, NOW_US + 60 * MINUTE_US)
+    assert verified(stage.project, stage.home, half).predictions == 16
+    sample = verified(stage.project, stage.home, sample=10)
+    assert (sample.predictions, sample.skewed) == (10, [])
+    assert verified(stage.project, stage.home, sample=10) == sample
+    assert verified(stage.project, stage.home, sample=1000).predictions == 48
+    assert verified(stage.project, stage.home, Span(0, 1)).predictions == 0
+
+
+def test_records_of_before_are_read(stage: Stage) -> None:
+    """Format 1 did not say what a prediction had seen."""
+    from charkha.serving import scoring
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "FORMAT", 1)
+        stage.service.predict(MODEL, requests("Pune"))
+    assert verified(stage.project, stage.home).predictions == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_found_after_kills_under_load(tmp_path: Path) -> None:
+    """A server is pushed to and asked at once, killed, and started again; what it served was always right."""
+    project = write_project(tmp_path)
+    with open_home(project.home) as home:
+        write_bundle(project, home, "v1")
+        deploy(home, champion("v1"))
+        for round_number in range(4):
+            running = start_server(project.root, free_port())
+            threads = [
+                threading.Thread(target=_push, args=(running.client(), round_number)),
+                *(threading.Thread(target=_ask, args=(running.client(),)) for _ in range(2)),
+            ]
+            for thread in threads:
+                thread.start()
+            time.sleep(1.0)
+            running.kill()
+            for thread in threads:
+                thread.join()
+        found = verified(project, home)
+    assert found.predictions > 50
+    assert [(each.feature, each.first) for each in found.skewed] == []
+
+
+def _push(client: Any, round_number: int) -> None:
+    ended = "2013-04-01T10:00:00Z"
+    values = {"driver": "ann", "stops": 2, "pooled": False, "late": None, "asked_at": ended, "ended_at": ended}
+    try:
+        for number in range(round_number * 100_000, (round_number + 1) * 100_000):
+            row = {"trip": number, "city": "Pune", "km": number / 7, **values}
+            client.post("/v1/sources/trips/events", {"rows": [row]})
+    except Exception:  # the server was killed
+        client.close()
+
+
+def _ask(client: Any) -> None:
+    try:
+        while True:
+            body = {"rows": [{"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}]}
+            client.post(f"/v1/models/{MODEL}/predict", body)
+    except Exception:  # the server was killed
+        client.close()
