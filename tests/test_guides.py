@@ -26,7 +26,7 @@ from attrs import define, field
 from charkha.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = sorted(ROOT.glob("docs/guide-*.md"))
+GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), ROOT / "docs" / "data.md"]
 BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r" +# exits with (?P<code>\d+)$")
 FILE = "python file="

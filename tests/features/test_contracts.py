@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charkha as ck
@@ -79,6 +79,18 @@ def test_each_kind_of_rule_is_found_with_its_words() -> None:
     assert found["unique"].rule == "each key (order) once"
 
 
+def test_a_rule_that_cannot_be_computed_is_broken_and_the_others_are_judged() -> None:
+    contract = ck.Contract(
+        fields={"amount": ck.Expect(low=0)}, where={"a number of a shop": pl.col("shop").cast(pl.Int64) > 0}
+    )
+    found = violations(frame(order(1, "a"), order(2, amount=-1.0)), source(contract))
+    assert [(each.kind, each.rows) for each in found] == [("range", 1), ("where", 2)]
+    assert found[1].message.startswith(
+        "expected a number of a shop, got 2 of 2 rows that are not so, such as row 0, for it cannot be computed: "
+    )
+    assert violations(frame(order(1, "7")), source(contract)) == []
+
+
 def test_shares_of_nulls_are_asked_of_large_batches_only() -> None:
     rows = frame(order(1, amount=None), order(2))
     assert [found.rule for found in violations(rows, source())] == ["amount in all but 25.00% of the rows"]
@@ -114,6 +126,7 @@ an_order = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(an_order, min_size=1, max_size=8))
 def test_violations_are_those_of_the_obvious_loop(rows: list[tuple[Any, ...]]) -> None:
     found = violations(frame(*rows), source())

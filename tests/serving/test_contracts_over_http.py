@@ -10,7 +10,7 @@ import attrs
 import polars as pl
 import pytest
 from app_client import AppClient, app_client
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_process import server
 from serving_project import DEFINITION, NOW_US, champion, deploy, write_bundle, write_project
@@ -111,6 +111,21 @@ def test_a_request_that_breaks_the_contract_is_refused_by_field(
     assert many["field"] == (f"rows[1].{field}" if field else "rows[1]")
 
 
+def test_a_rule_that_cannot_be_computed_of_a_request_refuses_it() -> None:
+    fields = {"code": str}
+    contract = ck.Contract(where={"a code of digits": pl.col("code").cast(pl.Int64) > 0})
+    source = ck.Source("codes", {**fields, "at": datetime}, time="at", key="code", contract=contract)
+    model = ck.Model(
+        "m", label=ck.Label(source, pl.col("code") == "1", at="at", delay="1h"), request=["code"], features=[],
+        estimator=ck.Linear(), purpose="a test", owner="us",
+    )  # fmt: skip
+    check = request_check(model)
+    assert check is not None
+    check.refuse([("12",)], request_frame(fields, [("12",)]), is_many=False)
+    with pytest.raises(ContractBroken, match="body: expected a code of digits"):
+        check.refuse([("x",)], request_frame(fields, [("x",)]), is_many=False)
+
+
 def test_a_request_that_keeps_it_is_answered(client: AppClient) -> None:
     for changes in ({}, {"km": 0.5}, {"km": 500}, {"city": None}, {"stops": None}):
         assert client.post(PREDICT, json={**ROW, **changes}).status_code == 200
@@ -208,6 +223,7 @@ values = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(values, min_size=1, max_size=5))
 def test_requests_are_judged_as_rows_are(rows: list[tuple[Any, ...]]) -> None:
     """The check by field, which is plain Python, agrees with that of tables, which is Polars."""

@@ -1,6 +1,6 @@
 """What in rows breaks a contract, as data: one pure function for a batch, one for a source as a whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -71,13 +71,10 @@ def violations(rows: pl.DataFrame, source: Source, *, shares: bool = True) -> li
     rules = [rule for rule in _rules(contract, source) if shares or not rule.most]
     if not rules:
         return []
-    broken = rows.select(rule.breaks.fill_null(value=False).alias(str(place)) for place, rule in enumerate(rules))
-    counts = broken.sum().row(0)
-    return [
-        _violation(rule, rows, broken[str(place)], count)
-        for place, (rule, count) in enumerate(zip(rules, counts, strict=True))
-        if count > rule.most * rows.height
-    ]
+    try:
+        return list(_broken(rules, rows))
+    except pl.exceptions.PolarsError:
+        return [found for rule in rules for found in _alone(rule, rows)]
 
 
 def source_violations(known_us: pl.Series, source: Source, as_of_us: int) -> list[Violation]:
@@ -119,6 +116,27 @@ def _rules(contract: Contract, source: Source) -> Iterator[_Rule]:
         yield _Rule("where", None, name, ~expression)
     if contract.unique:
         yield _Rule("unique", None, f"each key ({', '.join(source.key)}) once", pl.struct(source.key).is_duplicated())
+
+
+def _broken(rules: Sequence[_Rule], rows: pl.DataFrame) -> Iterator[Violation]:
+    """Yield what rows break of rules, which are all computed in one go."""
+    names = [str(place) for place in range(len(rules))]
+    breaks = [rule.breaks.fill_null(value=False).alias(name) for rule, name in zip(rules, names, strict=True)]
+    broken = rows.with_columns(breaks).select(names)
+    for rule, name, count in zip(rules, names, broken.sum().row(0), strict=True):
+        if count > rule.most * rows.height:
+            yield _violation(rule, rows, broken[name], count)
+
+
+def _alone(rule: _Rule, rows: pl.DataFrame) -> Iterator[Violation]:
+    """Yield what rows break of one rule; a rule that cannot be computed of them is broken by all."""
+    try:
+        yield from _broken([rule], rows)
+    except pl.exceptions.PolarsError as error:
+        found = f"row 0, for it cannot be computed: {str(error).partition(chr(10))[0]}"
+        yield Violation(
+            rule.kind, rule.column, rule.words, rows.height, rows.height, (0,), (rows.row(0, named=True),), found
+        )
 
 
 def _outside(column: pl.Expr, expect: Expect) -> pl.Expr:

@@ -37,14 +37,14 @@ def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[Ba
     The whole are the rows that would be read if no file failed, and those pushed, known by then. Pushed rows were held
     to the contract when they came. Raises DataError for a file that cannot be read as declared.
     """
-    known = [pl.Series([], dtype=pl.Int64)]
+    frames = [pushed_rows(source, log)]
     checks: list[BatchCheck] = []
     for check, rows in _files(source, root, log):
         checks.append(check)
         if check.mark != "aside":
-            known.append(stamped(rows, source)["_known_us"])
-    known.append(pushed_rows(source, log)["_known_us"])
-    known_us = pl.concat(known)
+            frames.append(stamped(rows, source))
+    # A row that was pushed, and comes in a file too, is one.
+    known_us = pl.concat(frames).unique(list(source.fields))["_known_us"]
     known_us = known_us.filter(known_us <= as_of_us)
     checks.append(
         BatchCheck(source.name, WHOLE, len(known_us), None, tuple(source_violations(known_us, source, as_of_us)))

@@ -42,7 +42,7 @@ class Suggestion:
         )
 
     def code(self, *, still: bool = False) -> str:
-        """Return it as Python to paste into a `ck.Source(…)`. still: no new rows come, so that `max_age` would fail."""
+        """Return it as Python to paste into a `ck.Source(…)`. still: no new rows come, so that these would fail."""
         lines = [f"        {_quoted(name)}: {_code_of(expect)}," for name, expect in self.fields.items()]
         parts = ["    fields={", *lines, "    },"] if lines else []
         if self.ordered:
@@ -51,12 +51,10 @@ class Suggestion:
             parts.append(f"    where={{{_quoted(self._rule)}: {rule}}},")
         if self.unique:
             parts.append("    unique=True,")
-        if self.max_age and still:
-            parts.append(f'    # max_age="{self.max_age}",  # once new rows come')
-        elif self.max_age:
-            parts.append(f'    max_age="{self.max_age}",')
+        live = [f'max_age="{self.max_age}",'] if self.max_age else []
         if self.rows_per_day:
-            parts.append(f"    rows_per_day=({self.rows_per_day[0]:_}, {self.rows_per_day[1]:_}),")
+            live.append(f"rows_per_day=({self.rows_per_day[0]:_}, {self.rows_per_day[1]:_}),")
+        parts += [f"    # {part}  # once new rows come" if still else f"    {part}" for part in live]
         return "\n".join(("contract=ck.Contract(", *parts, "),"))
 
     @property

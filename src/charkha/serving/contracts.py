@@ -49,10 +49,19 @@ class RequestCheck:
                     path = f"rows[{number}].{name}" if is_many else name
                     raise ContractBroken(f"field '{path}': expected {words}, got {said(row[place])}", path)
         for name, rule in self.rules.items():
-            broken = frame.with_columns((~rule).fill_null(value=False).alias("_broken"))["_broken"].arg_true()
-            if len(broken):
-                at = f"rows[{broken[0]}]" if is_many else None
+            broken = _first_broken(rule, frame)
+            if broken is not None:
+                at = f"rows[{broken}]" if is_many else None
                 raise ContractBroken(f"{at or 'body'}: expected {name}, got values that are not so", at)
+
+
+def _first_broken(rule: pl.Expr, frame: pl.DataFrame) -> int | None:
+    """Return the first row of which a rule is false; the first of all where it cannot be computed."""
+    try:
+        broken = frame.with_columns((~rule).fill_null(value=False).alias("_broken"))["_broken"].arg_true()
+    except pl.exceptions.PolarsError:
+        return 0
+    return int(broken[0]) if len(broken) else None
 
 
 def request_check(model: Model) -> RequestCheck | None:
