@@ -1,39 +1,39 @@
 """Reductions over many ranges of one array at once: what every aggregation and both paths are built on."""
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 import numpy as np
 
+from charkha.spec.model import FloatArray
+
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-Number = TypeVar("Number", np.float64, np.uint8)
 
 
 def reduce_ranges(
     ufunc: np.ufunc,
-    values: np.ndarray[tuple[int, ...], np.dtype[Number]],
+    values: FloatArray,
     lows: IntArray,
     highs: IntArray,
     empty: float,
-) -> np.ndarray[tuple[int, ...], np.dtype[Number]]:
-    """Return `ufunc` reduced over the rows low to high of each of the k ranges: (k, w), of the type of the values.
+) -> FloatArray:
+    """Return `ufunc` reduced over the rows low to high of each of the k ranges: float64 (k, w).
 
-    values: (n, w). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
+    values: float64 (n, w). lows, highs: int64 (k,), 0 ≤ low ≤ high ≤ n, lows ascending (else slow, not wrong).
     An empty range gives `empty`.
     """
     width = values.shape[1]
     if len(lows) == 0:
-        return np.empty((0, width), values.dtype)
+        return np.empty((0, width))
     if (highs - lows == 2).all():  # pairs, of which whatever runs through is made: reduceat takes ten times as long
-        pairs: np.ndarray[tuple[int, ...], np.dtype[Number]] = ufunc(values[lows], values[lows + 1])
+        pairs: FloatArray = ufunc(values[lows], values[lows + 1])
         return pairs
     # reduceat takes the ranges between neighbouring indices, of which every second one is ours; the extra element lets
     # a range end where the array ends.
     indices = np.empty(2 * len(lows), np.intp)
     indices[0::2], indices[1::2] = lows, highs
-    padded = np.empty((len(values) + 1, width), values.dtype)
+    padded = np.empty((len(values) + 1, width))
     padded[:-1], padded[-1] = values, empty
-    reduced: np.ndarray[tuple[int, ...], np.dtype[Number]] = ufunc.reduceat(padded, indices, axis=0)[::2]
+    reduced: FloatArray = ufunc.reduceat(padded, indices, axis=0)[::2]
     reduced[lows == highs] = empty
     return reduced
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from charkha.features.aggregations.aggregation import State
 from charkha.features.aggregations.mixing import hash_of, hashes
-from charkha.features.segments import IntArray, range_chunks, range_members, reduce_ranges
+from charkha.features.segments import IntArray, places_in_runs, range_chunks, range_members
 from charkha.spec.model import FloatArray
 
 _WIDTH = 43
@@ -73,13 +73,19 @@ class Distinct:
         return (*state[:place], float(packed + (rank - before << shift)), *state[place + 1 :])
 
     def merge(self, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
-        """Take the largest of each register, some ranges at a time to bound the memory."""
+        """Take the largest of each register, some ranges at a time to bound the memory.
+
+        Neighbours are merged until each range is one: reducing long ranges of wide rows takes a hundred times as long.
+        """
         merged = np.zeros((len(lows), self.width))
         for chunk in range_chunks(lows, highs, _MOST):
-            _, index = range_members(lows[chunk], highs[chunk])
-            ends = np.cumsum(highs[chunk] - lows[chunk])
-            starts = ends - (highs[chunk] - lows[chunk])
-            merged[chunk] = _packed(reduce_ranges(np.maximum, _registers(states[index]), starts, ends, 0))
+            owner, index = range_members(lows[chunk], highs[chunk])
+            registers = _registers(states[index])
+            while len(left := np.flatnonzero(places_in_runs(owner) % 2 == 0)) < len(owner):
+                right = np.minimum(left + 1, len(owner) - 1)
+                right = np.where(owner[right] == owner[left], right, left)
+                registers, owner = np.maximum(registers[left], registers[right]), owner[left]
+            merged[owner + chunk.start] = _packed(registers)
         return merged
 
     def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
