@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -9,10 +10,13 @@ import pytest
 
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
+from charkha.engines.local import LocalEngine
 from charkha.features.feed import Feed, NotPushable, UnknownSource
+from charkha.features.offline import offline_features
 from charkha.features.online import online_features
 from charkha.features.plan import FeaturePlan
 from charkha.features.rows import read_rows
+from charkha.features.state import ViewState
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
@@ -183,3 +187,34 @@ def test_a_view_that_another_process_has_built_is_kept_by_this_one(
     plan = FeaturePlan((other,), {"shop": str}, "at", {}, ("other.max_amount_2h",))
     with store.read() as state:
         assert online_features(plan, state, pl.DataFrame({"shop": ["a"]}), clock.now()).row(0) == (10.0,)
+
+
+def test_the_state_of_a_hot_key_is_bounded_and_the_whole_history_is_one_tile(log: Any, store: Any, clock: Any) -> None:
+    windows = [kind("amount", over=["1h", "all"]) for kind in (ck.sum, ck.distinct, partial(ck.top_k, k=3))]
+    hot = ck.FeatureView("hot", ck.Entity("shop"), ORDERS, windows=windows)
+    state, live = ViewState.of(hot), feed(log, store, clock, views=[hot])
+    sizes = []
+    for order in range(400):
+        clock.advance_to(clock.now() + 59_000_000)
+        live.push("orders", [(order, "a", NOON, float(order))])
+        with store.read() as reader:
+            sizes.append([len(reader.get(state.ring_key(ring, "a"))) // state.rings[ring].tile.size for ring in (0, 1)])
+    assert list(map(max, zip(*sizes, strict=True))) == [13, 1]
+
+
+def test_the_whole_history_goes_back_beyond_1970(log: Any, store: Any, tmp_path: Any) -> None:
+    clock = SimulatedClock(to_micros(datetime(1969, 12, 31, 23, tzinfo=UTC)))
+    whole = ck.FeatureView(
+        "whole", ck.Entity("shop"), ORDERS, windows=[ck.sum("amount", over="all"), ck.count(over="all")]
+    )
+    plan = FeaturePlan((whole,), {"shop": str}, "at", {}, ("whole.sum_amount_all", "whole.count_all"))
+    live = feed(log, store, clock, views=[whole])
+    for order in range(4):
+        live.push("orders", [(order, shop, NOON, 1.0 + order) for shop in (("b",) if order else ("a",))])
+        clock.advance_to(clock.now() + 1_800_000_000)
+    asked = pl.DataFrame({"shop": ["a", "b", "c"]})
+    with store.read() as state:
+        online = online_features(plan, state, asked, clock.now())
+    spine = asked.with_columns(_at_us=pl.lit(clock.now(), pl.Int64))
+    offline = offline_features(plan, spine, {"orders": read_rows(ORDERS, tmp_path, log)}, LocalEngine(1))
+    assert online.rows() == offline.rows() == [(1.0, 1.0), (9.0, 3.0), (None, 0.0)]

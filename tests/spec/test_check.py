@@ -200,6 +200,75 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
         add_to("congestion", "windows", ck.last("delay", over="six hours")),
         "view 'congestion', last('delay'), over: expected a duration such as",
     ),
+    "frequencies of text": (
+        add_to("congestion", "windows", ck.top_k("carrier", k=3, over="7d")),
+        "view 'congestion', top_k('carrier'): expected a field of type int or float or bool, got 'carrier', which is",
+    ),
+    "more values than a state holds": (
+        add_to("congestion", "windows", ck.last_k("delay", k=33, over="7d")),
+        "view 'congestion', last_k('delay'), k: expected a whole number from 1 to 32, got 33",
+    ),
+    "a quantile beyond 1": (
+        add_to("congestion", "windows", ck.quantile("delay", q=[0.5, 95], over="7d")),
+        "view 'congestion', quantile('delay'), q: expected a quantile from 0 to 1, got 95",
+    ),
+    "a quantile that is no number": (
+        add_to("congestion", "windows", ck.quantile("delay", q=["half"], over="6d")),  # type: ignore[list-item]
+        "view 'congestion', quantile('delay'), q: expected a quantile from 0 to 1, got 'half'",
+    ),
+    "one quantile twice": (
+        add_to("congestion", "windows", ck.quantile("delay", q=[0.5, 0.5], over="7d")),
+        "view 'congestion', quantile('delay'), q: expected each quantile once, got 0.5 twice",
+    ),
+    "no quantile": (
+        add_to("congestion", "windows", ck.quantile("delay", q=[], over="7d")),
+        "view 'congestion', quantile('delay'), q: expected at least one quantile, got none",
+    ),
+    "bad half-life": (
+        add_to("congestion", "windows", ck.decayed_sum("delay", half_life="1 h")),
+        "view 'congestion', decayed_sum('delay'), half_life: expected a duration such as",
+    ),
+    "a filter that is no boolean": (
+        add_to("congestion", "windows", ck.count(over="1h", where=pl.col("delay") * 2, name="twice")),
+        "view 'congestion', count(), where: expected a boolean, got Float64",
+    ),
+    "a filter over other rows": (
+        add_to("congestion", "windows", ck.count(over="1h", where=pl.col("delay") > pl.col("delay").mean(), name="x")),
+        "view 'congestion', count(), where: expected a value made from its own row alone",
+    ),
+    "a filter over a field that is not the row's": (
+        add_to("congestion", "windows", ck.count(over="1h", where=pl.col("winds") > 3, name="y")),
+        "view 'congestion', count(), where: expected a known column, got 'winds'",
+    ),
+    "a filter with Python inside": (
+        add_to("congestion", "windows", ck.count(over="1h", where=PYTHON_INSIDE > 3, name="z")),
+        "view 'congestion', count(), where: expected no Python function",
+    ),
+    "a filter without a name": (
+        add_to("congestion", "windows", ck.count(over="3h", where=pl.col("delay") > 3)),
+        "view 'congestion', count(), name: expected a name beside where=, got none. Say what the filtered rows are",
+    ),
+    "a name that cannot be part of a feature's": (
+        add_to("congestion", "windows", ck.count(over="3h", name="late flights")),
+        "view 'congestion', count(), name: expected a name such as 'late_arrival', got 'late flights'",
+    ),
+    "a window of too many hops": (
+        add_to("congestion", "windows", ck.sum("delay", over="30d", hop="5m")),
+        "view 'congestion', sum('delay'), over: expected a window of at most 1000 hops, got '30d', which is 8640 hops "
+        'of 5m. Let its tail move in longer steps, such as hop="2592s", or take the whole history: over="all".',
+    ),
+    "a ratio of several windows": (
+        add_to("congestion", "windows", ck.ratio(ck.count(over=["1h", "2h"]), ck.count(over="7d"), name="busy")),
+        "view 'congestion', ratio, numerator: expected an aggregate that gives one feature, got one that gives 2",
+    ),
+    "a ratio of something else": (
+        add_to("congestion", "windows", ck.ratio(ck.count(over="1h"), "count_7d")),  # type: ignore[arg-type]
+        "view 'congestion', ratio, denominator: expected an aggregate, got 'count_7d'. Write ck.ratio(",
+    ),
+    "a side of a ratio that cannot be": (
+        add_to("congestion", "windows", ck.ratio(ck.sum("carrier", over="1h"), ck.count(over="1h"))),
+        "view 'congestion', ratio, sum('carrier'): expected a field of type int or float or bool",
+    ),
     "bad age": (put("conditions", max_age="3 h"), "view 'conditions', max_age: expected a duration such as"),
     "age without anything that ages": (
         put("fleet", max_age="1d"),

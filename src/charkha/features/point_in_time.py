@@ -188,51 +188,54 @@ def tiles_of(ring: Ring, history: History, parts: Sequence[PartRows]) -> Tiles:
 
 def ring_features(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
     """Return the values of every window of a ring, in the order of the questions: float64 (k,), NaN for null."""
-    if ring.endless:
-        return _whole_history(ring, history, questions)
     parts = [PartRows.of(part, history) for part in ring.parts]
     tiles = tiles_of(ring, history, parts)
-    by_hop, by_time = KeyTimeIndex(tiles.codes, tiles.hops), history.index
+    by_hop = KeyTimeIndex(tiles.codes, tiles.hops)
     open_hop = questions.at_us // ring.hop_us
     whole = by_hop.count_until(questions.codes, open_hop, equal=False)
-    row_lows = by_time.count_until(questions.codes, open_hop * ring.hop_us, equal=False)
-    row_highs = by_time.count_until(questions.codes, questions.at_us, equal=True)
-    heads = {rows.part: rows.merged(row_lows, row_highs) for rows in parts}
+    heads = _heads(ring, parts, history, questions)
     values: dict[str, FloatArray] = {}
     for window, part in ring.windows:
         lows = by_hop.count_until(questions.codes, open_hop - window.hops, equal=False)
-        tails = part.aggregation.merge(tiles.states[:, part.start : part.stop], lows, whole)
-        merged = _merged_pairs(part.aggregation, tails, heads[part])
+        # Neighbouring questions of one open hop have the same tail.
+        different = run_starts(lows, whole)
+        owner = np.repeat(np.arange(len(different)), run_ends(different, len(lows)) - different)
+        states = tiles.states[:, part.start : part.stop]
+        tails = part.aggregation.merge(states, lows[different], whole[different])
+        merged = _merged_pairs(part.aggregation, tails[owner], heads[part])
         values.update(zip(window.names, part.aggregation.finalise(merged, questions.at_us).T, strict=True))
     return values
 
 
-def _whole_history(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
-    """Return the same for the whole history: a question has the rows of the one before it, and some more."""
+def _heads(ring: Ring, parts: Sequence[PartRows], history: History, questions: Questions) -> dict[Part, FloatArray]:
+    """Return, per part, the states of the rows of each question's open hop up to it: (k, width).
+
+    A question has the rows of the one before it in the same hop, and some more: each row is read once, though the hop
+    be as long as the whole history.
+    """
+    open_hop = questions.at_us // ring.hop_us
     highs = history.index.count_until(questions.codes, questions.at_us, equal=True)
-    asked = run_starts(questions.codes)
     lows = np.append(0, highs[:-1])[: len(highs)]
-    lows[asked] = np.searchsorted(history.codes, questions.codes[asked])
-    places = places_in_runs(questions.codes)
-    merged = {
-        part: _running(part.aggregation, PartRows.of(part, history).merged(lows, highs), places) for part in ring.parts
-    }
-    values: dict[str, FloatArray] = {}
-    for window, part in ring.windows:
-        values.update(zip(window.names, part.aggregation.finalise(merged[part], questions.at_us).T, strict=True))
-    return values
+    first = run_starts(questions.codes, open_hop)
+    begun_us = open_hop[first] * ring.hop_us
+    lows[first] = history.index.count_until(questions.codes[first], begun_us, equal=False)
+    places = places_in_runs(questions.codes, open_hop)
+    return {rows.part: _running(rows.part.aggregation, rows.merged(lows, highs), places) for rows in parts}
 
 
 def _running(aggregation: Aggregation, states: FloatArray, places: IntArray) -> FloatArray:
-    """Return each state merged with all those before it in its run, by doubling the reach. places: within the runs."""
-    reach = 1
-    while reach <= places.max(initial=0):
-        later = np.flatnonzero(places >= reach)
-        merged = _merged_pairs(aggregation, states[later - reach], states[later])
-        states = states.copy()
-        states[later] = merged
-        reach *= 2
-    return states
+    """Return each state merged with all those before it in its run. places: of the states within their runs.
+
+    Pairs are merged, then what runs through the pairs is found in the same way: two merges a state, however long a run.
+    """
+    odd = np.flatnonzero(places % 2)
+    if len(odd) == 0:
+        return states
+    running = states.copy()
+    running[odd] = _running(aggregation, _merged_pairs(aggregation, states[odd - 1], states[odd]), places[odd] // 2)
+    even = np.flatnonzero((places % 2 == 0) & (places > 0))
+    running[even] = _merged_pairs(aggregation, running[even - 1], states[even])
+    return running
 
 
 def _merged_pairs(aggregation: Aggregation, before: FloatArray, after: FloatArray) -> FloatArray:

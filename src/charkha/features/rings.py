@@ -10,7 +10,7 @@ from attrs import frozen
 
 from charkha.features.aggregations import Aggregation, aggregation_of
 from charkha.features.filters import filter_column
-from charkha.spec.aggregates import ALL_US, FINGERPRINTED, Measure, Window
+from charkha.spec.aggregates import FINGERPRINTED, Measure, Window
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 
@@ -49,11 +49,6 @@ class Ring:
     hops: int
     parts: tuple[Part, ...]
     windows: tuple[tuple[Window, Part], ...]
-
-    @property
-    def endless(self) -> bool:
-        """Whether its only window is the whole history."""
-        return self.hop_us == ALL_US
 
     @property
     def width(self) -> int:

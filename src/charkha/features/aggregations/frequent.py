@@ -13,11 +13,13 @@ import numpy as np
 from attrs import frozen
 
 from charkha.features.aggregations.aggregation import State
-from charkha.features.aggregations.mixing import hash_of, hashes
+from charkha.features.aggregations.mixing import hash_of, hashes, values_of
 from charkha.features.segments import IntArray, places_in_runs, range_chunks, range_members, sum_by
 from charkha.spec.model import FloatArray
 
 _MOST_VALUES = 48
+# What makes the order of int64 that of uint64.
+_SIGN = np.uint64(1 << 63)
 _MOST = 1 << 16  # states that are laid out at once
 
 
@@ -63,13 +65,10 @@ class TopK:
         for chunk in range_chunks(lows, highs, _MOST):
             owner, index = range_members(lows[chunk], highs[chunk])
             member, place = np.nonzero(states[index, _MOST_VALUES:])
-            values = states[index[member], place]
+            mixed = hashes(states[index[member], place])
             counts = states[index[member], _MOST_VALUES + place].astype(np.int64)
-            # The hash is the order; a bijection, so what has one hash has one value, and its bits give it back.
-            order = (hashes(values) ^ np.uint64(1 << 63)).view(np.int64)
-            by_hash = np.argsort(order)
-            found, keys, sums = sum_by(owner[member], order, counts)
-            values = values[by_hash][np.searchsorted(order[by_hash], keys)]
+            found, keys, sums = sum_by(owner[member], (mixed ^ _SIGN).view(np.int64), counts)
+            values = values_of(keys.view(np.uint64) ^ _SIGN)
             rank = places_in_runs(found)
             kept = rank < _MOST_VALUES
             rows, rank = found[kept] + chunk.start, rank[kept]

@@ -3,8 +3,8 @@
 After DDSketch (Masson, Rim and Lee, VLDB 2019) with the uniform collapse of UDDSketch (Epicoco et al. 2020). A bin
 spans a factor of 2^(1/32), so a quantile is the exact one (the lower, where two would do) to 1.1 %. When more than 64
 bins are in use, neighbours merge and the factor is squared, until they fit. A window of up to 64 values never comes to
-that; one that fills its bins keeps 1.1 % while its largest value is up to 4 times the smallest, 2.2 % up to 16 times,
-4.4 % up to 256 times and 8.7 % up to 65,000 times. How often neighbours merge depends on the values alone, and halving
+that; one that fills its bins keeps 1.1 % while its largest value is up to 3.8 times the smallest, 2.2 % up to 14 times,
+4.4 % up to 200 times and 8.7 % up to 40,000 times. How often neighbours merge depends on the values alone, and halving
 twice is halving by four, so merging states adds counts and is exact in any order.
 """
 
