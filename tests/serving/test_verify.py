@@ -159,6 +159,26 @@ def test_a_lost_event_is_found(stage: Stage) -> None:
     )
 
 
+def test_an_event_that_was_marked_as_applied_and_was_not_is_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state says that it took the event, and no tile and no latest value has it."""
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr(Feed, "_apply_rows", lambda *given: None)
+        stage.service.push("trips", [trip(2)])
+    later(stage, 2)
+    stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    first = first_of(found, "traffic.count_1h")
+    assert blamed(found, "traffic.count_1h") == ("lost_event", "source trips")
+    assert first.cause is not None
+    assert "row 2 of trips, known at 2013-04-01T12:01:00Z (or another such row), which is in the log" in (
+        first.cause.reason
+    )
+
+
 def test_an_event_that_is_gone_from_the_log_is_found(stage: Stage, tmp_path: Path) -> None:
     stage.service.push("trips", [trip(1)])
     stage.service.push("trips", [trip(2)])
