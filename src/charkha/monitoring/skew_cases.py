@@ -92,8 +92,9 @@ def rows_too_early(found: Difference) -> pl.DataFrame | None:
     after = found.rows.filter(known.is_between(at, at + LONGEST_COMMIT_US, closed="right")).head(MOST_ROWS)
     before = found.relevant
     after = after.head(MOST_COMPUTED // (before.height + MOST_ROWS))
-    cases = [after.head(number).with_columns(_known_us=pl.lit(at, pl.Int64)) for number in range(1, after.height + 1)]
-    values = _values(found, (pl.concat([before, case]) for case in cases))
+    cases = [after.head(number) for number in range(1, after.height + 1)]
+    as_known = pl.lit(at, pl.Int64).alias("_known_us")
+    values = _values(found, (pl.concat([before, case.with_columns(as_known)]) for case in cases))
     return next((case for case, value in zip(cases, values, strict=True) if found.gives(value)), None)
 
 
