@@ -94,6 +94,21 @@ def test_what_differs_is_told_with_its_cause(shell: Shell, here: Path) -> None:
         file.write_bytes(kept)
 
 
+def test_a_row_of_a_file_that_was_changed_is_named(shell: Shell, here: Path) -> None:
+    file = here / "data" / "ratings.parquet"
+    kept = file.read_bytes()
+    try:
+        ratings, film = pl.read_parquet(file), asked_about(file)["movie_id"][0]
+        newest = ratings.filter(pl.col("movie_id") == film).sort("rated_at")["rating_id"][-1]
+        changed = pl.when(pl.col("rating_id") == newest).then(pl.col("rating") + 0.125).otherwise(pl.col("rating"))
+        ratings.with_columns(changed.alias("rating")).write_parquet(file)
+        ended = shell("features", "verify")
+    finally:
+        file.write_bytes(kept)
+    assert ended.code == 1
+    assert f"   correction, source ratings: row '{newest}' reads otherwise now than when it was applied" in ended.out
+
+
 def without_newest(file: Path) -> None:
     """Take the newest rating of the film out of the file that is asked about first."""
     ratings = pl.read_parquet(file)

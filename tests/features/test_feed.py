@@ -198,7 +198,8 @@ def test_the_state_of_a_hot_key_is_bounded_and_the_whole_history_is_one_tile(log
         clock.advance_to(clock.now() + 59_000_000)
         live.push("orders", [(order, "a", NOON, float(order))])
         with store.read() as reader:
-            sizes.append([len(reader.get(state.ring_key(ring, "a"))) // state.rings[ring].tile.size for ring in (0, 1)])
+            tiles = [reader.get(state.ring_place(ring) + b"a") or b"" for ring in (0, 1)]
+        sizes.append([len(each) // state.rings[ring].tile.size for ring, each in enumerate(tiles)])
     assert list(map(max, zip(*sizes, strict=True))) == [13, 1]
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
@@ -110,3 +112,50 @@ def test_rows_of_files_count_from_when_they_were_known(shop: Shop) -> None:
     assert shop.rows()["orders"]["_pushed"].to_list() == [False]
     shop.push(2, 10.0)
     assert shop.rows()["orders"]["_pushed"].to_list() == [False, True]
+
+
+LIVELY = ck.FeatureView(
+    "lively",
+    ck.Entity("shop"),
+    ORDERS,
+    windows=[ck.count(over=["10m", "1d"]), ck.last("amount", over="1h")],
+    latest=["amount"],
+    max_age="20m",
+)
+MINUTES = {"ask.minute": pl.col("asked_at").dt.minute(), "ask.twice": pl.col("lively.count_10m") * 2}
+LIVELY_NAMES = ("lively.count_10m", "lively.count_1d", "lively.last_amount_1h", "lively.amount", *MINUTES)
+LIVELY_PLAN = FeaturePlan((LIVELY,), {"shop": str}, "asked_at", MINUTES, LIVELY_NAMES)
+ticks = st.one_of(st.integers(0, 90).map(lambda minutes: minutes * 60_000_000), st.integers(0, 90 * 60_000_000))
+rows_pushed = st.lists(st.tuples(st.sampled_from("ab"), ticks, st.integers(0, 30), st.booleans()), max_size=30)
+asked_of = st.lists(st.tuples(st.sampled_from("ab"), ticks, st.integers(0, 70_000_000)), min_size=1, max_size=12)
+
+
+# A row of a file becomes known between a snapshot and its question; and there a latest value grows too old.
+@example([("a", 601_000_000, 0, False), ("a", 601_000_001, 0, True)], [("a", 601_000_100, 200)])
+@example([("a", 61_000_000, 0, True), ("a", 1_261_000_000, 30, True)], [("a", 1_261_000_050, 100)])
+@settings(max_examples=50, deadline=None)
+@given(rows_pushed, asked_of)
+def test_each_question_counts_what_its_snapshot_held(told: Any, questions: Any) -> None:
+    """Against the obvious version: every question alone, from the rows of files known and of pushes seen by then."""
+    ordered = sorted(told, key=lambda row: row[1])
+    known = [NOON_US + tick for _, tick, _, _ in ordered]
+    rows = pl.DataFrame(
+        {
+            "order": range(len(ordered)),
+            "shop": [shop for shop, *_ in ordered],
+            "amount": [float(number) for number in range(len(ordered))],
+            "_event_us": [time - age * 60_000_000 for time, (_, _, age, _) in zip(known, ordered, strict=True)],
+            "_known_us": known,
+            "_pushed": [pushed for *_, pushed in ordered],
+            "_first": [True] * len(ordered),
+        },
+        schema_overrides={"shop": pl.String, "amount": pl.Float64, "_event_us": pl.Int64, "_known_us": pl.Int64}
+        | {"_pushed": pl.Boolean, "_first": pl.Boolean},
+    )
+    asked = spine(*((shop, NOON_US + tick, NOON_US + tick - behind) for shop, tick, behind in questions))
+    found = features_as_seen(LIVELY_PLAN, asked, {"orders": rows}, LocalEngine(1))
+    for place, (_, at_us, seen_us) in enumerate(asked.rows()):
+        cut_us = max(seen_us, at_us - LONGEST_COMMIT_US)
+        seen = rows.filter(~pl.col("_pushed") | (pl.col("_known_us") <= cut_us))
+        alone = offline_features(LIVELY_PLAN, asked[[place]].drop("_seen_us"), {"orders": seen}, LocalEngine(1))
+        assert found.row(place) == alone.row(0)

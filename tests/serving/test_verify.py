@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from attrs import evolve
@@ -159,6 +160,26 @@ def test_a_lost_event_is_found(stage: Stage) -> None:
     )
 
 
+def test_an_event_that_was_marked_as_applied_and_was_not_is_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state says that it took the event, and no tile and no latest value has it."""
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr(Feed, "_apply_rows", lambda *given: None)
+        stage.service.push("trips", [trip(2)])
+    later(stage, 2)
+    stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    first = first_of(found, "traffic.count_1h")
+    assert blamed(found, "traffic.count_1h") == ("lost_event", "source trips")
+    assert first.cause is not None
+    assert "row 2 of trips, known at 2013-04-01T12:01:00Z (or another such row), which is in the log" in (
+        first.cause.reason
+    )
+
+
 def test_an_event_that_is_gone_from_the_log_is_found(stage: Stage, tmp_path: Path) -> None:
     stage.service.push("trips", [trip(1)])
     stage.service.push("trips", [trip(2)])
@@ -273,6 +294,109 @@ def test_an_expression_that_is_declared_otherwise_is_blamed(stage: Stage, monkey
     assert blamed(found, "ask.per_stop") == ("definition_change", "ask.per_stop")
     same = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
     assert blamed(same, "ask.per_stop") == ("code", "ask.per_stop")
+
+
+def recompute(stage: Stage, frame: pl.DataFrame, project: Project | None = None) -> Verification:
+    """Verify a table of predictions in place of the log."""
+    of = project or stage.project
+    return Recomputer.of(of, of.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+
+
+def test_a_row_that_was_served_before_it_was_known_is_found(stage: Stage) -> None:
+    """The clock was once read before the snapshot: a push could come between the two."""
+    stage.service.push("trips", [trip(1)])
+    stage.service.predict(MODEL, requests("Pune"))
+    found = recompute(stage, record_without_seen(stage).with_columns(pl.col("_at_us") - 1))
+    first = first_of(found, "traffic.count_1h")
+    assert (first.served, first.recomputed) == (1.0, 0.0)
+    assert blamed(found, "traffic.count_1h") == ("concurrent_push", "source trips")
+    assert first.cause is not None
+    assert "known at 2013-04-01T12:00:00Z became known just after the prediction was timed" in first.cause.reason
+
+
+def test_a_correction_that_was_lost_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.service.push("trips", [trip(1)])
+    later(stage)
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr(Feed, "_apply_rows", lambda *given: None)
+        assert stage.service.push("trips", [(*trip(1)[:2], "bob", *trip(1)[3:])]).corrections == 1
+    later(stage, 2)
+    stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    assert [feature.feature for feature in found.skewed] == ["traffic.driver"]
+    first = first_of(found, "traffic.driver")
+    assert (first.served, first.recomputed) == ("ann", "bob")
+    assert blamed(found, "traffic.driver") == ("correction", "source trips")
+
+
+def test_a_view_that_is_declared_otherwise_is_named_where_nothing_else_is(stage: Stage) -> None:
+    stage.service.push("trips", [trip(1)])
+    stage.service.predict(MODEL, requests("Pune"))
+    frame = record_without_seen(stage).with_columns(pl.col("traffic.count_1h") + 0.5)
+    text = DEFINITION.replace('ck.mean("km", over="6h")]', 'ck.mean("km", over="7h")]')
+    (stage.project.root / "definition.py").write_text(text)
+    found = recompute(stage, frame, load_project(stage.project.root))
+    assert blamed(found, "traffic.count_1h") == ("definition_change", "view traffic")
+
+
+def test_another_polars_is_named_where_nothing_else_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.service.push("trips", [trip(1)])
+    stage.service.predict(MODEL, requests("Pune"))
+    frame = record_without_seen(stage).with_columns(pl.col("traffic.count_1h", "ask.per_stop") + 0.5)
+    manifest = BundleStore(stage.home.bundles).manifest(MODEL, "v1")
+    lineage = msgspec.structs.replace(manifest.lineage, versions={"polars": "0.1"})
+    older = msgspec.structs.replace(manifest, lineage=lineage)
+    monkeypatch.setattr(BundleStore, "manifest", lambda self, model, version: older)
+    found = recompute(stage, frame)
+    assert blamed(found, "ask.per_stop") == ("library_change", "polars")
+    assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
+    first = first_of(found, "traffic.count_1h")
+    assert first.cause is not None
+    assert first.cause.reason.endswith(f"v1 was trained with Polars 0.1, and this is Polars {pl.__version__}")
+
+
+def test_a_request_feature_has_the_cause_of_what_it_reads(tmp_path: Path) -> None:
+    twice = 'ck.RequestFeatures("ask", twice=pl.col("traffic.count_1h") * 2, '
+    text = DEFINITION.replace('ck.RequestFeatures("ask", ', twice)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving_project.DEFINITION", text)
+        with open_stage(tmp_path) as stage:
+            stage.service.push("trips", [trip(1)])
+            stage.service.predict(MODEL, requests("Pune"))
+            columns = (pl.col("traffic.count_1h") - 1, pl.col("ask.twice") - 2)
+            found = recompute(stage, record_without_seen(stage).with_columns(*columns))
+    assert blamed(found, "ask.twice") == blamed(found, "traffic.count_1h") == ("concurrent_push", "source trips")
+
+
+def test_long_logs_are_compared_piece_by_piece(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy_hour(stage)
+    other = Service(stage.project, stage.home, stage.clock, "w1")
+    other.refresh()
+    other.predict(MODEL, requests("Pune"))
+    other.close()
+    whole = verified(stage.project, stage.home)
+    monkeypatch.setattr("charkha.monitoring.served.RECORDS_AT_ONCE", 5)
+    told: list[tuple[int, int]] = []
+    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
+    pieces = verify_log(recomputer, ALWAYS, None, lambda done, total: told.append((done, total)))
+    assert (pieces.predictions, pieces.skewed) == (whole.predictions, []) == (49, [])
+    assert (pieces.since, pieces.until) == (whole.since, whole.until)
+    assert told[0][0] == 0
+    assert all(0 <= done <= total for done, total in told)
+
+
+def test_what_is_served_meanwhile_is_left_out(stage: Stage) -> None:
+    """Rows are read once: what is asked after that may have seen newer ones."""
+    stage.service.predict(MODEL, requests("Pune"))
+    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
+
+    def meanwhile(done: int, total: int) -> None:
+        later(stage)
+        stage.service.push("trips", [trip(stage.clock.now())])
+        stage.service.predict(MODEL, requests("Pune"))
+
+    found = verify_log(recomputer, ALWAYS, None, meanwhile)
+    assert (found.predictions, found.skewed) == (1, [])
 
 
 def test_a_field_that_is_gone_says_what_to_do(stage: Stage) -> None:

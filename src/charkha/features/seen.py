@@ -5,15 +5,21 @@ prediction that reads the state in between is served without it. So each predict
 newest row its snapshot held (`_seen_us`), and the recomputation leaves out the pushed rows that came after that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
+from attrs import evolve
 
 from charkha.engines.engine import Engine
 from charkha.features.offline import offline_features
-from charkha.features.plan import FeaturePlan
+from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.point_in_time import align
+from charkha.features.request import with_request_features
+from charkha.features.segments import IntArray
+from charkha.spec.fields import TIME
+
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 # A row that the state lacks so long after the log had it is not in the middle of a commit: the state is behind.
 LONGEST_COMMIT_US = 60_000_000
@@ -29,19 +35,67 @@ def features_as_seen(
     """
     asked = spine.select(pl.exclude("_seen_us"))
     features = offline_features(plan, asked, rows, engine)
-    seen_us = seen_until(spine)
-    torn = _misses_a_row(plan, spine, rows, seen_us)
+    cut_us = seen_until(spine)
+    torn = _misses_a_row(plan, spine, rows, cut_us)
     if not torn.any():
         return features
+    same = torn & _is_the_same_earlier(plan, spine, rows, cut_us)
+    numbered = asked.with_columns(_cut_us=cut_us).with_row_index("_place")
     parts = [features.with_row_index("_place").filter(~torn)]
-    cut = asked.with_columns(_cut_us=seen_us).with_row_index("_place").filter(torn)
-    for (cut_us,), questions in cut.partition_by("_cut_us", as_dict=True, include_key=False).items():
+    if same.any():
+        parts.append(_asked_earlier(plan, numbered.filter(same), rows, engine))
+    parts += _without_the_unseen(plan, numbered.filter(torn & ~same), rows, engine)
+    return pl.concat(parts).sort("_place").drop("_place")
+
+
+def _asked_earlier(
+    plan: FeaturePlan, numbered: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
+) -> pl.DataFrame:
+    """Return the features of questions that may be asked of the views when their snapshot was taken: all in one go."""
+    names = tuple(name for view in plan.views for name in feature_names(view))
+    of_views = evolve(plan, expressions={}, names=names)
+    earlier = numbered.drop("_place", "_cut_us").with_columns(_at_us=numbered["_cut_us"])
+    fetched = offline_features(of_views, earlier, rows, engine)
+    frame = numbered.with_columns(numbered["_at_us"].cast(TIME).alias(plan.at)).hstack(fetched)
+    return with_request_features(plan, frame).insert_column(0, numbered["_place"])
+
+
+def _without_the_unseen(
+    plan: FeaturePlan, numbered: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
+) -> Iterator[pl.DataFrame]:
+    """Yield the features of questions, those of one snapshot at a time, from the rows that it held."""
+    for (cut_us,), asked in numbered.partition_by("_cut_us", as_dict=True, include_key=False).items():
         seen = {
             name: frame.filter(~pl.col("_pushed") | (pl.col("_known_us") <= cut_us)) for name, frame in rows.items()
         }
-        part = offline_features(plan, questions.drop("_place"), seen, engine, buckets=1)
-        parts.append(part.insert_column(0, questions["_place"]))
-    return pl.concat(parts).sort("_place").drop("_place")
+        part = offline_features(plan, asked.drop("_place"), seen, engine, buckets=1)
+        yield part.insert_column(0, asked["_place"])
+
+
+def _is_the_same_earlier(
+    plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], cut_us: pl.Series
+) -> pl.Series:
+    """Say of each question whether its views give the same when asked at the time of its snapshot, a moment before.
+
+    They do when no window moves on between the two, no row of a file becomes known, and no latest value grows too old.
+    """
+    at, cut = spine["_at_us"].to_numpy(), cut_us.to_numpy()
+    same = np.ones(len(spine), bool)
+    for view in plan.views:
+        frame = rows[view.source.name]
+        for hop_us in {window.hop_us for window in view.all_windows()}:
+            same &= at // hop_us == cut // hop_us
+        same &= _none_between(frame.filter(~pl.col("_pushed"))["_known_us"], cut, at)
+        if view.max_age_us is not None:
+            same &= _none_between(frame["_event_us"], cut - view.max_age_us - 1, at - view.max_age_us)
+    return pl.Series(same)
+
+
+def _none_between(times: pl.Series, after: IntArray, until: IntArray) -> BoolArray:
+    """Say of each interval whether none of the times lies in it; its beginning is outside."""
+    ordered = times.drop_nulls().sort().to_numpy()
+    none: BoolArray = np.searchsorted(ordered, after, side="right") == np.searchsorted(ordered, until, side="right")
+    return none
 
 
 def seen_until(spine: pl.DataFrame) -> pl.Series:

@@ -15,6 +15,8 @@ from charkha.spec.views import FeatureView
 
 # So many of a key's newest rows are tried: one left out at a time, and all from one on.
 MOST_ROWS = 200
+# So many rows are computed with at most, over all cases: of a very busy key fewer cases are tried.
+MOST_COMPUTED = 4_000_000
 _CASE = "_case"
 
 
@@ -43,6 +45,17 @@ class Difference:
         known = pl.col("_known_us")
         return self.rows.filter((known <= self.at_us) & ((known <= self.until_us) | ~pl.col("_pushed")))
 
+    @property
+    def relevant(self) -> pl.DataFrame:
+        """Those of the counted rows that the feature can depend on: of its window, or the newest by event time."""
+        rows = self.counted
+        windows = {f"{self.view.name}.{window.name}": window for window in self.view.all_windows()}
+        window = windows.get(self.feature)
+        if window is not None:
+            return rows.filter(pl.col("_known_us") >= (self.at_us // window.hop_us - window.hops) * window.hop_us)
+        newest = rows["_event_us"].sort(descending=True).head(MOST_ROWS).tail(1)
+        return rows.filter(pl.col("_event_us") >= newest[0]) if len(newest) else rows
+
     def gives(self, value: Any) -> bool:
         """Say whether a value is the one that was served."""
         found = pl.Series([value], dtype=pl.String if isinstance(value, str) else pl.Float64, strict=False)
@@ -63,8 +76,9 @@ def missing_rows(found: Difference) -> list[pl.DataFrame]:
     Tried are each of the newest rows alone, and all rows from one on; where it is not known what the prediction had
     seen, the newest row comes first, then the newest together.
     """
-    known = found.counted
-    first = max(0, known.height - MOST_ROWS)
+    known = found.relevant
+    most = min(MOST_ROWS, MOST_COMPUTED // max(1, 2 * known.height))
+    first = max(0, known.height - most)
     alone = [slice(place, place + 1) for place in reversed(range(first, known.height))]
     since = [slice(place, known.height) for place in reversed(range(first, known.height - 1))]
     cases = alone[:1] + since + alone[1:] if found.seen_us is None else alone + since
@@ -76,9 +90,11 @@ def rows_too_early(found: Difference) -> pl.DataFrame | None:
     """Return the rows that became known just after the prediction and with which the feature is what was served."""
     at, known = found.at_us, pl.col("_known_us")
     after = found.rows.filter(known.is_between(at, at + LONGEST_COMMIT_US, closed="right")).head(MOST_ROWS)
-    before = found.counted
-    cases = [after.head(number).with_columns(_known_us=pl.lit(at, pl.Int64)) for number in range(1, after.height + 1)]
-    values = _values(found, (pl.concat([before, case]) for case in cases))
+    before = found.relevant
+    after = after.head(MOST_COMPUTED // (before.height + MOST_ROWS))
+    cases = [after.head(number) for number in range(1, after.height + 1)]
+    as_known = pl.lit(at, pl.Int64).alias("_known_us")
+    values = _values(found, (pl.concat([before, case.with_columns(as_known)]) for case in cases))
     return next((case for case, value in zip(cases, values, strict=True) if found.gives(value)), None)
 
 

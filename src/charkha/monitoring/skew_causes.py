@@ -51,6 +51,8 @@ Kind = Literal[
 ]
 # A larger source's rows are not compared with those the state remembers: it would take too long.
 MOST_REMEMBERED = 500_000
+# The state of a key with more rows is not made anew, row by row.
+MOST_APPLIED = 200_000
 # How a source is told from what it was.
 _SOURCE_WORDS = ("time", "known", "key", "static")
 
@@ -118,7 +120,10 @@ def _redeclared(found: Difference, source: Source) -> Cause | None:
 
 def _by_the_code(found: Difference, source: Source) -> Cause | None:
     """Make the state of the key anew, row by row, and read it as serving does."""
-    state = applied_state(found.view, source, found.key, found.counted)
+    rows = found.relevant
+    if rows.height > MOST_APPLIED:
+        return None
+    state = applied_state(found.view, source, found.key, rows)
     value = read_features(found.view, state, found.key, found.at_us)[found.feature]
     if not found.gives(value):
         return None
@@ -144,8 +149,10 @@ def _by_nothing(found: Difference, source: Source, store: OnlineStore) -> Cause 
 def _by_rows(found: Difference, source: Source, store: OnlineStore) -> Cause | None:
     cases = missing_rows(found)
     if cases:
-        unknown = (rows for rows in cases if not _any_remembered(source, rows, store))
-        return _of_missing(found, source, next(unknown, cases[0]), store)
+        unknown = next((rows for rows in cases if not _any_remembered(source, rows, store)), None)
+        without = f"it was served without {_named(cases[0] if unknown is None else unknown, source)}"
+        without += " (or another such row)" if unknown is None and len(cases) > 1 else ""
+        return _of_missing(found, source, cases[0] if unknown is None else unknown, without, store)
     early = rows_too_early(found)
     if early is None:
         return None
@@ -153,8 +160,8 @@ def _by_rows(found: Difference, source: Source, store: OnlineStore) -> Cause | N
     return Cause("concurrent_push", f"source {source.name}", reason)
 
 
-def _of_missing(found: Difference, source: Source, rows: pl.DataFrame, store: OnlineStore) -> Cause:
-    culprit, without = f"source {source.name}", f"it was served without {_named(rows, source)}"
+def _of_missing(found: Difference, source: Source, rows: pl.DataFrame, without: str, store: OnlineStore) -> Cause:
+    culprit = f"source {source.name}"
     oldest_us, pushed = int(rows["_known_us"].to_list()[0]), bool(rows["_pushed"].all())
     if not pushed:
         reason = f"{without}, which came with the files after the online state was built, or late"
@@ -188,6 +195,8 @@ def _by_the_state(found: Difference, source: Source, evidence: Evidence) -> Caus
     strangers = _strangers(source, evidence)
     if strangers:
         return strangers
+    if found.rows.height > MOST_APPLIED:
+        return None
     with evidence.store.read() as state:
         now_us = max(found.at_us, *found.rows["_known_us"].to_list(), 0)
         held = read_features(found.view, state, found.key, now_us)
