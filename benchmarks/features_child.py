@@ -22,10 +22,11 @@ PATIENCE_SECONDS = 3600.0
 
 @frozen
 class Outcome:
-    """What a measurement returned, and the most memory its process ever had."""
+    """What a measurement returned, and of its process: the most memory it ever had, the processor time of all of it."""
 
     values: Mapping[str, float]
     peak_rss_bytes: int
+    process_cpu_seconds: float
 
 
 def in_child(function: str, log: Path, **arguments: Any) -> Outcome:
@@ -40,7 +41,7 @@ def ended(command: list[str], log: Path) -> Outcome:
     if process.returncode:
         raise Failed(command[:3], process.returncode, log)
     result = json.loads(said.splitlines()[-1])
-    return Outcome(result["values"], result["peak_rss_bytes"])
+    return Outcome(result["values"], result["peak_rss_bytes"], result["process_cpu_seconds"])
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -54,10 +55,10 @@ def main() -> None:
     """Call the function that was asked for."""
     module, _, name = sys.argv[1].partition(":")
     values = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    print(json.dumps({"values": values, "peak_rss_bytes": peak}))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # Linux counts in KiB, macOS in bytes
+    spent = used.ru_utime + used.ru_stime
+    print(json.dumps({"values": values, "peak_rss_bytes": peak, "process_cpu_seconds": spent}))
 
 
 if __name__ == "__main__":

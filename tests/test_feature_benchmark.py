@@ -27,7 +27,7 @@ def bench(parts: Any, tmp_path: Path) -> Any:
     class Bench(steps.Bench):  # type: ignore[misc,name-defined]
         def child(self, function: str, **arguments: Any) -> Any:
             module, _, name = function.partition(":")
-            return child.Outcome(getattr(parts(module), name)(**arguments), 1 << 30)
+            return child.Outcome(getattr(parts(module), name)(**arguments), 1 << 30, 1.0)
 
         @property
         def feast(self) -> Any:
@@ -89,6 +89,7 @@ def test_a_child_says_what_it_found_and_how_much_memory_it_took(parts: Any, tmp_
     found = child.in_child("features_data:make_hot_key", tmp_path / "log", folder=str(tmp_path / "data"), hot=50)
     assert found.values == {}
     assert found.peak_rss_bytes > 10_000_000
+    assert found.process_cpu_seconds > 0.01
     assert pl.read_parquet(tmp_path / "data" / "events.parquet").height == 155
     with pytest.raises(parts("processes").Failed, match="make_nothing"):
         child.in_child("features_data:make_nothing", tmp_path / "log")
