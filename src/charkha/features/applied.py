@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from attrs import define, evolve, field
 
+from charkha.features.filters import RowFilters
 from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
 from charkha.features.online import fetch, online_columns
@@ -21,7 +22,7 @@ from charkha.storage.online import OnlineReader
 
 @define(eq=False)
 class MemoryState:
-    """An `OnlineWriter` over a dictionary."""
+    """State in a dictionary, read and written as if it were in a store."""
 
     values: dict[bytes, bytes] = field(factory=dict)
 
@@ -37,10 +38,6 @@ class MemoryState:
         """Set the value of a key."""
         self.values[key] = value
 
-    def delete(self, key: bytes) -> None:
-        """Remove a key."""
-        self.values.pop(key, None)
-
 
 def applied_state(view: FeatureView, source: Source, key: Mapping[str, Any], rows: pl.DataFrame) -> MemoryState:
     """Return the state of one key after its rows were applied in their order.
@@ -48,13 +45,15 @@ def applied_state(view: FeatureView, source: Source, key: Mapping[str, Any], row
     source: as declared now. key: the entity's columns and their values. rows: of `read_rows`, of this key only.
     """
     state = MemoryState()
-    how = evolve(ViewState.of(evolve(view, source=source)), digest=view_digest(view))
+    filters = RowFilters.of(source, [view])
+    how = evolve(ViewState.of(evolve(view, source=source), filters), digest=view_digest(view))
     text = key_text([key[column] for column in view.entity.keys])
     if text is not None:
         values = plain_values(rows.select(list(source.fields))).iter_rows()
-        times = rows.select("_event_us", "_known_us", "_first").iter_rows()
-        for row, (event_us, known_us, first) in zip(values, times, strict=True):
-            how.apply(state, text, row, (event_us, known_us), first=first)
+        filtered = filters.applied(zip(values, rows["_first"], strict=True))
+        times = rows.select("_event_us", "_known_us").iter_rows()
+        for (row, first), known in zip(filtered, times, strict=True):
+            how.apply(state, text, row, known, first=first)
     return state
 
 

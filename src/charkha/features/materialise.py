@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from charkha.features.events import RowLayout
 from charkha.features.filters import with_filters
 from charkha.features.keys import key_column
+from charkha.features.newest import newest_known
 from charkha.features.point_in_time import (
     History,
     PartRows,
     history_of_first_versions,
-    newest_by_event_time,
     tiles_of,
 )
 from charkha.features.progress import is_seeded, mark_seeded, remember_row, set_newest_known
@@ -69,8 +70,10 @@ def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: Hist
 
 
 def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:
-    ends = run_ends(run_starts(history.codes), len(history.codes)) - 1
-    newest = history.frame[newest_by_event_time(history)[ends]]
+    if not keys:
+        return
+    at_the_end = np.full(len(keys), history.known_us.max())
+    newest = history.frame[newest_known(history.arrivals, np.arange(len(keys)), at_the_end)]
     rows = view.latest.encode_many(newest["_event_us"].to_numpy(), newest.select(view.view.latest))
     for key, row in zip(keys, rows, strict=True):
         state.put(view.latest_place + key_bytes(key), row)

@@ -14,6 +14,7 @@ from charkha.features.aggregations import Aggregation
 from charkha.features.filters import with_filters
 from charkha.features.fingerprints import fingerprints
 from charkha.features.keys import key_column
+from charkha.features.newest import NOBODY, Arrivals, newest_known
 from charkha.features.rings import Part, Ring, rings_of
 from charkha.features.segments import (
     IntArray,
@@ -39,6 +40,11 @@ class History:
     codes: IntArray
     known_us: IntArray
     _read: dict[tuple[str | None, bool], FloatArray] = field(factory=dict, init=False)
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """The rows as `newest_known` reads them."""
+        return Arrivals(self.codes, self.known_us, self.frame["_event_us"].to_numpy())
 
     @cached_property
     def index(self) -> KeyTimeIndex:
@@ -244,30 +250,14 @@ def _merged_pairs(aggregation: Aggregation, before: FloatArray, after: FloatArra
     return aggregation.merge(both, pairs, pairs + 2)
 
 
-def newest_by_event_time(history: History) -> IntArray:
-    """Return for each row the place of the newest by event time among its key's rows up to it; of ties, the later."""
-    order = np.argsort(history.frame["_event_us"].to_numpy(), kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    # Each key begins above all ranks of the key before it, so that one running maximum serves all keys.
-    lifted = np.maximum.accumulate(rank + history.codes * len(order))
-    return order[lifted - history.codes * len(order)] if len(order) else order
-
-
 def latest_features(view: FeatureView, history: History, questions: Questions, size: int) -> dict[str, pl.Series]:
     """Return the latest values at each question, in its place of `size`; null where there is none or it is too old."""
     if not view.latest:
         return {}
-    known = history.index.count_until(questions.codes, questions.at_us, equal=True)
-    found = known > np.searchsorted(history.codes, questions.codes)
-    newest = np.full(len(known), -1)
-    newest[found] = newest_by_event_time(history)[known[found] - 1]
-    if view.max_age_us is not None:
-        age_us = questions.at_us - history.frame["_event_us"].to_numpy()[newest] if len(history.codes) else 0
-        newest[age_us > view.max_age_us] = -1
-    places = np.full(size, -1)
-    places[questions.places] = newest
-    gather = pl.Series(places).cast(pl.Int64).replace(-1, None)
+    places = np.full(size, NOBODY)
+    rows = history.arrivals
+    places[questions.places] = newest_known(rows, questions.codes, questions.at_us, view.max_age_us)
+    gather = pl.Series(places).set(pl.Series(places == NOBODY), None)
     return {column: history.frame[column].gather(gather) for column in view.latest}
 
 

@@ -8,6 +8,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -21,7 +22,6 @@ from charkha.features.latest import LatestRows
 from charkha.features.rings import Part, Ring, rings_of
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
-from charkha.storage.online import OnlineWriter
 
 _LATEST_SLOT = 255
 _LONGEST_KEY = 400  # bytes; an LMDB key has at most 511. Longer ones are hashed.
@@ -128,6 +128,18 @@ class RingState:
         return kept
 
 
+class Changing(Protocol):
+    """State that can be read and written by key."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+        ...
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value of a key."""
+        ...
+
+
 @frozen(eq=False)
 class ViewState:
     """Where the state of a view lies and how a row changes it.
@@ -171,9 +183,7 @@ class ViewState:
         """Where the latest rows of all keys lie: this, then the key's bytes."""
         return self.digest + _SLOTS[_LATEST_SLOT]
 
-    def apply(
-        self, state: OnlineWriter, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool
-    ) -> None:
+    def apply(self, state: Changing, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool) -> None:
         """Let a row change the state of its key. times: event, known (µs). A correction changes latest values only."""
         event_us, known_us = times
         key_place = key_bytes(key)

@@ -49,7 +49,7 @@ class Difference:
     def relevant(self) -> pl.DataFrame:
         """Those of the counted rows that the feature can depend on: of its window, or the newest by event time."""
         rows = self.counted
-        windows = {f"{self.view.name}.{window.name}": window for window in self.view.all_windows()}
+        windows = {f"{self.view.name}.{name}": window for window in self.view.all_windows() for name in window.names}
         window = windows.get(self.feature)
         if window is not None:
             return rows.filter(pl.col("_known_us") >= (self.at_us // window.hop_us - window.hops) * window.hop_us)
