@@ -1,5 +1,6 @@
 """The way of a pushed row: refused in words, taken once, and never half applied."""
 
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
-from charkha.features.feed import Feed, NotPushable, UnknownSource
+from charkha.features.feed import Feed, NotPushable, StateAheadOfLog, UnknownSource
 from charkha.features.online import online_features
 from charkha.features.plan import FeaturePlan
 from charkha.features.rows import read_rows
+from charkha.storage import boots
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
@@ -170,6 +172,47 @@ def test_what_is_served_keeps_its_state_though_the_definition_has_changed(
         assert online_features(plan, state, pl.DataFrame({"shop": ["a"]}), clock.now()).row(0) == (20.0, "gift")
     rows = read_rows(wider, tmp_path, log)
     assert rows.select("note", "order", "amount").rows() == [(None, 1, 10.0), ("gift", 2, 20.0)]
+
+
+def test_rows_that_the_log_has_lost_are_not_taken_for_repetitions(
+    log: Any, store: Any, clock: Any, tmp_path: Any, caplog: Any
+) -> None:
+    """After a power failure the log may lack its last records while the state has applied them."""
+    other = ck.FeatureView("other", ck.Entity("shop"), ORDERS, windows=[ck.max("amount", over="2h")])
+    feed(log, store, clock, views=(VIEW, other)).materialise(tmp_path, clock.now())
+    first = feed(log, store, clock)
+    first.push("orders", [(1, "a", NOON, 10.0)])
+    kept = log.end("events/orders")["all"]
+    first.push("orders", [(2, "a", NOON, 20.0)])
+    (segment,) = (tmp_path / "log").rglob("*.segment")
+    os.truncate(segment, kept)
+    after = feed(SegmentLog(tmp_path / "log"), store, clock)
+    for refused in (after.catch_up, lambda: after.push("orders", [(2, "a", NOON, 20.0)])):
+        with pytest.raises(StateAheadOfLog, match="Start charkha serve anew") as caught:
+            refused()
+        assert (caught.value.source, caught.value.end) == ("orders", kept)
+    assert after.materialise(tmp_path, clock.now()) == 2  # also that of the view only another process knows
+    assert "the online state is ahead of the log of orders" in caplog.text
+    assert served(store, clock) == (10.0, 1.0, 10.0)
+    assert after.push("orders", [(2, "a", NOON, 20.0), (1, "a", NOON, 10.0)]).accepted == 1
+    assert served(store, clock) == (30.0, 2.0, 20.0)
+    assert after.materialise(tmp_path, clock.now()) == 0
+
+
+def test_the_state_is_built_anew_after_the_machine_was(
+    log: Any, store: Any, clock: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    live = feed(log, store, clock)
+    live.materialise(tmp_path, clock.now())
+    live.push("orders", [(1, "a", NOON, 10.0)])
+    store.close()
+    (tmp_path / "boot_id").write_text("another start of the machine")
+    monkeypatch.setattr(boots, "_BOOT_ID", tmp_path / "boot_id")
+    again = LmdbOnline(tmp_path / "online")
+    after = feed(log, again, clock)
+    assert after.materialise(tmp_path, clock.now()) == 1
+    assert served(again, clock) == (10.0, 1.0, 10.0)
+    assert after.push("orders", [(1, "a", NOON, 10.0)]).duplicates == 1
 
 
 def test_a_view_that_another_process_has_built_is_kept_by_this_one(

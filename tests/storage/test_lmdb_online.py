@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 import pytest
 from killed_children import CONTEXT, count_up, fill, hold_a_transaction, run_and_kill
 
-from charkha.storage import lmdb_environment
+from charkha.storage import boots, lmdb_environment
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.online import OnlineStoreFull
 
@@ -63,6 +64,16 @@ else:
         print(reader.get(b"n"))
     with store.read() as reader:
         print(reader.get(b"n"))
+"""
+
+OPEN_AFTER_ANOTHER_START = """
+import sys
+from pathlib import Path
+from charkha.storage import boots
+from charkha.storage.lmdb_online import LmdbOnline
+boots._BOOT_ID = Path(sys.argv[2]) / "third"
+boots._BOOT_ID.write_text("third")
+print(dict(LmdbOnline(Path(sys.argv[1])).scan(b"")))
 """
 
 
@@ -168,6 +179,59 @@ def test_a_full_store_says_so_and_keeps_what_it_had(tmp_path: Path) -> None:
         for number in range(10_000):
             writer.put(b"%d" % number, b"x" * 1000)
     larger.close()
+
+
+@pytest.fixture
+def boot_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that names the present start of the machine, to be written by the test."""
+    file = tmp_path / "boot_id"
+    file.write_text("first\n")
+    monkeypatch.setattr(boots, "_BOOT_ID", file)
+    return file
+
+
+def kept_over(folder: Path, meanwhile: Callable[[], object]) -> dict[bytes, bytes]:
+    """Return what a store still has after something happened while it was closed."""
+    store = LmdbOnline(folder)
+    with store.write() as writer:
+        writer.put(b"a", b"1")
+    store.close()
+    meanwhile()
+    again = LmdbOnline(folder)
+    found = dict(again.scan(b""))
+    again.close()
+    return found
+
+
+def test_what_was_written_before_the_machine_started_anew_is_dropped_once(
+    tmp_path: Path, boot_id: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "online"
+    assert kept_over(folder, lambda: boot_id.write_text("second\n")) == {}
+    assert f"{folder} was written before the machine started anew" in caplog.text
+    assert kept_over(folder, lambda: None) == {b"a": b"1"}
+
+
+def test_torn_files_of_an_earlier_start_are_not_even_looked_at(tmp_path: Path, boot_id: Path) -> None:
+    def tear() -> None:
+        (tmp_path / "online" / "data.mdb").write_bytes(b"\xff" * 5000)
+        boot_id.write_text("second\n")
+
+    assert kept_over(tmp_path / "online", tear) == {}
+
+
+def test_where_a_start_of_the_machine_has_no_name_nothing_is_dropped(tmp_path: Path, boot_id: Path) -> None:
+    assert kept_over(tmp_path / "online", boot_id.unlink) == {b"a": b"1"}
+
+
+def test_what_another_process_has_open_is_never_dropped(tmp_path: Path, boot_id: Path) -> None:
+    store = LmdbOnline(tmp_path / "online")
+    with store.write() as writer:
+        writer.put(b"a", b"1")
+    child = run_script(OPEN_AFTER_ANOTHER_START, tmp_path / "online", tmp_path)
+    assert child == "{b'a': b'1'}\n"
+    store.close()
+    assert run_script(OPEN_AFTER_ANOTHER_START, tmp_path / "online", tmp_path) == "{}\n"
 
 
 def test_nothing_is_opened_before_it_is_used(tmp_path: Path) -> None:

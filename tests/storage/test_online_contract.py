@@ -89,6 +89,25 @@ def test_delete_prefix_removes_what_starts_with_it_and_nothing_else(store: Onlin
     assert list(store.scan(b"")) == []
 
 
+def test_a_writer_deletes_a_prefix_with_all_else_it_does_or_not_at_all(store: OnlineStore) -> None:
+    put_all(store, {b"a": b"1", b"ab": b"1", b"b": b"1"})
+
+    def delete_and_fail() -> None:
+        with store.write() as writer:
+            writer.delete_prefix(b"")
+            assert writer.get(b"a") is None
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        delete_and_fail()
+    assert [key for key, _ in store.scan(b"")] == [b"a", b"ab", b"b"]
+    with store.write() as writer:
+        writer.put(b"ac", b"1")
+        writer.delete_prefix(b"a")
+        writer.put(b"a", b"2")
+    assert list(store.scan(b"")) == [(b"a", b"2"), (b"b", b"1")]
+
+
 def test_scan_is_one_snapshot(store: OnlineStore) -> None:
     put_all(store, {b"%03d" % number: b"1" for number in range(100)})
     scan = store.scan(b"0")

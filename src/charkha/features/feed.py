@@ -2,9 +2,13 @@
 
 All of it happens under the online store's write lock, which is exclusive over all processes: so the events of a source
 have one order, and the state always knows up to which record of them it has come. A process that dies between append
-and commit leaves a record that is logged and not applied; whoever next writes to that source applies it first.
+and commit leaves a record that is logged and not applied; whoever next writes to that source applies it first. A power
+failure, or a segment that was cut by hand, may leave the opposite: state of records that the log has lost. Nothing is
+pushed on top of that, for a lost row that comes again would be taken for a repetition; `materialise`, with which every
+server begins, builds the state anew.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +48,8 @@ from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
 from charkha.storage.online import OnlineReader, OnlineStore, OnlineWriter
 
+logger = logging.getLogger(__name__)
+
 
 class UnknownSource(KeyError):
     """A source that no definition of the project names."""
@@ -54,6 +60,22 @@ class UnknownSource(KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class StateAheadOfLog(Exception):
+    """Online state that has applied what the log no longer holds."""
+
+    def __init__(self, source: str, applied: int, end: int) -> None:
+        self.source, self.applied, self.end = source, applied, end
+        super().__init__(source, applied, end)
+
+    def __str__(self) -> str:
+        return (
+            f"source {self.source!r}: expected the log to hold all that the online state has applied, up to offset "
+            f"{self.applied}, got a log that ends at {self.end}: a power failure took its last records, or a file was "
+            "cut. Start charkha serve anew, which builds the state from what the log holds (or delete online/ "
+            "while nothing runs), and push again what was lost"
+        )
 
 
 class NotPushable(ValueError):
@@ -90,7 +112,8 @@ class Feed:
         """Take rows in; when it returns they are in the log and in the state.
 
         rows: values in the order of the source's fields, times as datetime or µs. All rows of a call become known at
-        the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable: nothing was taken.
+        the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable and StateAheadOfLog:
+        nothing was taken.
         """
         declared = self._source(source)
         layout = self._layouts[source]
@@ -111,7 +134,10 @@ class Feed:
         return Pushed(new, len(fresh) - new, len(plain) - len(fresh), known_us)
 
     def catch_up(self) -> dict[str, int]:
-        """Apply what the log holds and the state does not; return up to which offset each source was applied."""
+        """Apply what the log holds and the state does not; return up to which offset each source was applied.
+
+        Raises StateAheadOfLog.
+        """
         with self._store.write() as state:
             self._follow_registry(state)
             return {source: self._apply_log(state, source) for source in self._sources}
@@ -130,18 +156,20 @@ class Feed:
     ) -> int:
         """Build the state of every view the store does not hold, from what was known at a time; return how many.
 
-        From then on every process keeps it, whatever its own definition says: a version that serves may be older.
+        From then on every process keeps it, whatever its own definition says: a version that serves may be older. State
+        that is ahead of the log is dropped first, all of it, and built anew.
         root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
         views: those of this feed unless given. Nothing can be pushed meanwhile. Raises DataError, UnknownSource.
         """
         with self._store.write() as state:
             self._follow_registry(state)
+            views = [*(self._views if views is None else views), *self._drop_if_ahead(state)]
             for source in self._sources:
                 self._apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
             as_of_us = max(as_of_us, newest_known(state))
             kept = _registered(self._registry)
-            missing = {view_digest(view): view for view in (self._views if views is None else views)}
+            missing = {view_digest(view): view for view in views}
             missing = {digest: view for digest, view in missing.items() if digest not in kept}
             unseen = {name for name in self._sources if not is_seeded(state, name)}
             waiting = sorted({view.source.name for view in missing.values()} | unseen)
@@ -153,6 +181,18 @@ class Feed:
                 registry = [view_to_plain(view) for view in (*kept.values(), *missing.values())]
                 set_view_registry(state, msgspec.json.encode(registry))
         return len(missing)
+
+    def _drop_if_ahead(self, state: OnlineWriter) -> list[FeatureView]:
+        """Drop state that has applied more than the log holds; return the views whose state others had built in it."""
+        ahead = [name for name in self._sources if self._end(name) < applied_offset(state, name)]
+        if not ahead:
+            return []
+        logger.warning("the online state is ahead of the log of %s: it is dropped and built anew", ", ".join(ahead))
+        fed = {view.digest for states in self._states.values() for view in states}
+        dropped = [view for digest, view in _registered(self._registry).items() if digest in fed]
+        state.delete_prefix(b"")
+        self._follow_registry(state)
+        return dropped
 
     def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
         if source not in self._sources:
@@ -190,8 +230,10 @@ class Feed:
 
     def _apply_log(self, state: OnlineWriter, source: str) -> int:
         """Apply what the log holds of a source and the state does not; return where it was applied up to."""
-        applied, layout = applied_offset(state, source), self._layouts[source]
-        if self._writers[source].append([]) <= applied:  # nothing to write: the end as it is now
+        applied, end, layout = applied_offset(state, source), self._end(source), self._layouts[source]
+        if end < applied:
+            raise StateAheadOfLog(source, applied, end)
+        if end == applied:
             return applied
         for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
@@ -202,6 +244,10 @@ class Feed:
             applied = record.end
         set_applied_offset(state, source, applied)
         return applied
+
+    def _end(self, source: str) -> int:
+        """Return where the log of a source ends now: nothing is appended."""
+        return self._writers[source].append([])
 
     def _apply_rows(
         self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known_us: int

@@ -2,6 +2,9 @@
 
 LMDB forbids to open a folder twice in a process, and to use an environment in a forked child. So the environment is
 opened at its first use, counted, and closed before a fork: parent and child then each open it anew.
+
+It is never flushed to the disk (`sync=False`), and LMDB promises nothing of such a one after a power failure. So what
+was written before the machine last started is dropped when it is opened: see `boots`.
 """
 
 import errno
@@ -14,8 +17,11 @@ from pathlib import Path
 import lmdb
 from attrs import define, field
 
+from charkha.storage.boots import hold
+from charkha.storage.locks import locked
 from charkha.storage.online import NestedWrite, OnlineStoreFull
 
+_FILES = ("data.mdb", "lock.mdb")
 _MAX_READERS = 1024
 _FORK_PATIENCE_SECONDS = 1.0
 
@@ -43,6 +49,7 @@ class SharedEnvironment:
 
     holders: how many stores share it. live: the owners of transactions that are open, or about to be.
     inherited: what the parent of this process had open when it forked.
+    _mark: keeps other processes from dropping the files, as long as they are open.
     """
 
     folder: Path
@@ -51,6 +58,7 @@ class SharedEnvironment:
     live: set[object] = field(factory=set)
     inherited: lmdb.Environment | None = None
     _handle: lmdb.Environment | None = None
+    _mark: int | None = None
 
     def begin(self, owner: object, *, write: bool = False) -> "lmdb.Transaction[bytes]":
         """Begin a transaction for `owner`, live until it `leave`s.
@@ -99,9 +107,15 @@ class SharedEnvironment:
             if self._handle is not None:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = lmdb.open(
-                str(self.folder), map_size=self.map_bytes, sync=False, readahead=False, max_readers=_MAX_READERS
-            )
+            with locked(self.folder):
+                self._mark = hold(self.folder, _FILES)
+                try:
+                    handle = lmdb.open(
+                        str(self.folder), map_size=self.map_bytes, sync=False, readahead=False, max_readers=_MAX_READERS
+                    )
+                except lmdb.Error:
+                    self._let_go()
+                    raise
             # The snapshot of a killed reader would keep its pages from being used again.
             handle.reader_check()
             self._handle = handle
@@ -111,6 +125,7 @@ class SharedEnvironment:
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.close()
+            self._let_go()
 
     def close_for_fork(self) -> None:
         """Close once no transaction is open; after a second of waiting, leave it open and unusable for the child."""
@@ -122,11 +137,17 @@ class SharedEnvironment:
             self._handle = handle
         elif handle is not None:
             handle.close()
+            self._let_go()
 
     def after_fork(self) -> None:
         """In the child: what could not be closed before the fork must not be touched, not even to close it."""
         self.inherited, self._handle = self._handle, None
         self.live.clear()
+
+    def _let_go(self) -> None:
+        mark, self._mark = self._mark, None
+        if mark is not None:
+            os.close(mark)
 
 
 def share_environment(folder: Path, map_bytes: int) -> SharedEnvironment:

@@ -13,8 +13,9 @@ from charkha.storage.online import KeyRefused, OnlineStoreFull
 class LmdbOnline:
     """Values by key in one folder, which any number of threads and processes may open, each as often as it likes.
 
-    Nothing is flushed to the disk: a killed process loses nothing; after a power failure the state is built anew
-    from the log. The files are opened at the first use.
+    Nothing is flushed to the disk: a killed process loses nothing. What was written before the machine last started,
+    which a power failure may have torn, is dropped when the folder is opened, and the store is empty: whoever keeps
+    something in it builds it anew. The files are opened at the first use.
 
     map_bytes: the size it can grow to: address space and a sparse file, of which the disk holds what is used. Within
         a process the first to open a folder decides.

@@ -31,9 +31,16 @@ class OnlineWriter(OnlineReader, Protocol):
         """Remove a key; one that is not there is left alone."""
         ...
 
+    def delete_prefix(self, prefix: bytes) -> None:
+        """Remove every key that starts with `prefix`."""
+        ...
+
 
 class OnlineStore(Protocol):
-    """Values by key; any number of threads and processes may use it at once."""
+    """Values by key; any number of threads and processes may use it at once.
+
+    A store need not outlive its machine: what a power failure may have torn is not there afterwards, rather than wrong.
+    """
 
     def read(self) -> AbstractContextManager[OnlineReader]:
         """Open a consistent snapshot. Keep it short: pages it can see are not used again while it is open."""
