@@ -191,10 +191,11 @@ class Feed:
         if not ahead:
             return []
         logger.warning("the online state is ahead of the log of %s: it is dropped and built anew", ", ".join(ahead))
-        dropped = registered_views(self._registry).values()
+        fed = {view.digest for states in self._states.values() for view in states}
+        dropped = [view for digest, view in registered_views(self._registry).items() if digest in fed]
         state.delete_prefix(b"")
         self._follow_registry(state)
-        return [view for view in dropped if self._feeds(view)]
+        return dropped
 
     def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
         if source not in self._sources:
