@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from charkha.cli import (
+    backfill,
     catalogue,
     check,
     data,
@@ -52,7 +53,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "features": (
-        {**catalogue.COMMANDS, "verify": features.verify},
+        {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
         "Tell what features there are, and prove that they were served as they are recomputed.",
         LOOK,
     ),

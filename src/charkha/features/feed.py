@@ -156,17 +156,21 @@ class Feed:
         as_of_us: int,
         on_progress: Callable[[int, int], None] | None = None,
         views: Sequence[FeatureView] | None = None,
+        *,
+        anew: bool = False,
     ) -> int:
         """Build the state of every view the store does not hold, from what was known at a time; return how many.
 
         From then on every process keeps it, whatever its own definition says: a version that serves may be older. State
         that is ahead of the log is dropped first, all of it, and built anew.
         root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
-        views: those of this feed unless given. Nothing can be pushed meanwhile. Raises DataError, UnknownSource.
+        views: those of this feed unless given. anew: whether to drop all state first, and build it from the files and
+        the log; until that is done, readers see what was. Nothing can be pushed meanwhile. Raises DataError and
+        UnknownSource.
         """
         with self._store.write() as state:
             self._follow_registry(state)
-            wanted = [*(self._views if views is None else views), *self._drop_if_ahead(state)]
+            wanted = [*(self._views if views is None else views), *self._dropped(state, anew=anew)]
             for source in self._sources:
                 self._apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
@@ -185,12 +189,13 @@ class Feed:
                 set_view_registry(state, msgspec.json.encode(registry))
         return len(missing)
 
-    def _drop_if_ahead(self, state: OnlineWriter) -> list[FeatureView]:
-        """Drop state that has applied more than the log holds; return the views whose state others had built in it."""
+    def _dropped(self, state: OnlineWriter, *, anew: bool) -> list[FeatureView]:
+        """Drop state if asked to, or if it has applied more than the log holds; return whose views others had built."""
         ahead = [name for name in self._sources if self._end(name) < applied_offset(state, name)]
-        if not ahead:
+        if not ahead and not anew:
             return []
-        logger.warning("the online state is ahead of the log of %s: it is dropped and built anew", ", ".join(ahead))
+        if ahead:
+            logger.warning("the online state is ahead of the log of %s: it is dropped and built anew", ", ".join(ahead))
         fed = {view.digest for states in self._states.values() for view in states}
         dropped = [view for digest, view in registered_views(self._registry).items() if digest in fed]
         state.delete_prefix(b"")

@@ -1,0 +1,94 @@
+"""`charkha features backfill` and `materialise`: features for many past questions, and the state to serve from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charkha.cli.options import AsJson, ModelName
+from charkha.cli.progress import parts
+from charkha.cli.session import choose_model, opened, session_of
+
+EXAMPLES = {
+    "backfill": (
+        "charkha features backfill likes --questions questions.parquet --output out",
+        "charkha features backfill --questions questions.parquet --output out --rows-at-once 200000",
+    ),
+    "materialise": ("charkha features materialise", "charkha features materialise --anew"),
+}
+
+
+def backfill(
+    context: typer.Context,
+    *,
+    model: ModelName = None,
+    questions: Annotated[
+        Path,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Parquet: the request's fields and the time."),
+    ],
+    output: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="Where the parts are written.")],
+    rows_at_once: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Questions in a part: fewer take less memory, and more time.")
+    ] = 1 << 20,
+    json: AsJson = False,
+) -> None:
+    """Compute a model's features for any number of past questions, from files to files.
+
+    Each question is answered as it would have been served at its time, named as the label's at= column. Rows of the
+    sources' files and of the log count from when they were known. Memory is bounded however many rows there are.
+
+    Stopped or killed, the same command goes on where it was; parts that are there already are kept.
+    """
+    from charkha.features.backfill import Sources
+    from charkha.features.backfill import backfill as write_parts
+    from charkha.features.plan import plan_features
+
+    session = session_of(context)
+    project = session.project()
+    chosen = choose_model(project, model)
+    with opened(project) as home, parts(session.err) as on_progress:
+        sources = Sources(project.root, project.sources, home.log)
+        plan = plan_features(chosen)
+        written = write_parts(plan, questions, sources, output, rows_at_once=rows_at_once, on_progress=on_progress)
+    if json:
+        session.print_json({"parts": [str(path) for path in written], "features": plan.names})
+    else:
+        count = f"{len(written)} part{'' if len(written) == 1 else 's'}"
+        session.out.print(f"{len(plan.names)} features in {count}: {output}", highlight=False, soft_wrap=True)
+
+
+def materialise(
+    context: typer.Context,
+    *,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Drop the state first, and build all of it from the files and the log.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Build the online state of every view that has none yet, from what is known now.
+
+    charkha serve does so at its start. The state is derived: with --anew it is dropped and built again, as after rows
+    of files that came late. Servers go on with what was until it is done; pushes wait.
+    """
+    from charkha.clock import SystemClock
+    from charkha.features.feed import Feed
+
+    session = session_of(context)
+    project, clock = session.project(), SystemClock()
+    with opened(project) as home, parts(session.err) as on_progress:
+        feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        built = feed.materialise(
+            project.root,
+            clock.now(),
+            on_progress=lambda done, total: on_progress(done, total, "building the online state"),
+            anew=anew,
+        )
+    if json:
+        session.print_json({"built": built})
+    else:
+        state = f"built the state of {built} view{'' if built == 1 else 's'}" if built else "the state is there already"
+        session.out.print(state, highlight=False)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"backfill": backfill, "materialise": materialise}

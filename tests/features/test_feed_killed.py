@@ -1,0 +1,106 @@
+"""kill -9 while rows are applied and while state is built: afterwards it is what it would have been, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from test_backfill import BEGIN, SALES, VIEWS, sales
+
+from charkha.clock import SimulatedClock, to_micros
+from charkha.features.feed import Feed
+from charkha.features.materialise import plain_values
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.segment_log import SegmentLog
+
+BATCHES, BATCH = 40, 25
+BUILT_US = to_micros(BEGIN + timedelta(days=20))
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_feed_killed import {what}
+root = Path(sys.argv[1])
+(root / "begun").touch()
+{what}(root)
+"""
+
+
+def make_feed(root: Path, clock: SimulatedClock) -> Feed:
+    return Feed({"sales": SALES}, VIEWS, SegmentLog(root / "log"), LmdbOnline(root / "online"), clock)
+
+
+def build(root: Path) -> None:
+    """Build the state from files, and say when it is there."""
+    make_feed(root, SimulatedClock(BUILT_US)).materialise(root, BUILT_US)
+    (root / "built").touch()
+
+
+def push_all(root: Path) -> None:
+    """Push every batch at its own time, from the one on that is not yet known to be acknowledged."""
+    rows = plain_values(sales(7, BATCHES * BATCH, 50_000)).rows()
+    acknowledged = root / "acknowledged"
+    first = int(acknowledged.read_text()) if acknowledged.exists() else 0
+    clock = SimulatedClock(BUILT_US)
+    feed = make_feed(root, clock)
+    for batch in range(first, BATCHES):
+        clock.advance_to(BUILT_US + batch * 60_000_000)
+        feed.push("sales", rows[batch * BATCH : (batch + 1) * BATCH])
+        partial = root / "acknowledged.partial"
+        partial.write_text(str(batch + 1))
+        os.replace(partial, acknowledged)
+
+
+def world(root: Path) -> Path:
+    root.mkdir()
+    for number in range(2):
+        sales(number, 1500, 10_000 * number).write_parquet(root / f"sales-{number}.parquet")
+    return root
+
+
+def state_of(root: Path) -> dict[bytes, bytes]:
+    store = LmdbOnline(root / "online")
+    try:
+        return dict(store.scan(b""))
+    finally:
+        store.close()
+
+
+def killed_at_random(root: Path, what: str, kills: int, longest_seconds: float) -> int:
+    """Start it again and again, killed after a random time, then let it end; return how many kills met it at work."""
+    command = [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent), what=what), str(root)]
+    dice, met, begun = np.random.default_rng(5), 0, root / "begun"
+    for _ in range(kills):
+        begun.unlink(missing_ok=True)
+        with subprocess.Popen(command) as child:
+            while child.poll() is None and not begun.exists():
+                time.sleep(0.001)
+            time.sleep(dice.uniform(0, longest_seconds))
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+                met += 1
+    subprocess.run(command, check=True)
+    return met
+
+
+def test_pushes(tmp_path: Path) -> None:
+    undisturbed, killed = world(tmp_path / "undisturbed"), world(tmp_path / "killed")
+    for root in (undisturbed, killed):
+        build(root)
+    push_all(undisturbed)
+    assert killed_at_random(killed, "push_all", 6, 0.05) >= 2
+    assert state_of(killed) == state_of(undisturbed)
+    assert list(SegmentLog(killed / "log").read("events/sales")) == list(
+        SegmentLog(undisturbed / "log").read("events/sales")
+    )
+
+
+def test_building_the_state(tmp_path: Path) -> None:
+    undisturbed, killed = world(tmp_path / "undisturbed"), world(tmp_path / "killed")
+    build(undisturbed)
+    assert killed_at_random(killed, "build", 5, 0.05) >= 2
+    assert state_of(killed) == state_of(undisturbed)
