@@ -16,13 +16,14 @@ import numpy as np
 import polars as pl
 from attrs import field, frozen, validators
 
-from charkha.features.keys import key_codes, key_column
+from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, newest_known
 from charkha.features.pieces import EVENT, KNOWN, Piece, fetched, pieces_of
 from charkha.features.plan import FeaturePlan
 from charkha.features.point_in_time import join_view
 from charkha.features.request import with_request_features
 from charkha.features.segments import IntArray
+from charkha.features.state import columns_of
 from charkha.features.versions import Versions, versions_of
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Source
@@ -173,20 +174,26 @@ def _window_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame, bu
     windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
     buckets = max(1, -(-len(reading.versions.kept) // bucket_rows))
     keys = list(view.entity.keys)
-    questions = asked.select(*keys, "_at_us").with_row_index("_place")
+    types = polars_schema({name: reading.source.fields[name] for name in keys})
+    questions = asked.select(*(pl.col(name).cast(types[name]) for name in keys), "_at_us").with_row_index("_place")
     of_question = _bucket(questions, keys, buckets)
     parts = []
     for number in range(buckets):
-        rows = pl.concat(list(_rows_of(reading, keys, buckets, number)))
+        rows = pl.concat(list(_rows_of(reading, columns_of(windows), keys, buckets, number)))
         rows = rows.sort(KNOWN, nulls_last=True, maintain_order=True)
         some = questions.filter(of_question == number)
         parts.append(join_view(windows, rows, some).with_columns(some["_place"]))
     return pl.concat(parts).sort("_place").drop("_place")
 
 
-def _rows_of(reading: Reading, keys: Sequence[str], buckets: int, number: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of one bucket of keys, piece by piece, with `_first`; no repetitions, none without its time."""
-    low, names = 0, [*reading.source.fields, EVENT, KNOWN]
+def _rows_of(
+    reading: Reading, reads: set[str], keys: Sequence[str], buckets: int, number: int
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of one bucket of keys, piece by piece, with `_first`; no repetitions, none without its time.
+
+    reads: the fields that are needed of them.
+    """
+    low, names = 0, [*(name for name in reading.source.fields if name in reads), EVENT, KNOWN]
     for piece in reading.pieces:
         versions, here = reading.versions, slice(low, low + piece.height)
         rows = piece.read(names).with_columns(_first=pl.Series(versions.first[here]))
@@ -196,8 +203,8 @@ def _rows_of(reading: Reading, keys: Sequence[str], buckets: int, number: int) -
 
 
 def _bucket(frame: pl.DataFrame, keys: Sequence[str], buckets: int) -> pl.Series:
-    """Return the bucket of each row's key; null keys go with the first."""
-    return (key_column(frame, keys).hash() % buckets).fill_null(0)
+    """Return the bucket of each row's key. Keys of one type on both sides, so that equal ones are in one bucket."""
+    return frame.select(keys).hash_rows() % buckets
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

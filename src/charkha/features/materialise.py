@@ -11,7 +11,6 @@ from charkha.features.keys import key_column
 from charkha.features.newest import newest_known
 from charkha.features.point_in_time import (
     History,
-    PartRows,
     history_of_first_versions,
     tiles_of,
 )
@@ -62,11 +61,11 @@ def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
 
 def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:
     ring = view.rings[index]
-    tiles = tiles_of(ring.ring, history, [PartRows.of(part, history) for part in ring.ring.parts])
-    starts = run_starts(tiles.codes)
+    tiles = tiles_of(ring.ring, history)
+    starts, states = run_starts(tiles.codes), tiles.states
     for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True):
         key = keys[tiles.codes[start]]
-        state.put(view.ring_place(index) + key_bytes(key), ring.pack(tiles.hops[start:end], tiles.states[start:end]))
+        state.put(view.ring_place(index) + key_bytes(key), ring.pack(tiles.hops[start:end], states[start:end]))
 
 
 def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:

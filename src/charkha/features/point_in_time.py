@@ -3,7 +3,6 @@
 Pure functions over sorted arrays. The online path reads the same tiles through the same `Ring` and aggregations.
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +12,8 @@ from attrs import field, frozen
 from charkha.features.aggregations import Aggregation
 from charkha.features.filters import with_filters
 from charkha.features.fingerprints import fingerprints
-from charkha.features.keys import key_column
-from charkha.features.newest import NOBODY, Arrivals, newest_known
+from charkha.features.keys import key_codes
+from charkha.features.newest import NOBODY, Arrivals, in_order, newest_known
 from charkha.features.rings import Part, Ring, rings_of
 from charkha.features.segments import (
     IntArray,
@@ -25,11 +24,13 @@ from charkha.features.segments import (
     run_ends,
     run_starts,
 )
+from charkha.features.state import columns_of
+from charkha.spec.aggregates import Window
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
 
 # How many floats of row states one part lays out at once.
-_MOST_FLOATS = 1 << 23
+_MOST_FLOATS = 1 << 24
 
 
 @frozen(eq=False)
@@ -40,6 +41,7 @@ class History:
     codes: IntArray
     known_us: IntArray
     _read: dict[tuple[str | None, bool], FloatArray] = field(factory=dict, init=False)
+    _parts: dict[tuple[object, ...], "PartRows"] = field(factory=dict, init=False)
 
     @property
     def arrivals(self) -> Arrivals:
@@ -50,6 +52,13 @@ class History:
     def index(self) -> KeyTimeIndex:
         """The rows by key and known time."""
         return KeyTimeIndex(self.codes, self.known_us)
+
+    def rows_of(self, part: Part) -> "PartRows":
+        """Return what a part reads of the rows, worked out once for all rings that have such a part."""
+        what = (part.aggregation, part.column, part.fingerprinted, part.filter)
+        if what not in self._parts:
+            self._parts[what] = PartRows.of(part, self)
+        return self._parts[what]
 
     def values(self, part: Part) -> FloatArray:
         """Return what a part reads of each row, worked out once for all rings: float64 (n,), NaN for null."""
@@ -92,17 +101,17 @@ def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.
 
 def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[History, Questions]:
     """Return rows and spine with one integer per key, sorted; null keys and rows that are never known are left out."""
-    row_keys = key_column(rows, view.entity.keys)
-    codes = pl.concat([row_keys, key_column(spine, view.entity.keys)]).rank("dense").cast(pl.Int64) - 1
-    usable = rows.with_columns(codes[: len(rows)].alias("_code")).filter(
-        pl.col("_code").is_not_null() & pl.col("_known_us").is_not_null()
-    )
-    usable = usable.sort("_code", "_known_us", maintain_order=True)
-    asked = pl.DataFrame({"code": codes[len(rows) :], "at": spine["_at_us"]}).with_row_index("place")
-    asked = asked.drop_nulls().sort("code", "at", maintain_order=True)
+    codes, asked = key_codes(rows, spine, view.entity.keys)
+    usable = np.flatnonzero((codes >= 0) & rows["_known_us"].is_not_null().to_numpy())
+    order = usable[in_order(codes[usable], rows["_known_us"].fill_null(0).to_numpy()[usable])]
+    needed = [name for name in rows.columns if name.startswith("_") or name in columns_of(view)]
+    frame = rows.select(needed)[order]
+    at_us = spine["_at_us"].to_numpy()
+    places = np.flatnonzero((asked >= 0) & spine["_at_us"].is_not_null().to_numpy())
+    places = places[np.lexsort((at_us[places], asked[places]))]
     return (
-        History(usable, usable["_code"].to_numpy(), usable["_known_us"].to_numpy()),
-        Questions(asked["code"].to_numpy(), asked["at"].to_numpy(), asked["place"].to_numpy().astype(np.int64)),
+        History(frame, codes[order], frame["_known_us"].to_numpy()),
+        Questions(asked[places], at_us[places], places),
     )
 
 
@@ -143,7 +152,7 @@ class PartRows:
             lows, highs = self.before[lows], self.before[highs]
         aggregation, most = self.part.aggregation, _MOST_FLOATS // self.part.aggregation.width
         if len(self.values) <= most:
-            return aggregation.merge(self._states, lows, highs)
+            return _merged_ranges(aggregation, self._states, lows, highs)
         pieces = np.maximum(1, -(-(highs - lows) // most))
         owner, place = range_members(np.zeros(len(lows), np.int64), pieces)
         starts = lows[owner] + place * most
@@ -177,44 +186,59 @@ def _part_values(part: Part, frame: pl.DataFrame) -> FloatArray:
 
 @frozen(eq=False)
 class Tiles:
-    """The tiles of many keys in the order of (key, hop); `states` is (m, ring.width)."""
+    """The tiles of many keys in the order of (key, hop); `parts` are the states of each part: (m, its width)."""
 
     codes: IntArray
     hops: IntArray
-    states: FloatArray
+    parts: tuple[FloatArray, ...]
+
+    @property
+    def states(self) -> FloatArray:
+        """The states as they lie in the online store: (m, ring.width)."""
+        return np.hstack(self.parts)
 
 
-def tiles_of(ring: Ring, history: History, parts: Sequence[PartRows]) -> Tiles:
-    """Return the tiles of sorted rows: one for every hop of a key in which a row became known. parts: of the ring."""
+def tiles_of(ring: Ring, history: History) -> Tiles:
+    """Return the tiles of sorted rows: one for every hop of a key in which a row became known."""
     hops = history.known_us // ring.hop_us
     starts = run_starts(history.codes, hops)
     ends = run_ends(starts, len(hops))
-    return Tiles(history.codes[starts], hops[starts], np.hstack([rows.merged(starts, ends) for rows in parts]))
+    return Tiles(
+        history.codes[starts], hops[starts], tuple(history.rows_of(part).merged(starts, ends) for part in ring.parts)
+    )
 
 
 def ring_features(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
     """Return the values of every window of a ring, in the order of the questions: float64 (k,), NaN for null."""
-    parts = [PartRows.of(part, history) for part in ring.parts]
-    tiles = tiles_of(ring, history, parts)
+    tiles = tiles_of(ring, history)
     by_hop = KeyTimeIndex(tiles.codes, tiles.hops)
     open_hop = questions.at_us // ring.hop_us
     whole = by_hop.count_until(questions.codes, open_hop, equal=False)
-    heads = _heads(ring, parts, history, questions)
+    heads = _heads(ring, history, questions)
     values: dict[str, FloatArray] = {}
-    for window, part in ring.windows:
-        lows = by_hop.count_until(questions.codes, open_hop - window.hops, equal=False)
+    for hops, windows in _by_length(ring).items():
+        lows = by_hop.count_until(questions.codes, open_hop - hops, equal=False)
         # Neighbouring questions of one open hop have the same tail.
         different = run_starts(lows, whole)
         owner = np.repeat(np.arange(len(different)), run_ends(different, len(lows)) - different)
-        states = tiles.states[:, part.start : part.stop]
-        tails = part.aggregation.merge(states, lows[different], whole[different])
-        merged = _merged_pairs(part.aggregation, tails[owner], heads[part])
-        values.update(zip(window.names, part.aggregation.finalise(merged, questions.at_us).T, strict=True))
+        for window, part in windows:
+            number = ring.parts.index(part)
+            tails = _merged_ranges(part.aggregation, tiles.parts[number], lows[different], whole[different])
+            merged = _merged_pairs(part.aggregation, tails[owner], heads[number])
+            values.update(zip(window.names, part.aggregation.finalise(merged, questions.at_us).T, strict=True))
     return values
 
 
-def _heads(ring: Ring, parts: Sequence[PartRows], history: History, questions: Questions) -> dict[Part, FloatArray]:
-    """Return, per part, the states of the rows of each question's open hop up to it: (k, width).
+def _by_length(ring: Ring) -> dict[int, list[tuple[Window, Part]]]:
+    """Return the windows of a ring by how many hops they have: those of one length begin and end together."""
+    by_length: dict[int, list[tuple[Window, Part]]] = {}
+    for window, part in ring.windows:
+        by_length.setdefault(window.hops, []).append((window, part))
+    return by_length
+
+
+def _heads(ring: Ring, history: History, questions: Questions) -> list[FloatArray]:
+    """Return, of each part, the states of the rows of each question's open hop up to it: (k, width).
 
     A question has the rows of the one before it in the same hop, and some more: each row is read once, though the hop
     be as long as the whole history.
@@ -226,7 +250,7 @@ def _heads(ring: Ring, parts: Sequence[PartRows], history: History, questions: Q
     begun_us = open_hop[first] * ring.hop_us
     lows[first] = history.index.count_until(questions.codes[first], begun_us, equal=False)
     places = places_in_runs(questions.codes, open_hop)
-    return {rows.part: _running(rows.part.aggregation, rows.merged(lows, highs), places) for rows in parts}
+    return [_running(part.aggregation, history.rows_of(part).merged(lows, highs), places) for part in ring.parts]
 
 
 def _running(aggregation: Aggregation, states: FloatArray, places: IntArray) -> FloatArray:
@@ -242,6 +266,16 @@ def _running(aggregation: Aggregation, states: FloatArray, places: IntArray) -> 
     even = np.flatnonzero((places % 2 == 0) & (places > 0))
     running[even] = _merged_pairs(aggregation, running[even - 1], states[even])
     return running
+
+
+def _merged_ranges(aggregation: Aggregation, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
+    """Return what `merge` does; ranges of one state, which most are where rows are few, are that state."""
+    several = np.flatnonzero(highs - lows != 1)
+    if 2 * len(several) >= len(lows):
+        return aggregation.merge(states, lows, highs)
+    merged = states[lows if lows[-1] < len(states) else np.minimum(lows, len(states) - 1)]
+    merged[several] = aggregation.merge(states, lows[several], highs[several])
+    return merged
 
 
 def _merged_pairs(aggregation: Aggregation, before: FloatArray, after: FloatArray) -> FloatArray:

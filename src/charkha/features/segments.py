@@ -27,36 +27,63 @@ def reduce_ranges(
     if (highs - lows == 2).all():  # pairs, of which whatever runs through is made: reduceat takes ten times as long
         pairs: FloatArray = ufunc(values[lows], values[lows + 1])
         return pairs
-    # reduceat takes the ranges between neighbouring indices, of which every second one is ours; the extra element lets
-    # a range end where the array ends.
+    if (lows[1:] == highs[:-1]).all() and (lows < highs).all():  # one range after the other, none of them empty
+        parts: FloatArray = ufunc.reduceat(values[: highs[-1]], lows, axis=0)
+        return parts
+    ending = highs == len(values)
+    if not ending.any():
+        return _reduced(ufunc, values, lows, highs, empty)
+    # An index must lie within the array: those that end with it get a copy of its end with one element more.
+    begin = lows[ending].min()
+    padded = np.empty((len(values) - begin + 1, width))
+    padded[:-1], padded[-1] = values[begin:], empty
+    reduced = np.empty((len(lows), width))
+    if not ending.all():
+        reduced[~ending] = _reduced(ufunc, values, lows[~ending], highs[~ending], empty)
+    reduced[ending] = _reduced(ufunc, padded, lows[ending] - begin, highs[ending] - begin, empty)
+    return reduced
+
+
+def _reduced(ufunc: np.ufunc, values: FloatArray, lows: IntArray, highs: IntArray, empty: float) -> FloatArray:
+    """Return the reductions of ranges that end before the array does."""
+    # reduceat takes the ranges between neighbouring indices, of which every second one is ours.
     indices = np.empty(2 * len(lows), np.intp)
     indices[0::2], indices[1::2] = lows, highs
-    padded = np.empty((len(values) + 1, width))
-    padded[:-1], padded[-1] = values, empty
-    reduced: FloatArray = ufunc.reduceat(padded, indices, axis=0)[::2]
+    reduced: FloatArray = ufunc.reduceat(values, indices, axis=0)[::2]
     reduced[lows == highs] = empty
     return reduced
 
 
 class KeyTimeIndex:
-    """Rows in the order of (key, time), made ready for many searches."""
+    """Rows in the order of (key, time), made ready for many searches: key and time share one integer."""
 
     def __init__(self, keys: IntArray, times: IntArray) -> None:
-        """Index rows. keys, times: int64 (n,), sorted by key, then time."""
-        ordered = np.sort(times)
-        self._times = ordered[run_starts(ordered)]  # np.unique hashes, which is slower here
-        self._stride = (
-            len(self._times) + 1
-        )  # times become ranks, so that (key, time) fits one integer whatever they are
-        self._packed = keys * self._stride + np.searchsorted(self._times, times)
+        """Index rows. keys, times: int64 (n,), sorted by key, then time; keys from 0."""
+        self._ranked: IntArray | None = None
+        self._first, last = (int(times.min()), int(times.max())) if len(times) else (0, 0)
+        self._stride = last - self._first + 3
+        if len(keys) and (int(keys[-1]) + 2) * self._stride >= 1 << 62:
+            ordered = np.sort(times)
+            self._ranked = ordered[run_starts(ordered)]  # np.unique hashes, which is slower here
+            self._stride = len(self._ranked) + 3
+        self._packed = keys * self._stride + self._places(times, equal=True)
+        self._last_key = int(keys[-1]) if len(keys) else -1
 
     def count_until(self, keys: IntArray, times: IntArray, *, equal: bool) -> IntArray:
         """Return for each question how many rows are of smaller keys, or of its key and an earlier (or equal) time.
 
         keys, times: int64 (k,). Result: int64 (k,) in 0 … n.
         """
-        ranks = np.searchsorted(self._times, times, side="right" if equal else "left")
-        return np.searchsorted(self._packed, keys * self._stride + ranks)
+        asked = np.minimum(keys, self._last_key + 1) * self._stride + self._places(times, equal=equal)
+        return np.searchsorted(self._packed, asked, side="right" if equal else "left")
+
+    def _places(self, times: IntArray, *, equal: bool) -> IntArray:
+        """Return times as small integers of the same order, 1 for the first; 0 and the last for what lies beyond."""
+        if self._ranked is None:
+            return np.clip(times - self._first + 1, 0, self._stride - 1)
+        below = np.searchsorted(self._ranked, times, side="left")
+        # A time that is no row's lies between two of them, which is nearer to the later one when it is asked for less.
+        return below + (self._ranked[np.minimum(below, len(self._ranked) - 1)] == times) if equal else below + 1
 
 
 def run_starts(*columns: IntArray) -> IntArray:
