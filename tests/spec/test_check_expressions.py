@@ -29,6 +29,7 @@ def faults(expression: object) -> list[str]:
 SOUND = [
     n + 1,
     n / x,
+    x / 2.5,
     (x - 500).sqrt(),
     x.log() * pl.col("view.mean_x_6h"),
     pl.lit(1.5),

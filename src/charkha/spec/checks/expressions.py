@@ -151,12 +151,15 @@ def _looks_at_other_rows(expression: pl.Expr, columns: Mapping[str, pl.DataType]
     """Compare made-up rows answered together with each of them answered alone.
 
     Polars' own answer (`meta.is_row_separable`) misses an aggregation inside `fill_null` or a list; the values tell.
-    An expression that fails on the made-up values, such as a strict cast of text, is given the benefit of the doubt.
+    A row alone is there twice, as it is wherever one is evaluated: Polars takes a column of one value for a constant,
+    which it divides otherwise, in the last bit. An expression that fails on the made-up values, such as a strict cast
+    of text, is given the benefit of the doubt.
     """
     frame = _made_up_rows({name: columns[name] for name in roots(expression)})
     try:
         together = frame.with_columns(expression.alias("value"))["value"]
-        alone = [frame[row : row + 1].with_columns(expression.alias("value"))["value"] for row in range(ROWS)]
+        pairs = [pl.DataFrame([column.new_from_index(row, 2) for column in frame]) for row in range(ROWS)]
+        alone = [pair.with_columns(expression.alias("value"))["value"][:1] for pair in pairs]
     except ShapeError:
         return True
     except PolarsError:
