@@ -19,6 +19,7 @@ from charkha.spec.fields import TIME
 # Node names under which Polars keeps code of others or opaque objects.
 FOREIGN = ("anonymous", "python", "plugin", "pickle", "object")
 Wanted = Literal["feature", "boolean", "number"]
+_CLOCK = {"Literal": "Time"}  # the type whose one format needs no guess
 ROWS = 12
 MADE_UP: Mapping[pl.DataType, tuple[object, ...]] = {
     pl.String(): ("b", "a", "c"),
@@ -90,6 +91,15 @@ def _holds_foreign_code(expression: pl.Expr) -> bool:
         return True
 
 
+def _guesses_a_format(expression: pl.Expr) -> bool:
+    """Say whether an expression reads text as a time without saying how: one row is then read as another one is."""
+    tree = json.loads(expression.meta.serialize(format="json"))
+    return any(
+        node == "Strptime" and isinstance(below, list) and below[-1].get("format") is None and below[0] != _CLOCK
+        for node, below in _nodes(tree)
+    )
+
+
 def roots(expression: pl.Expr) -> list[str]:
     """Return the columns an expression uses, each once."""
     return list(dict.fromkeys(expression.meta.root_names()))
@@ -110,6 +120,9 @@ def _form_faults(where: str, expression: pl.Expr, columns: Mapping[str, pl.DataT
     elif _holds_foreign_code(expression):
         remedy = "Write it with Polars expressions alone: they are stored as data and run without Python."
         yield Fault(where, "no Python function", "map_elements, map_batches, a plugin or the like", remedy)
+    elif _guesses_a_format(expression):
+        remedy = 'Name it: .str.to_datetime("%Y-%m-%d %H:%M"). Polars guesses it from the first of many rows.'
+        yield Fault(where, "the format in which text is a time", "none", remedy)
     else:
         for name in roots(expression):
             if name not in columns:
