@@ -37,7 +37,7 @@ def test_a_row_on_which_an_expression_fails_is_alone_without_a_value() -> None:
     found, (failure,) = values(frame, CAST)
     assert found == [7, None, 700, None, None, 101]
     assert (failure.name, failure.rows, failure.of) == ("v", 2, 6)
-    assert "conversion from `str` to `i64` failed" in failure.reason
+    assert failure.reason == "conversion from `str` to `i64` failed in column 'word' for 1 out of 1 values: [\"x\"]"
 
 
 def test_a_default_stands_where_it_fails_and_not_where_it_is_null() -> None:

@@ -117,12 +117,25 @@ def _of_halves(rows: pl.DataFrame, expression: pl.Expr, reasons: list[str]) -> I
     except _FAILS as error:
         if rows.height <= 1:
             if rows.height and not reasons:
-                reasons.append(str(error).strip().partition("\n")[0][:_LONGEST_REASON])
+                reasons.append(_reason(rows, expression) or _first_line(error))
             yield rows.height, None
             return
     half = rows.height // 2
     yield from _of_halves(rows[:half], expression, reasons)
     yield from _of_halves(rows[half:], expression, reasons)
+
+
+def _reason(row: pl.DataFrame, expression: pl.Expr) -> str | None:
+    """Return why an expression fails on a row that is there once, so that it is said of one value and not of two."""
+    try:
+        row.with_columns_seq(expression)
+    except _FAILS as error:
+        return _first_line(error)
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:_LONGEST_REASON]
 
 
 def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
