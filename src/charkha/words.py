@@ -25,7 +25,7 @@ from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_triv
 from charkha.spec.model import Costs, Label, Model, Rule, Split
 from charkha.spec.policies import Budget, Monitors, Retrain, compare, shadow
 from charkha.spec.sources import Entity, Source, arrow, csv, parquet
-from charkha.spec.views import FeatureView, RequestFeatures
+from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
 __all__ = [
     "Budget",
@@ -63,6 +63,7 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "on_request",
     "parquet",
     "quantile",
     "ratio",

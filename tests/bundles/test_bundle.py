@@ -74,6 +74,12 @@ def test_a_rule_may_use_features_and_need_not_be_boolean(made: Made) -> None:
     assert (decisions.tolist(), hits) == ([False, True, False], [(), ("busy",), ()])
 
 
+def test_a_rule_that_cannot_be_evaluated_does_not_hold_for_that_row(made: Made) -> None:
+    rules = (RuleSpec("code", expression_to_json(pl.col("carrier").cast(pl.Int64) > 0), True),)
+    rows = requests({"carrier": ["7", "AA", None], "distance": [1.0] * 3})
+    assert bundle(made, threshold=None, rules=rules).decide(np.zeros(3), rows)[1] == [("code",), (), ()]
+
+
 def test_a_rule_that_looks_at_nothing_holds_for_every_row(made: Made) -> None:
     rule = RuleSpec("always", expression_to_json(pl.lit(True)), True)
     decisions, hits = bundle(made, rules=(rule,)).decide(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from attrs import evolve
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
@@ -98,6 +99,22 @@ def test_the_same_features_as_in_memory(tmp_path: Path, rows_at_once: int, bucke
     assert found.select("shop", "card", "label").equals(
         pl.read_parquet(root / "questions.parquet").select("shop", "card", "label")
     )
+
+
+def test_what_fails_on_a_row_is_the_same_as_in_memory_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_world(tmp_path)
+    number = pl.col("shop").str.slice(1).cast(pl.Int64)
+    odd = pl.when(number > 4).then(pl.lit("odd")).otherwise(pl.col("shop").str.slice(1)).cast(pl.Int8)
+    plan = evolve(PLAN, expressions={"odd": odd}, names=("odd",), defaults={"odd": -1})
+    found = read(backfill(plan, root / "questions.parquet", Sources(root, {"sales": SALES}), tmp_path / "out"))
+    asked = with_times(plan, pl.read_parquet(root / "questions.parquet"))
+    shops = [None if shop is None else int(shop[1:]) for shop in asked["shop"]]
+    assert found["odd"].to_list() == [None if shop is None else -1 if shop > 4 else shop for shop in shops]
+    spine, rows = asked.select(*plan.request, "_at_us"), {"sales": read_rows(SALES, root)}
+    assert found.select("odd").equals(offline_features(plan, spine, rows, LocalEngine(1)))
+    assert f"odd could not be evaluated for {found['odd'].to_list().count(-1)} of 500 rows" in caplog.text
 
 
 def test_a_part_that_is_there_is_kept_and_another_backfill_is_refused(tmp_path: Path) -> None:

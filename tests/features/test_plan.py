@@ -4,10 +4,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from attrs import evolve
 
 import charkha as ck
 from charkha.features.expressions import UnsafeExpression, expression_from_json, expression_to_json
-from charkha.features.plan import FeaturePlan, in_order_of_use
+from charkha.features.plan import FeaturePlan, in_order_of_use, plan_features
 from charkha.features.request import frame_of, request_columns
 from charkha.features.request import with_request_features as features_of
 
@@ -37,6 +38,23 @@ def test_a_plan_is_the_same_after_json() -> None:
     expected = features_of(plan(), frame)
     assert features_of(again, frame).equals(expected)
     assert expected["s.hour"].to_list() == [19]
+
+
+def test_defaults_are_the_same_after_json_and_older_plans_have_none() -> None:
+    assert "defaults" not in plan().to_json()  # as plans were written before there were any
+    assert FeaturePlan.from_json(plan().to_json()).defaults == {}
+    defaults: dict[str, str | float | bool] = {"s.hour": 12, "s.share": 12.0, "s.text": "none", "s.rush": False}
+    again = FeaturePlan.from_json(evolve(plan(), defaults=defaults).to_json()).defaults
+    assert repr(again) == repr(defaults)
+
+
+def test_the_plan_of_a_model_has_the_defaults_by_full_name() -> None:
+    asked = ck.RequestFeatures("asked", code=pl.col("origin").cast(pl.Int64), defaults={"code": -1})
+    model = ck.Model(
+        "late", label=ck.Label(FLIGHTS, pl.col("delay") > 3, at="id", delay="1h"), request=["origin"], features=[asked],
+        estimator=ck.Linear(), purpose="tests", owner="tests",
+    )  # fmt: skip
+    assert plan_features(model).defaults == {"asked.code": -1}
 
 
 @pytest.mark.parametrize(

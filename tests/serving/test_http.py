@@ -18,6 +18,7 @@ from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
+from charkha.spec.project import load_project
 from charkha.storage.ledger import Assignment
 
 PREDICT = "/v1/models/late_trip/predict"
@@ -170,6 +171,31 @@ def test_metrics_count_what_happened(client: AppClient, stage: Stage, caplog: py
         assert line in text
     assert "secret" not in text
     assert caplog.text.count("shadow v2 of model late_trip failed") == 1
+
+
+def test_a_feature_that_cannot_be_evaluated_is_counted_and_never_loses_a_request(
+    client: AppClient, stage: Stage, metrics: ServingMetrics, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    definition = (tmp_path / "definition.py").read_text()
+    changed = definition.replace('pl.col("asked_at").dt.hour()', 'pl.col("city").cast(pl.Int8), defaults={"hour": 12}')
+    (tmp_path / "definition.py").write_text(changed)
+    write_bundle(load_project(tmp_path), stage.home, "v2")
+    deploy(stage.home, champion("v2"))
+    stage.service.refresh()
+    rows = [{**ROW, "city": city} for city in ("Pune", "7", None, "999")]
+    for body in ({"rows": rows}, rows[0], rows[1]):
+        assert client.post(PREDICT, json=body).status_code == 200
+    stage.clock.advance_to(NOW_US + 59_999_999)
+    assert client.post(PREDICT, json=rows[0]).status_code == 200
+    frame = decode_predictions(stage.home.log.read(prediction_stream("late_trip")), BundleStore(stage.home.bundles))
+    assert frame["ask.hour"].to_list() == [12.0, 7.0, None, 12.0, 12.0, 7.0, 12.0]
+    counted = 'charkha_request_feature_failures_total{feature="ask.hour",model="late_trip"} 4.0'
+    assert counted in client.get("/metrics").text
+    assert caplog.text.count("ask.hour could not be evaluated for 2 of 4 rows") == 1
+    assert caplog.text.count("could not be evaluated") == 1
+    stage.clock.advance_to(NOW_US + 60_000_000)
+    client.post(PREDICT, json=rows[0])
+    assert caplog.text.count("could not be evaluated") == 2
 
 
 def test_every_reference_of_the_document_resolves(client: AppClient) -> None:

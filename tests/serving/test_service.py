@@ -24,6 +24,7 @@ from serving_project import (
 
 from charkha.bundles.store import BundleStore
 from charkha.engines.local import LocalEngine
+from charkha.features.evaluate import Failure
 from charkha.features.offline import offline_features
 from charkha.features.plan import plan_features
 from charkha.features.rows import read_rows
@@ -47,12 +48,16 @@ class Notes:
         self.failures: list[tuple[str, str]] = []
         self.generations: list[int] = []
         self.calls: list[int] = []
+        self.not_evaluated_rows: dict[str, int] = {}
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
         self.calls.append(rows)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         self.failures.append((player.version, str(error)))
+
+    def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
+        self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
 
     def deployed(self, lineup: LineUp) -> None:
         self.generations.append(lineup.generation)
@@ -270,13 +275,43 @@ def test_a_shadow_with_other_features_gets_its_own(stage: Stage, tmp_path: Path)
 
 
 def test_a_shadow_whose_features_fail_never_fails_the_answer(stage: Stage, notes: Notes, tmp_path: Path) -> None:
-    failing = changed_project(tmp_path / "failing", 'pl.col("asked_at").dt.hour()', 'pl.col("city").cast(pl.Int64)')
-    write_bundle(failing, stage.home, "v2")
+    other = changed_project(tmp_path / "other", 'hour=pl.col("asked_at").dt.hour()', 'doubled=pl.col("km") * 2')
+    write_bundle(other, stage.home, "v2")
     deploy(stage.home, champion("v1"), Assignment("v2", "shadow", 1.0))
     stage.service.refresh()
+    broken = stage.service.line_ups()[MODEL].plans[1]
+    object.__setattr__(broken, "expressions", {**broken.expressions, "ask.doubled": pl.col("no such column") * 2})
     assert stage.service.predict(MODEL, requests("Pune")).versions == ["v1"]
     assert [version for version, _ in notes.failures] == ["v2"]
     assert logged(stage)["role"].to_list() == ["champion"]
+
+
+def test_a_feature_that_cannot_be_evaluated_is_null_or_its_default(stage: Stage, notes: Notes, tmp_path: Path) -> None:
+    fails = 'code=pl.col("city").cast(pl.Int64), zone=pl.col("city").cast(pl.Int64) + 1, defaults={"zone": 99}'
+    odd = changed_project(tmp_path / "odd", 'hour=pl.col("asked_at").dt.hour()', fails)
+    write_bundle(odd, stage.home, "v2", rules=[rule("far", pl.col("city").cast(pl.Int64) > 0)])
+    write_bundle(odd, stage.home, "v3", intercept=1.0)
+    deploy(stage.home, champion("v2"), Assignment("v3", "shadow", 1.0))
+    stage.service.refresh()
+    answered = stage.service.predict(MODEL, requests("Pune", "7", None, "Delhi"))
+    frame = logged(stage).filter(role="champion")
+    assert frame["ask.code"].to_list() == [None, 7.0, None, None]
+    assert frame["ask.zone"].to_list() == [99.0, 8.0, None, 99.0]
+    assert [list(hits) for hits in answered.rules] == [[], ["far"], [], []]
+    assert notes.failures == []
+    # Once, although the shadow computes them too.
+    assert notes.not_evaluated_rows == {"ask.code": 2, "ask.zone": 2, "rule far": 2}
+
+
+def test_odd_rows_of_one_call_do_not_touch_another(stage: Stage, notes: Notes, tmp_path: Path) -> None:
+    odd = changed_project(tmp_path / "odd", 'pl.col("asked_at").dt.hour()', 'pl.col("city").cast(pl.Int64)')
+    write_bundle(odd, stage.home, "v2")
+    deploy(stage.home, champion("v2"))
+    stage.service.refresh()
+    questions = [stage.service.ask(MODEL, requests(*cities)) for cities in (("7", "8"), ("Pune",), ("9",))]
+    assert [len(answers.ids) for answers in stage.service.answer(questions)] == [2, 1, 1]
+    assert logged(stage)["ask.hour"].to_list() == [7.0, 8.0, None, 9.0]
+    assert notes.not_evaluated_rows == {"ask.hour": 1}
 
 
 def test_a_deployment_of_nobody_serves_nobody(stage: Stage) -> None:

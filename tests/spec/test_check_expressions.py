@@ -29,6 +29,7 @@ def faults(expression: object) -> list[str]:
 SOUND = [
     n + 1,
     n / x,
+    x / 2.5,
     (x - 500).sqrt(),
     x.log() * pl.col("view.mean_x_6h"),
     pl.lit(1.5),
@@ -46,6 +47,8 @@ SOUND = [
     (at - at.dt.truncate("1d")).dt.total_minutes(),
     n.cast(pl.String).str.zfill(5),
     x.round(1).clip(0, 10),
+    word.str.to_datetime("%Y-%m-%d", strict=False).dt.hour(),
+    word.str.to_time(strict=False).dt.hour(),
 ]
 
 
@@ -98,6 +101,19 @@ def test_the_text_of_a_literal_is_not_taken_for_code() -> None:
     expression = word == "python_object"
     assert foreign_code(expression.meta.serialize(format="json")) is None
     assert faults(expression) == []
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        word.str.to_datetime().dt.hour(),
+        word.str.to_date(strict=False).dt.day(),
+        1 + word.str.strptime(pl.Datetime).dt.hour(),
+    ],
+    ids=str,
+)
+def test_a_format_guessed_from_another_row_is_refused(expression: pl.Expr) -> None:
+    assert faults(expression) == ["the format in which text is a time"]
 
 
 @pytest.mark.parametrize("expression", [at, at - at, pl.struct("n", "x"), pl.concat_list("n", "x")], ids=str)

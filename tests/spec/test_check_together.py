@@ -1,6 +1,8 @@
 """Faults that show only between parts: names that clash, keys that do not meet, features in a circle, tasks."""
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pytest
@@ -114,6 +116,71 @@ def test_what_rests_on_a_faulty_feature_is_not_blamed() -> None:
     parts["model"]["rules"].append(ck.Rule("tall", pl.col("schedule.above")))
     (found,) = texts(build(parts))
     assert "feature 'schedule.wrong'" in found
+
+
+def with_group(*groups: ck.RequestFeatures) -> list[str]:
+    parts = sound_parts()
+    parts["model"]["features"] = [*build(parts).features, *groups]
+    return texts(build(parts))
+
+
+@pytest.mark.parametrize(
+    ("defaults", "expected"),
+    [
+        ({"far": 3, "text": "x", "share": 1, "odd": False}, None),
+        ({"far": 127, "share": -0.5}, None),
+        ({"fra": 3}, "expected a feature of 'extra', got 'fra'. Did you mean 'far'?"),
+        ({"far": 128}, "'far': expected a value of type Int8, got 128"),
+        ({"far": 3.0}, "'far': expected a value of type Int8, got 3.0"),
+        ({"far": True}, "'far': expected a value of type Int8, got True"),
+        ({"far": None}, "'far': expected a value of type Int8, got None"),
+        ({"share": "1"}, "'share': expected a value of type Float64, got '1'"),
+        ({"share": float("nan")}, "'share': expected a value of type Float64, got nan"),
+        ({"odd": 0}, "'odd': expected a value of type Boolean, got 0"),
+        ({"text": 7}, "'text': expected a value of type String, got 7"),
+        (["far"], "defaults: expected a dictionary of values by feature, got ['far']"),
+    ],
+)
+def test_a_default_is_a_value_of_a_feature_of_its_type(defaults: Any, expected: str | None) -> None:
+    group = ck.RequestFeatures(
+        "extra",
+        defaults=defaults,
+        far=pl.col("distance").cast(pl.Int8),
+        share=pl.col("distance") / 2.5,
+        text=pl.col("carrier") + "!",
+        odd=pl.col("distance") > 5,
+    )
+    found = with_group(group)
+    assert len(found) == (expected is not None)
+    assert all("request features 'extra', defaults" in text and str(expected) in text for text in found)
+
+
+def test_what_is_wrong_with_a_function_is_told_with_the_other_faults() -> None:
+    def extra(distance: pl.Expr) -> Any:
+        return {"far": 1 if distance > 5 else 0}
+
+    group = ck.RequestFeatures.of("extra", extra, defaults={"far": 0})
+
+    def more(distance: pl.Expr, row: Any) -> dict[str, Any]:
+        return {"far": row["distanse"], "near": 3, "at": distance}
+
+    other = ck.RequestFeatures.of("more", more)
+    found = with_group(group, other)
+    assert [text.split(": ")[0] for text in found] == [
+        "model 'late', request features 'extra', function extra",
+        "model 'late', feature 'more.far'",
+        "model 'late', feature 'more.near'",
+    ]
+    assert "pl.when(…).then(…).otherwise(…) for if" in found[0]
+    assert with_group(ck.RequestFeatures.of("none", lambda row: {}))[0].count("at least one expression") == 1
+
+
+def test_a_function_on_values_is_refused_wherever_it_is_hidden() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        group = ck.RequestFeatures.of("extra", lambda distance: {"far": distance.map_batches(lambda values: values)})
+    (found,) = with_group(group)
+    assert "feature 'extra.far': expected no Python function" in found
 
 
 def test_two_groups_of_one_name() -> None:

@@ -117,3 +117,15 @@ def test_a_dataset_is_not_built_from_rows_that_break_their_contract(root: Path) 
         build_dataset(kept, root, None, AS_OF + 2 * DAY_US, LocalEngine())
     with pytest.raises(SourceBreaksContract, match="expected 5,000 to 6,000 rows a day, got"):
         build_dataset(bound(ck.Contract(rows_per_day=(5000, 6000))), root, None, AS_OF, LocalEngine())
+
+
+def test_a_request_feature_that_fails_on_rows_is_said_and_stops_no_training(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Cities are letters: none of them is a number, and those that are null stay so.
+    odd = ck.RequestFeatures("trip", number=pl.col("city").cast(pl.Int64), defaults={"number": 7})
+    dataset = build_dataset(attrs.evolve(LATE, features=[*LATE.views, odd]), root, None, AS_OF, LocalEngine())
+    expected = dataset.spine["city"].is_null().to_list()
+    assert [value is None for value in dataset.features["trip.number"]] == expected
+    assert set(dataset.features["trip.number"].drop_nulls()) == {7}
+    assert "trip.number could not be evaluated for" in caplog.text

@@ -11,6 +11,7 @@ from attrs import frozen
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Manifest
 from charkha.bundles.predictor import Predictor, load_predictor
+from charkha.features.evaluate import with_values
 from charkha.features.expressions import expression_from_json
 from charkha.features.plan import FeaturePlan
 from charkha.spec.model import FloatArray
@@ -38,8 +39,16 @@ class Bundle:
 
     @cached_property
     def conditions(self) -> Mapping[str, pl.Expr]:
-        """Of each rule, in the order declared, when it holds (null does not), under a name no feature can have."""
+        """Of each rule, in the order declared, when it holds, under a name no feature can have.
+
+        It does not where it is null, nor (`never`) where it cannot be evaluated.
+        """
         return {f"rule {name}": when.cast(pl.Boolean).fill_null(False) for name, when, _ in self.rules}
+
+    @property
+    def never(self) -> Mapping[str, bool]:
+        """Of each condition, what stands where it cannot be evaluated."""
+        return dict.fromkeys(self.conditions, False)
 
     def decide(self, scores: FloatArray, rows: pl.DataFrame) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
         """Return the decisions, bool (rows,), and the names of the rules that hold, per row.
@@ -47,7 +56,8 @@ class Bundle:
         rows: the features and the request fields, which rules may use.
         """
         # Not `select`: it would make one row of a rule that looks at no column.
-        held = rows.with_columns(**self.conditions).select(*self.conditions)
+        conditions = [when.alias(name) for name, when in self.conditions.items()]
+        held = with_values(rows, conditions, self.never).select(*self.conditions)
         return self.decide_where(scores, [column.to_list() for column in held.get_columns()])
 
     def decide_where(

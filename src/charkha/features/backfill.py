@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from attrs import field, frozen, validators
 
+from charkha.features.evaluate import logged
 from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, newest_known
 from charkha.features.pieces import EVENT, KNOWN, Piece, fetched, pieces_of
@@ -123,7 +124,7 @@ def answered(
             reads[name] = Reading.of(sources.by_name[name], sources)
         doing(f"joining {view.name}")
         frame = frame.hstack(_joined(view, asked, reads[name], sources.bucket_rows))
-    named = frame.with_columns(with_request_features(plan, frame))
+    named = frame.with_columns(with_request_features(plan, frame, logged))
     return named.select(*asked.columns, *(name for name in plan.names if name not in asked.columns))
 
 

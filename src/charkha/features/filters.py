@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 from attrs import frozen
-from polars.exceptions import PolarsError
 
+from charkha.features.evaluate import with_values
 from charkha.features.events import Row
 from charkha.features.expressions import expression_to_json
 from charkha.spec.fields import TIME, polars_schema
@@ -36,15 +36,10 @@ def with_filters(rows: pl.DataFrame, views: Iterable[FeatureView]) -> pl.DataFra
     return rows.with_columns(filter_values(rows, where).alias(name) for name, where in missing.items())
 
 
-def filter_values(rows: pl.DataFrame, where: pl.Expr) -> pl.Series:
-    """Return for which rows a filter is true: as many as there are rows, none of them null."""
-    try:
-        return rows.with_columns_seq(where.fill_null(value=False).alias("_kept"))["_kept"]
-    except PolarsError:
-        if len(rows) <= 1:
-            return pl.Series("_kept", [False] * len(rows), dtype=pl.Boolean)
-    half = len(rows) // 2  # those on which it fails are found by halving
-    return pl.concat([filter_values(rows[:half], where), filter_values(rows[half:], where)])
+def filter_values(rows: pl.DataFrame, where: pl.Expr, *, in_turn: bool = False) -> pl.Series:
+    """Return for which rows a filter is true: as many as there are rows, none of them null. in_turn: for few rows."""
+    kept = where.fill_null(value=False).alias("_kept")
+    return with_values(rows, [kept], {"_kept": False}, in_turn=in_turn)["_kept"]
 
 
 @frozen(eq=False)
@@ -86,5 +81,5 @@ class RowFilters:
         plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in self.schema.items()})
         values = [tuple(row[place] for place in self.places) for row in rows]
         frame = pl.DataFrame(values, schema=plain, orient="row").cast(self.schema)
-        columns = [filter_values(frame, where).to_list() for where in self.filters.values()]
+        columns = [filter_values(frame, where, in_turn=True).to_list() for where in self.filters.values()]
         return list(zip(*columns, strict=True))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from charkha.engines.engine import Engine
+from charkha.features.evaluate import OnFailure, unheard
 from charkha.features.filters import with_filters
 from charkha.features.keys import key_column
 from charkha.features.plan import FeaturePlan
@@ -17,12 +18,19 @@ _Bucket = tuple[FeatureView, pl.DataFrame, pl.DataFrame]
 
 
 def offline_features(
-    plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine, buckets: int = 8
+    plan: FeaturePlan,
+    spine: pl.DataFrame,
+    rows: Mapping[str, pl.DataFrame],
+    engine: Engine,
+    buckets: int = 8,
+    *,
+    on_failure: OnFailure = unheard,
 ) -> pl.DataFrame:
     """Return the features of every row of the spine: columns `plan.names`, in the spine's order.
 
     spine: the request fields and `_at_us`. rows: source name → its rows, as of `read_rows`. Each view is computed
-    bucket by bucket of its entity's keys; their number changes nothing but memory and parallelism.
+    bucket by bucket of its entity's keys; their number changes nothing but memory and parallelism. on_failure: told of
+    request features that could not be evaluated.
     """
     frame = spine.with_columns(spine["_at_us"].cast(TIME).alias(plan.at))
     rows = {
@@ -33,7 +41,7 @@ def offline_features(
         parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
         joined = pl.concat(parts).sort("_place").drop("_place")
         frame = frame.hstack(joined)
-    return with_request_features(plan, frame)
+    return with_request_features(plan, frame, on_failure)
 
 
 def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:

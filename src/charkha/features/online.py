@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
+from charkha.features.evaluate import OnFailure, unheard
 from charkha.features.keys import key_text
 from charkha.features.lanes import Stack, stacks_of, window_values
 from charkha.features.latest import Column, LatestStack, latest_stacks
@@ -58,10 +59,13 @@ def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched
     return Fetched(keys, [found[number * count : (number + 1) * count] for number in range(len(layout.places))])
 
 
-def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us: Sequence[int]) -> Columns:
+def online_columns(
+    plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us: Sequence[int], on_failure: OnFailure = unheard
+) -> Columns:
     """Return every feature beside the request's columns, without making a table of them: how a small batch costs least.
 
-    requests: the request fields, a list of values each. at_us: the time of each prediction.
+    requests: the request fields, a list of values each. at_us: the time of each prediction. on_failure: told of request
+    features that could not be evaluated.
     """
     layout = _layout_of(plan)
     columns: dict[str, Column] = {**requests, plan.at: at_us}
@@ -74,7 +78,7 @@ def online_columns(plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us
     for state, entity in zip(layout.states, layout.entity_of, strict=True):
         columns.update(_ratios(state, columns))
         _forget_null_keys(columns, state, fetched.keys[entity])
-    return request_columns(plan, columns)
+    return request_columns(plan, columns, on_failure)
 
 
 @frozen(eq=False)

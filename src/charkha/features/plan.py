@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 import polars as pl
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
+from charkha.features.evaluate import Plain
 from charkha.features.expressions import expression_from_json, expression_to_json, plain_value
 from charkha.spec.aggregates import Aggregate, Measure, Ratio
 from charkha.spec.fields import FieldType
@@ -27,6 +28,7 @@ class FeaturePlan:
     at: the name under which expressions see the time of the prediction.
     expressions: full feature name → expression, each after those it uses.
     names: every feature's full name, in the order of the matrix.
+    defaults: full feature name → what stands where its expression fails on a row; null where there is none.
     """
 
     views: tuple[FeatureView, ...]
@@ -34,16 +36,19 @@ class FeaturePlan:
     at: str
     expressions: Mapping[str, pl.Expr]
     names: tuple[str, ...]
+    defaults: Mapping[str, Plain] = field(factory=dict)
 
     def to_json(self) -> str:
         """Return the plan as JSON text. Raises UnsafeExpression when an expression holds Python code."""
-        plan = {
+        plan: dict[str, object] = {
             "views": [view_to_plain(view) for view in self.views],
             "request": {name: kind.__name__ for name, kind in self.request.items()},
             "at": self.at,
             "expressions": {name: expression_to_json(expression) for name, expression in self.expressions.items()},
             "names": self.names,
         }
+        if self.defaults:  # plans without are written as they were before there were any: equal ones stay equal
+            plan["defaults"] = self.defaults
         return msgspec.json.encode(plan).decode()
 
     @classmethod
@@ -56,20 +61,24 @@ class FeaturePlan:
             at=plain["at"],
             expressions={name: expression_from_json(tree) for name, tree in plain["expressions"].items()},
             names=tuple(plain["names"]),
+            defaults=plain.get("defaults", {}),
         )
 
 
 def plan_features(model: Model) -> FeaturePlan:
     """Return the plan of a model's features. The definition must have passed `spec.check`."""
     expressions: dict[str, pl.Expr] = {}
+    defaults: dict[str, Plain] = {}
     for group in model.request_features:
         expressions.update(group.by_full_name())
+        defaults.update(group.defaults_by_full_name())
     return FeaturePlan(
         views=model.views,
         request=model.request_fields,
         at=model.label.at,
         expressions=in_order_of_use(expressions),
         names=tuple(name for part in model.features for name in feature_names(part)),
+        defaults=defaults,
     )
 
 

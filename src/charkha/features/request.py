@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
+from charkha.features.evaluate import OnFailure, of_one, unheard, with_values
 from charkha.features.latest import Column
 from charkha.features.plan import FeaturePlan
 from charkha.spec.fields import POLARS_TYPES, TIME
@@ -67,26 +68,33 @@ def expression_layers(expressions: Mapping[str, pl.Expr]) -> Iterator[list[pl.Ex
         yield list(layer.values())
 
 
-def with_request_features(plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns `plan.names`, given a table of the request's fields, the time and the views' features."""
+def with_request_features(plan: FeaturePlan, frame: pl.DataFrame, on_failure: OnFailure = unheard) -> pl.DataFrame:
+    """Return the columns `plan.names`, given a table of the request's fields, the time and the views' features.
+
+    Rows on which an expression fails get its default, or null; on_failure is told.
+    """
     program = program_of(plan)
     frame = frame.with_columns(pl.col(source).alias(name) for name, source in program.copies.items())
     for layer in program.layers:
-        frame = frame.with_columns(layer)
+        frame = with_values(frame, layer, plan.defaults, on_failure)
     return frame.select(plan.names)
 
 
-def request_columns(plan: FeaturePlan, columns: dict[str, Column]) -> Columns:
+def request_columns(plan: FeaturePlan, columns: dict[str, Column], on_failure: OnFailure = unheard) -> Columns:
     """Return the same for a small batch: the columns given, and every request feature."""
     program = program_of(plan)
     for name, source in program.copies.items():
         columns[name] = columns[source]
     if program.layers:
-        frame = _table(columns, program.inputs)
+        count = len(columns[plan.at])
+        if count == 1:
+            on_failure = of_one(on_failure)
+        frame = _table(columns, program.inputs, times=2 if count == 1 else 1)
         for layer in program.layers:
-            frame = frame.with_columns_seq(layer)  # the query engine's threads would cost more than the work
+            # In turn: the query engine's threads would cost more than the work.
+            frame = with_values(frame, layer, plan.defaults, on_failure, in_turn=True)
         for name in program.computed:
-            columns[name] = frame.get_column(name).to_list()
+            columns[name] = frame.get_column(name).to_list()[:count]
     return columns
 
 
@@ -97,11 +105,11 @@ def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
     return _table(columns, pl.Schema({name: types[program.copies.get(name, name)] for name in plan.names}))
 
 
-def _table(columns: Columns, schema: pl.Schema) -> pl.DataFrame:
-    """Return columns as a table; times may be µs."""
+def _table(columns: Columns, schema: pl.Schema, times: int = 1) -> pl.DataFrame:
+    """Return columns as a table; times may be µs. times: how often each row; `evaluate` says why a single one twice."""
     values = (_values(columns[name], kind) for name, kind in schema.items())
     rows = list(zip(*values, strict=True))  # by rows: one call, not one a column
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows * times, schema=schema, orient="row")
 
 
 def _values(column: Column, kind: pl.DataType) -> Sequence[Any]:

@@ -137,6 +137,7 @@ def _request_features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -
     groups = {group.name: group for model in models for group in model.request_features}
     for group in groups.values():
         readers = tuple(model.name for model in models if group.name in (g.name for g in model.request_features))
+        defaults = group.defaults_by_full_name()
         for name, expression in group.by_full_name().items():
             reads = tuple(dict.fromkeys(expression.meta.root_names()))
             yield FeatureEntry(
@@ -149,7 +150,7 @@ def _request_features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -
                 models=readers,
                 versions=_versions(known, name),
                 nulls=_nulls_of(name, readers, nulls),
-                says=tuple(request_in_words(str(expression), reads)),
+                says=tuple(request_in_words(str(expression), reads, defaults.get(name))),
             )
 
 

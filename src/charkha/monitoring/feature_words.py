@@ -73,10 +73,11 @@ def latest_in_words(view: FeatureView, column: str) -> list[str]:
     ]
 
 
-def request_in_words(expression: str, reads: tuple[str, ...]) -> list[str]:
-    """Return what a request feature is, in sentences of a line each."""
+def request_in_words(expression: str, reads: tuple[str, ...], default: object = None) -> list[str]:
+    """Return what a request feature is, in sentences of a line each. default: None where none is declared."""
     of = f"from {', '.join(reads)}" if reads else "from nothing"
-    return [f"computed when a prediction is asked for, {of}", expression]
+    instead = [] if default is None else [f"{default!r} where it cannot be evaluated"]
+    return [f"computed when a prediction is asked for, {of}", expression, *instead]
 
 
 def _entity(view: FeatureView) -> str:

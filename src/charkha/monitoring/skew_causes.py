@@ -27,7 +27,7 @@ from charkha.features.events import RowLayout
 from charkha.features.expressions import expression_to_json
 from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
-from charkha.features.plan import FeaturePlan, view_to_plain
+from charkha.features.plan import FeaturePlan, plan_features, view_to_plain
 from charkha.features.progress import row_content, row_place, rows_prefix
 from charkha.features.seen import LONGEST_COMMIT_US
 from charkha.features.state import ViewState, key_bytes, view_digest
@@ -96,9 +96,10 @@ def cause_of_view(found: Difference, evidence: Evidence) -> Cause:
 
 def cause_of_expression(feature: str, evidence: Evidence) -> Cause:
     """Return why a request feature differs although everything that it reads agrees."""
-    declared = {name: e for group in evidence.model.request_features for name, e in group.by_full_name().items()}
-    then, now = evidence.plan.expressions.get(feature), declared.get(feature)
-    if then is not None and (now is None or expression_to_json(now) != expression_to_json(then)):
+    plan = plan_features(evidence.model)
+    then, now = evidence.plan.expressions.get(feature), plan.expressions.get(feature)
+    same = evidence.plan.defaults.get(feature) == plan.defaults.get(feature)
+    if then is not None and (now is None or not same or expression_to_json(now) != expression_to_json(then)):
         what = "is no longer declared" if now is None else "is declared otherwise now"
         reason = f"{feature} {what} than when {evidence.manifest.version} was trained"
         return Cause("definition_change", feature, reason if now is not None else reason.partition(" than")[0])

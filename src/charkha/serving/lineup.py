@@ -116,7 +116,9 @@ def _plan_key(bundle: Bundle) -> tuple[str, bytes]:
 
 def _with_rules(bundle: Bundle) -> FeaturePlan:
     """Return the plan with the rules' conditions among its expressions: computed in one go with the features."""
-    return evolve(bundle.plan, expressions={**bundle.plan.expressions, **bundle.conditions})
+    plan = bundle.plan
+    expressions, defaults = {**plan.expressions, **bundle.conditions}, {**plan.defaults, **bundle.never}
+    return evolve(plan, expressions=expressions, defaults=defaults)
 
 
 def _layout(bundle: Bundle) -> tuple[object, ...]:

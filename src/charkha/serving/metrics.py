@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from charkha.clock import Clock
+from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.service import Service
@@ -29,6 +30,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BETWEEN_WARNINGS_US = 60_000_000
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began: a reset of it says the same
@@ -65,10 +67,17 @@ class ServingMetrics:
             ["model", "version", "role"],
             registry=registry,
         )
+        self._not_evaluated = Counter(
+            "charkha_request_feature_failures",
+            "Rows answered without a request feature, or a rule, that could not be evaluated.",
+            ["model", "feature"],
+            registry=registry,
+        )
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
         self._said: set[tuple[str, str, str]] = set()
+        self._warned_us: dict[tuple[str, str], int] = {}
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
         """Count an answered call."""
@@ -82,6 +91,15 @@ class ServingMetrics:
         if kind not in self._said:
             self._said.add(kind)
             _logger.warning("%s %s of model %s failed", player.role, player.version, model, exc_info=error)
+
+    def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
+        """Count rows; a feature is in the log at most once in a minute, by the time of its predictions."""
+        self._not_evaluated.labels(model, failure.name).inc(failure.rows)
+        warned_us = self._warned_us.get((model, failure.name))
+        if warned_us is None or not warned_us <= time_us < warned_us + _BETWEEN_WARNINGS_US:
+            self._warned_us[model, failure.name] = time_us
+            said = (model, failure.name, failure.rows, failure.of, failure.reason)
+            _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
 
     def deployed(self, lineup: LineUp) -> None:
         """Count a line-up, and log who is in it."""

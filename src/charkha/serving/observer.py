@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from charkha.features.evaluate import Failure
 from charkha.serving.lineup import LineUp, Player
 
 
@@ -16,6 +17,10 @@ class Observer(Protocol):
         """A challenger or shadow failed; the call was answered without it."""
         ...
 
+    def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
+        """A request feature or a rule's condition failed on rows that were answered and logged without its value."""
+        ...
+
     def deployed(self, lineup: LineUp) -> None:
         """A line-up now answers."""
         ...
@@ -28,6 +33,9 @@ class Quiet:
         """Do nothing."""
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
+        """Do nothing."""
+
+    def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         """Do nothing."""
 
     def deployed(self, lineup: LineUp) -> None:

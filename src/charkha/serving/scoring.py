@@ -11,6 +11,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
+from charkha.features.evaluate import Failure, OnFailure
 from charkha.features.latest import Column
 from charkha.features.online import Fetched, online_columns
 from charkha.features.plan import FeaturePlan
@@ -52,12 +53,14 @@ class Question:
 class Batch:
     """Questions that are answered together, all put to one line-up: their rows one after the other.
 
-    features: of each plan of the line-up, or why they could not be computed.
+    features: of each plan of the line-up, or why they could not be computed. failures: the request features, and the
+    conditions of rules, that could not be evaluated for some rows; each once, whichever plans it is in.
     """
 
     lineup: LineUp
     asked: Columns
     features: Sequence[Columns | Exception]
+    failures: Sequence[Failure] = ()
 
 
 @frozen(eq=False)
@@ -98,22 +101,33 @@ def batch_of(questions: Sequence[Question]) -> Batch:
     lineup = questions[0].lineup
     asked = {field: [value for question in questions for value in question.asked[field]] for field in lineup.fields}
     times = [question.time_us for question in questions for _ in range(question.requests.height)]
+    failures: list[Failure] = []
     features = [
-        _features(plan, asked, [question.fetched[number] for question in questions], times)
+        _features(plan, asked, [question.fetched[number] for question in questions], times, failures.append)
         for number, plan in enumerate(lineup.plans)
     ]
-    return Batch(lineup, asked, features)
+    return Batch(lineup, asked, features, _each_once(failures))
+
+
+def _each_once(failures: Sequence[Failure]) -> list[Failure]:
+    """Return of each name its worst failure: versions that share a feature fail on the same rows."""
+    worst = {failure.name: failure for failure in sorted(failures, key=lambda failure: failure.rows)}
+    return list(worst.values())
 
 
 def _features(
-    plan: FeaturePlan, asked: Columns, fetched: Sequence[Fetched | Exception], times: Sequence[int]
+    plan: FeaturePlan,
+    asked: Columns,
+    fetched: Sequence[Fetched | Exception],
+    times: Sequence[int],
+    on_failure: OnFailure,
 ) -> Columns | Exception:
     parts = [each for each in fetched if isinstance(each, Fetched)]
     failed = next((each for each in fetched if isinstance(each, Exception)), None)
     if failed is not None:
         return failed
     try:
-        return online_columns(plan, asked, Fetched.together(parts), times)
+        return online_columns(plan, asked, Fetched.together(parts), times, on_failure)
     except Exception as error:
         return error
 

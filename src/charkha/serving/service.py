@@ -147,7 +147,8 @@ class Service:
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
-        scored = self._score(batch_of(questions))
+        batch = batch_of(questions)
+        scored = self._score(batch)
         ends = list(accumulate(question.requests.height for question in questions))
         parts = [scored.of(slice(low, high)) for low, high in pairwise((0, *ends))] if len(questions) > 1 else [scored]
         firsts = [first_id(question.time_us) for question in questions]
@@ -157,6 +158,8 @@ class Service:
         log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, question.requests.height, latency_us)
+        for failure in batch.failures:
+            self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         return [answers(*each) for each in answering]
 
     def push(self, source: str, rows: Sequence[Sequence[Any]], *, vetted: bool = False) -> Pushed:

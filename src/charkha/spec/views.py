@@ -1,12 +1,19 @@
 """Features: windowed aggregates and latest values of an entity, and expressions over the request."""
 
+from collections.abc import Callable, Mapping
+from typing import overload
+
 import polars as pl
 from attrs import field, frozen
 
 from charkha.spec.aggregates import Aggregate, Ratio, Window
 from charkha.spec.durations import parse_duration
+from charkha.spec.faults import Fault
 from charkha.spec.fields import one_or_many
+from charkha.spec.functions import Function, expressions_of
 from charkha.spec.sources import Entity, Source
+
+Value = str | int | float | bool
 
 
 @frozen
@@ -49,14 +56,57 @@ class RequestFeatures:
 
     Each is a Polars expression and is called `group.name`. It may use the request's fields by name, the time of the
     prediction by the name of the label's `at` column, and any other feature by its full name.
+
+    defaults: by feature, what stands where it cannot be evaluated, such as a strict cast of strange text; null unless
+        given. A feature that is evaluated and is null stays null.
+    fault: why there are no expressions, when they should have come from a function.
     """
 
     name: str
-    expressions: dict[str, pl.Expr]
+    expressions: Mapping[str, pl.Expr]
+    defaults: Mapping[str, Value]
+    fault: Fault | None
 
-    def __init__(self, name: str, **expressions: pl.Expr) -> None:
-        self.__attrs_init__(name, expressions)
+    def __init__(self, name: str, *, defaults: Mapping[str, Value] | None = None, **expressions: pl.Expr) -> None:
+        self.__attrs_init__(name, expressions, {} if defaults is None else defaults, None)
+
+    @classmethod
+    def of(cls, name: str, function: Function, *, defaults: Mapping[str, Value] | None = None) -> "RequestFeatures":
+        """Return the features that a function makes of columns; it is run here, once, and never again.
+
+        function: takes the columns it names, or all as `row`, as expressions, and returns an expression for each
+        feature. What is wrong with it, also what it raises, is told by `charkha check` with all the other faults.
+        """
+        made = cls.__new__(cls)
+        expressions, fault = expressions_of(function)
+        made.__attrs_init__(name, expressions, {} if defaults is None else defaults, fault)
+        return made
 
     def by_full_name(self) -> dict[str, pl.Expr]:
         """Return the expressions under their full names."""
         return {f"{self.name}.{feature}": expression for feature, expression in self.expressions.items()}
+
+    def defaults_by_full_name(self) -> dict[str, Value]:
+        """Return the defaults under the full names of their features."""
+        return {f"{self.name}.{feature}": value for feature, value in self.defaults.items()}
+
+
+@overload
+def on_request(function: Function, /) -> RequestFeatures: ...
+@overload
+def on_request(
+    *, name: str | None = None, defaults: Mapping[str, Value] | None = None
+) -> Callable[[Function], RequestFeatures]: ...
+def on_request(
+    function: Function | None = None, /, *, name: str | None = None, defaults: Mapping[str, Value] | None = None
+) -> RequestFeatures | Callable[[Function], RequestFeatures]:
+    """Make request features of a function on columns; they are called as the function is, unless `name` says otherwise.
+
+    Written above the function, with or without brackets; see `RequestFeatures.of`.
+    """
+
+    def declared(given: Function) -> RequestFeatures:
+        called = str(getattr(given, "__name__", repr(given))) if name is None else name
+        return RequestFeatures.of(called, given, defaults=defaults)
+
+    return declared if function is None else declared(function)

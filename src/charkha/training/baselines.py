@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from charkha.features.evaluate import with_values
 from charkha.spec.model import FloatArray, Rule
 
 CodeArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -21,9 +22,10 @@ def first_rules(rules: Sequence[Rule], rows: pl.DataFrame) -> CodeArray:
     rows: the features and the request fields, which rules may use.
     """
     codes = np.full(rows.height, len(rules), dtype=np.int64)
-    held = rows.select(rule.when.cast(pl.Boolean).fill_null(False).alias(rule.name) for rule in rules)
+    conditions = [rule.when.cast(pl.Boolean).fill_null(False).alias(f"rule {rule.name}") for rule in rules]
+    held = with_values(rows, conditions, {f"rule {rule.name}": False for rule in rules})
     for number in reversed(range(len(rules))):
-        codes[held.get_column(rules[number].name).to_numpy()] = number
+        codes[held.get_column(f"rule {rules[number].name}").to_numpy()] = number
     return codes
 
 

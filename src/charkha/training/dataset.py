@@ -9,6 +9,7 @@ from attrs import frozen
 
 from charkha.clock import to_iso
 from charkha.engines.engine import Engine
+from charkha.features.evaluate import logged
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, plan_features
 from charkha.features.rows import read_rows, require_whole
@@ -128,5 +129,8 @@ def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
 def features_of(
     plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
 ) -> pl.DataFrame:
-    """Return the features of a plan for occasions, in their order; the plan's request fields must be in the spine."""
-    return offline_features(plan, spine.select(*plan.request, "_at_us"), rows, engine)
+    """Return the features of a plan for occasions, in their order; the plan's request fields must be in the spine.
+
+    Request features that could not be evaluated are said in warnings.
+    """
+    return offline_features(plan, spine.select(*plan.request, "_at_us"), rows, engine, on_failure=logged)

@@ -19,6 +19,7 @@ from charkha.spec.fields import TIME
 # Node names under which Polars keeps code of others or opaque objects.
 FOREIGN = ("anonymous", "python", "plugin", "pickle", "object")
 Wanted = Literal["feature", "boolean", "number"]
+_CLOCK = {"Literal": "Time"}  # the type whose one format needs no guess
 ROWS = 12
 MADE_UP: Mapping[pl.DataType, tuple[object, ...]] = {
     pl.String(): ("b", "a", "c"),
@@ -90,6 +91,15 @@ def _holds_foreign_code(expression: pl.Expr) -> bool:
         return True
 
 
+def _guesses_a_format(expression: pl.Expr) -> bool:
+    """Say whether an expression reads text as a time without saying how: one row is then read as another one is."""
+    tree = json.loads(expression.meta.serialize(format="json"))
+    return any(
+        node == "Strptime" and isinstance(below, list) and below[-1].get("format") is None and below[0] != _CLOCK
+        for node, below in _nodes(tree)
+    )
+
+
 def roots(expression: pl.Expr) -> list[str]:
     """Return the columns an expression uses, each once."""
     return list(dict.fromkeys(expression.meta.root_names()))
@@ -110,6 +120,9 @@ def _form_faults(where: str, expression: pl.Expr, columns: Mapping[str, pl.DataT
     elif _holds_foreign_code(expression):
         remedy = "Write it with Polars expressions alone: they are stored as data and run without Python."
         yield Fault(where, "no Python function", "map_elements, map_batches, a plugin or the like", remedy)
+    elif _guesses_a_format(expression):
+        remedy = 'Name it: .str.to_datetime("%Y-%m-%d %H:%M"). Polars guesses it from the first of many rows.'
+        yield Fault(where, "the format in which text is a time", "none", remedy)
     else:
         for name in roots(expression):
             if name not in columns:
@@ -151,12 +164,15 @@ def _looks_at_other_rows(expression: pl.Expr, columns: Mapping[str, pl.DataType]
     """Compare made-up rows answered together with each of them answered alone.
 
     Polars' own answer (`meta.is_row_separable`) misses an aggregation inside `fill_null` or a list; the values tell.
-    An expression that fails on the made-up values, such as a strict cast of text, is given the benefit of the doubt.
+    A row alone is there twice, as it is wherever one is evaluated: Polars takes a column of one value for a constant,
+    which it divides otherwise, in the last bit. An expression that fails on the made-up values, such as a strict cast
+    of text, is given the benefit of the doubt.
     """
     frame = _made_up_rows({name: columns[name] for name in roots(expression)})
     try:
         together = frame.with_columns(expression.alias("value"))["value"]
-        alone = [frame[row : row + 1].with_columns(expression.alias("value"))["value"] for row in range(ROWS)]
+        pairs = [pl.DataFrame([column.new_from_index(row, 2) for column in frame]) for row in range(ROWS)]
+        alone = [pair.with_columns(expression.alias("value"))["value"][:1] for pair in pairs]
     except ShapeError:
         return True
     except PolarsError:

@@ -7,7 +7,7 @@ import polars as pl
 
 from charkha.spec.checks import labels, policies
 from charkha.spec.checks.expressions import expression_faults
-from charkha.spec.checks.request_features import group_faults, request_feature_faults
+from charkha.spec.checks.request_features import default_faults, group_faults, request_feature_faults
 from charkha.spec.checks.sources import known_fields
 from charkha.spec.checks.values import listing, name_faults, quote, repeated, strings, text_faults, type_name, way_to
 from charkha.spec.checks.views import feature_names, feature_types
@@ -110,6 +110,8 @@ def _expressions_faults(where: str, model: Model) -> Iterator[Fault]:
     expressions = {name: part for group in model.request_features for name, part in group.by_full_name().items()}
     found, types = request_feature_faults(where, expressions, columns)
     yield from found
+    for group in model.request_features:
+        yield from default_faults(where, group, types)
     # A rule over a faulty request feature is not blamed for it.
     faulty = expressions.keys() - types.keys()
     yield from _rule_faults(where, model, {**columns, **types}, faulty)
