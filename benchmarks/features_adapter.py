@@ -1,5 +1,6 @@
 """All that the feature benchmark calls of Charkha: to measure another way of calling it, change this file alone."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -65,7 +66,9 @@ def settle(out: str) -> None:
 
 def _backfill(plan: FeaturePlan, folder: str, out: str) -> None:
     root, sources = Path(folder), {view.source.name: view.source for view in plan.views}
-    backfill(plan, root / "asked.parquet", Sources(root, sources), Path(out).with_suffix(".parts"))
+    parts = Path(out).with_suffix(".parts")
+    shutil.rmtree(parts, ignore_errors=True)
+    backfill(plan, root / "asked.parquet", Sources(root, sources), parts)
 
 
 def window_bounds() -> list[tuple[str, str, int, int]]:

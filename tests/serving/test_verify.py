@@ -215,7 +215,7 @@ def test_a_late_row_of_a_file_is_found(stage: Stage) -> None:
 
 
 def test_a_function_that_was_changed_only_online_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Count, "update", lambda self, state, value: (state[0] + 2.0,))
+    monkeypatch.setattr(Count, "update", lambda self, state, value, known_us: (state[0] + 2.0,))
     service = Service(stage.project, stage.home, stage.clock, "w1")
     service.refresh()
     service.push("trips", [trip(1)])
