@@ -2,8 +2,9 @@
 
 Questions are answered a stretch of them at a time, each stretch in a file of its own. For a stretch, a view of latest
 values reads the keys and times of its source, works out which row answers which question, and then fetches one column
-after the other: never more than one column of the source is in memory. A view of windows reads its source in buckets of
-keys. Neither the length of a stretch nor the number of buckets changes a bit of the result.
+after the other: never more than one column of the source is in memory, or all of it where it is a query. A view of
+windows reads its source in buckets of keys. Neither the length of a stretch nor the number of buckets changes a bit of
+the result.
 """
 
 import hashlib

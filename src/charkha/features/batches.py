@@ -1,6 +1,12 @@
-"""What a source's data comes in: batches that are read, held to a contract, and set aside as one."""
+"""What a source's data comes in: batches that are read, held to a contract, and set aside as one.
 
+A batch is a file, a table of a lake in one version, or the result of a query.
+"""
+
+import hashlib
 from collections.abc import Callable
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -8,8 +14,10 @@ from attrs import frozen
 
 from charkha.features.declared import DataError, declared_fields
 from charkha.features.file_marks import FileMark, file_digest, file_name
+from charkha.features.lake import LakeTable, delta_table, iceberg_table
+from charkha.features.queries import QUERY, query_rows
 from charkha.spec.fields import TIME, polars_schema
-from charkha.spec.sources import Files, Source
+from charkha.spec.sources import Files, Query, Source
 
 Stamp = tuple[str, ...]
 
@@ -57,9 +65,17 @@ class Batch:
 
 def batches_of(source: Source, root: Path) -> list[Batch]:
     """Return the batches of a source's data, in the order of their names. Raises DataError when there is none."""
-    if source.data is None:
-        return []
-    return [_file_batch(source, source.data, path, root) for path in _paths(source, source.data, root)]
+    match source.data:
+        case None:
+            return []
+        case Query():
+            return [_query_batch(source, source.data, root)]
+        case Files(format="delta"):
+            return [_table_batch(source, path, root, delta_table) for path in _paths(source, source.data, root)]
+        case Files(format="iceberg"):
+            return [_table_batch(source, path, root, iceberg_table) for path in _paths(source, source.data, root)]
+        case Files():
+            return [_file_batch(source, source.data, path, root) for path in _paths(source, source.data, root)]
 
 
 def _paths(source: Source, files: Files, root: Path) -> list[Path]:
@@ -94,3 +110,50 @@ def _scan_file(source: Source, files: Files, path: Path) -> pl.LazyFrame:
     schema = polars_schema(source.fields)
     text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
     return pl.scan_csv(path, schema_overrides=text, null_values=list(files.nulls) or None)
+
+
+def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:
+    """Return a table as a batch, in the version that it has when it is first looked at."""
+
+    @cache
+    def table() -> LakeTable:
+        return table_of(source, path)
+
+    return Batch(
+        source,
+        file_name(path, root),
+        repr(str(path)),
+        opened=lambda: table().frame,
+        digest=lambda: table().version,
+        stamp=lambda: (str(path), table().version),
+    )
+
+
+def _query_batch(source: Source, query: Query, root: Path) -> Batch:
+    """Return the result of a query as a batch; it is run once."""
+
+    @cache
+    def rows() -> pl.DataFrame:
+        return query_rows(source, query, root)
+
+    def digest() -> str:
+        # A database may give the same rows in another order, and other rows to the same query.
+        stream = BytesIO()
+        rows().sort(rows().columns).write_ipc(stream, compression="uncompressed")
+        return _hashed(query.text.encode(), stream.getvalue())
+
+    return Batch(
+        source,
+        QUERY,
+        "its query",
+        opened=lambda: rows().lazy(),
+        digest=digest,
+        stamp=lambda: (QUERY, _hashed(query.text.encode(), query.url.encode())),
+    )
+
+
+def _hashed(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
