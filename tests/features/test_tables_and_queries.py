@@ -4,9 +4,11 @@ import sqlite3
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -22,8 +24,9 @@ from charkha.features.file_decisions import mark_file
 from charkha.features.offline import offline_features
 from charkha.features.pieces import pieces_of
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.queries import query_rows
+from charkha.features.queries import _filled, _located, _typed, query_rows
 from charkha.features.rows import FileBreaksContract, read_rows
+from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Files, Query
 from charkha.storage.home import open_home
 
@@ -292,6 +295,25 @@ def test_values_of_several_types_in_a_column_are_refused_or_brought_together(tmp
         query_rows(source(strange), strange, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (float, [Decimal("1.5"), Decimal("1.25"), None], [1.5, 1.25, None]),
+        (float, [Decimal("NaN"), Decimal("1"), Decimal("-Infinity")], [None, 1.0, float("-inf")]),
+        (int, [Decimal("12345678901234567"), Decimal("2")], [12345678901234567, 2]),
+        (str, [UUID(int=1), None], [str(UUID(int=1)), None]),
+        (bool, [1, 0, None], [True, False, None]),
+        (datetime, [date(2024, 5, 1), None], [datetime(2024, 5, 1, tzinfo=UTC), None]),
+        (datetime, [NOON.replace(tzinfo=timezone(timedelta(hours=5)))], [datetime(2024, 5, 1, 7, tzinfo=UTC)]),
+    ],
+)
+def test_what_drivers_give_becomes_what_is_declared(kind: Any, values: list[Any], expected: list[Any]) -> None:
+    declared = ck.Source("values", {"value": kind}, ck.sql("select", URL), static=True)
+    found = _typed(declared, ["other", "value"], [(None, value) for value in values])["value"]
+    assert found.to_list() == expected
+    assert found.dtype == polars_schema(declared.fields)["value"]
+
+
 SECRET = "hun:ter/2@x?"
 
 
@@ -317,8 +339,6 @@ def test_a_password_never_appears(url: str, value: str, tmp_path: Path) -> None:
 
 
 def test_a_password_is_put_into_its_place_whatever_is_in_it(tmp_path: Path) -> None:
-    from charkha.features.queries import _filled, _located
-
     query = ck.sql("select 1", "postgresql://${USER_NAME}:${PASSWORD}@${HOST}/db")
     values = {"USER_NAME": "me", "PASSWORD": SECRET, "HOST": "db.example.com:5432"}
     url = _located(source(query), _filled(source(query), query.url, values), tmp_path)

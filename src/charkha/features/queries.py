@@ -5,10 +5,13 @@ No error says it either: whatever a driver tells is searched for it first, and t
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from re import Match
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import UUID
 
 import polars as pl
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 QUERY = "query"
 ROWS_AT_ONCE = 50_000
+_PLAIN = frozenset({str, int, float, bool, datetime, type(None)})
 
 
 def query_rows(
@@ -123,10 +127,19 @@ def _typed(source: Source, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 def _column(name: str, values: Sequence[Any]) -> pl.Series:
     """Return values as they are: whole numbers among others become such numbers, and none is lost on the way."""
+    if not _PLAIN.issuperset(map(type, values)):
+        values = [_plain(value) for value in values]
     column = pl.Series(name, values, strict=False)
     if column.null_count() != sum(value is None for value in values):
         raise TypeError(f"expected values of one type in column {name!r}, got several")
     return column
+
+
+def _plain(value: object) -> object:
+    """Return a driver's value as one that Polars takes: it panics at a decimal that is no number."""
+    if isinstance(value, UUID):
+        return str(value)
+    return float(value) if isinstance(value, Decimal) and not value.is_finite() else value
 
 
 def _without(secrets: set[str], said: str) -> str:
