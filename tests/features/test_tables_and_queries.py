@@ -267,12 +267,21 @@ def test_a_hint_of_a_table_is_followed(tmp_path: Path) -> None:
     assert read_rows(declared, tmp_path).height == 0  # as it was made, before rows came
 
 
-def test_a_query_is_read_in_pieces_that_need_not_be_alike(tmp_path: Path) -> None:
+def test_a_query_is_read_in_pieces_that_need_not_be_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = orders().with_columns(city=pl.when(pl.int_range(7) < 4).then(None).otherwise("city"))
     query = write_sqlite(table, tmp_path)
     whole = query_rows(source(query), query, tmp_path)
-    for rows_at_once in (1, 2, 3):
+    pieces: list[int] = []
+
+    def counted(of: ck.Source, columns: Any, rows: Any) -> pl.DataFrame:
+        pieces.append(len(rows))
+        return _typed(of, columns, rows)
+
+    monkeypatch.setattr("charkha.features.queries._typed", counted)
+    for rows_at_once, expected in ((1, [1] * 7), (3, [3, 3, 1]), (100, [7])):
+        pieces.clear()
         assert query_rows(source(query), query, tmp_path, rows_at_once=rows_at_once).equals(whole)
+        assert pieces == expected
     none = ck.sql("select * from orders where id > 1e9", URL)
     assert query_rows(source(none), none, tmp_path).schema == whole.schema
 

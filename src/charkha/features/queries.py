@@ -105,7 +105,7 @@ def _fetched(source: Source, text: str, url: "URL", rows_at_once: int) -> pl.Dat
         require_columns(source, columns, "its query")
         _require_once(source, columns)
         parts = [pl.DataFrame(schema=polars_schema(source.fields))]
-        parts += [_typed(source, columns, rows) for rows in result.partitions()]
+        parts += [_typed(source, columns, rows) for rows in result.partitions(rows_at_once)]
     return pl.concat(parts, rechunk=True)
 
 
