@@ -24,7 +24,7 @@ from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
 from charkha.spec.model import Costs, Label, Model, Rule, Split
 from charkha.spec.policies import Budget, Monitors, Retrain, compare, shadow
-from charkha.spec.sources import Entity, Source, arrow, csv, parquet
+from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
 from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
 __all__ = [
@@ -56,8 +56,10 @@ __all__ = [
     "count",
     "csv",
     "decayed_sum",
+    "delta",
     "distinct",
     "first",
+    "iceberg",
     "last",
     "last_k",
     "max",
@@ -68,6 +70,7 @@ __all__ = [
     "quantile",
     "ratio",
     "shadow",
+    "sql",
     "std",
     "sum",
     "time_since_last",

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import charkha as ck
 from charkha.clock import to_micros
 from charkha.features.contracts import source_violations, violations
+from charkha.features.declared import DataError
 from charkha.features.file_marks import FileMark, file_digest, file_marks, write_marks
 from charkha.features.plan import view_from_plain, view_to_plain
-from charkha.features.rows import DataError, FileBreaksContract, read_rows
+from charkha.features.rows import FileBreaksContract, read_rows
 from charkha.features.state import view_digest
 from charkha.spec.durations import DAY_US
 from charkha.spec.fields import polars_schema

@@ -8,7 +8,8 @@ import pytest
 
 import charkha as ck
 from charkha.clock import to_micros
-from charkha.features.rows import DataError, read_rows
+from charkha.features.declared import DataError
+from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
 
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float}

@@ -164,7 +164,7 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
     ),
     "no files, no key": (
         put("planes", data=None),
-        "source 'planes', data: expected files, or a key to push rows by, got neither",
+        "source 'planes', data: expected data, or a key to push rows by, got neither",
     ),
     "unknown column of a source's key": (
         put("flights", key=["flight", "fligth"]),

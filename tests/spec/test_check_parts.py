@@ -10,6 +10,8 @@ import charkha as ck
 from charkha.spec.check import check
 from charkha.spec.checks.policies import monitor_faults
 
+MORE = "ck.csv(…), ck.arrow(…), ck.delta(…), ck.iceberg(…) or ck.sql(…)"
+
 
 def texts(model: ck.Model) -> list[str]:
     return [str(fault) for fault in check([model])]
@@ -48,14 +50,30 @@ def bare(parts: Parts) -> Parts:
         (
             "weather",
             {"data": "weather.csv"},
-            "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 'weather.csv'",
+            f"source 'weather', data: expected ck.parquet(…), {MORE}, got 'weather.csv'",
         ),
         (
             "weather",
             {"data": 3},
-            "source 'weather', data: expected ck.parquet(…), ck.csv(…) or ck.arrow(…), got 3.",
+            f"source 'weather', data: expected ck.parquet(…), {MORE}, got 3.",
         ),
         ("weather", {"data": ck.csv("")}, "source 'weather', data: expected a text that is not empty, got ''"),
+        (
+            "weather",
+            {"data": ck.sql(" ", "sqlite:///x.db")},
+            "source 'weather', data: expected a query, got ' '. Write",
+        ),
+        ("weather", {"data": ck.sql("select 1")}, "source 'weather', data, url: expected the address of a database"),
+        (
+            "weather",
+            {"data": ck.sql("select 1", "warehouse")},
+            "source 'weather', data, url: expected the address of a database, or a ${VARIABLE}, got 'warehouse'",
+        ),
+        (
+            "weather",
+            {"data": ck.sql("select 1", "postgresql://me:hunter2@host/db")},
+            "source 'weather', data, url: expected no password written out, got one. Take it out, change it,",
+        ),
         ("weather", {"static": True}, "source 'weather', static: expected either times or static=True, got both"),
         ("weather", {"static": "yes"}, "source 'weather', static: expected True or False, got 'yes'"),
         (

@@ -100,6 +100,35 @@ def test_a_second_source_that_knows_no_more_than_the_label_may_be_read(change: d
     assert texts(evolve(model, features=[*model.features, last])) == []
 
 
+ONE = "select * from Shop.Flights where landed_at is not null"
+
+
+@pytest.mark.parametrize(
+    ("label", "again", "is_found"),
+    [
+        (ck.sql(ONE, "${DB}"), ck.sql('select x from gates g JOIN "shop".flights f using (id)', "${DB}"), True),
+        (ck.sql(ONE, "${DB}"), ck.sql("select * from shop.landings", "${DB}"), False),
+        (ck.sql(ONE, "${DB}"), ck.sql(ONE, "${OTHER}"), False),
+        (ck.sql("exec flights", "${DB}"), ck.sql("EXEC  flights", "${DB}"), True),
+        (ck.delta("data/flights"), ck.parquet("data/flights/*.parquet"), True),
+        (ck.parquet("data/fl*/day=1/x.parquet"), ck.iceberg("data/flights"), True),
+        (ck.delta("data/flights"), ck.delta("data/landings"), False),
+        (ck.delta("data/flights"), ck.sql(ONE, "${DB}"), False),
+        (ck.parquet("data/flights"), ck.parquet("data/flights/*.parquet"), False),
+    ],
+)
+def test_tables_and_queries_of_the_label_are_no_way_to_the_truth_either(
+    label: object, again: object, is_found: bool
+) -> None:
+    parts = sound_parts()
+    parts["flights"]["data"] = label
+    model = build(parts)
+    second = ck.Source(**{**parts["flights"], "name": "flights2", "known": "departed_at", "data": again})
+    last = ck.FeatureView("last", ck.Entity("airport", "origin"), second, latest=["delay"])
+    found = texts(evolve(model, features=[*model.features, last]))
+    assert [text.split(":")[0] for text in found] == ["model 'late', view 'last'"] * is_found
+
+
 def test_request_features_in_a_circle_are_told_as_a_ring() -> None:
     parts = sound_parts()
     parts["schedule"].update(

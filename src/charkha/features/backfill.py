@@ -2,8 +2,9 @@
 
 Questions are answered a stretch of them at a time, each stretch in a file of its own. For a stretch, a view of latest
 values reads the keys and times of its source, works out which row answers which question, and then fetches one column
-after the other: never more than one column of the source is in memory. A view of windows reads its source in buckets of
-keys. Neither the length of a stretch nor the number of buckets changes a bit of the result.
+after the other: never more than one column of the source is in memory, or all of it where it is a query. A view of
+windows reads its source in buckets of keys. Neither the length of a stretch nor the number of buckets changes a bit of
+the result.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 from attrs import field, frozen, validators
 
+from charkha.features.batches import batches_of
 from charkha.features.evaluate import logged
 from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, newest_known
@@ -84,6 +86,7 @@ def backfill(
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
     written: list[Path] = []
+    reads: dict[str, Reading] = {}  # all stretches read the same version of a table, and one result of a query
     for number, low in enumerate(range(0, total, rows_at_once)):
         path = folder / f"part-{number:05d}.parquet"
         if not path.exists():
@@ -92,7 +95,7 @@ def backfill(
             def doing(what: str, low: int = low) -> None:
                 on_progress(low, total, what)
 
-            _write(path, answered(plan, asked, sources, doing).drop("_at_us"))
+            _write(path, answered(plan, asked, sources, doing, reads).drop("_at_us"))
         written.append(path)
     on_progress(total, total, "done")
     return written
@@ -113,10 +116,17 @@ def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
 
 
 def answered(
-    plan: FeaturePlan, asked: pl.DataFrame, sources: Sources, doing: Callable[[str], None] = lambda what: None
+    plan: FeaturePlan,
+    asked: pl.DataFrame,
+    sources: Sources,
+    doing: Callable[[str], None] = lambda what: None,
+    reads: "dict[str, Reading] | None" = None,
 ) -> pl.DataFrame:
-    """Return questions with their features. asked: as of `with_times`."""
-    frame, reads = asked, {}
+    """Return questions with their features. asked: as of `with_times`.
+
+    reads: the sources that were looked through already, by name; those that are now are added.
+    """
+    frame, reads = asked, {} if reads is None else reads
     for view in plan.views:
         name = view.source.name
         if name not in reads:
@@ -235,14 +245,11 @@ def _claim(folder: Path, manifest: _Manifest) -> None:
 
 
 def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
-    """Return a digest of what the result depends on: features, files by their size and time, and the log's end."""
+    """Return a digest of what the result depends on: features, the stamps of batches, and the log's end."""
     names = sorted({view.source.name for view in plan.views})
-    files = [questions, *(path for name in names for path in _files(sources.by_name[name], sources.root))]
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    batches = [batch for name in names for batch in batches_of(sources.by_name[name], sources.root)]
+    asked = questions.stat()
+    stamps = [(str(questions), asked.st_size, asked.st_mtime_ns), *(batch.stamp() for batch in batches)]
     ends = {name: sources.log.end(f"events/{name}") for name in names} if sources.log else {}
     said = (plan.to_json(), stamps, ends)
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()
-
-
-def _files(source: Source, root: Path) -> list[Path]:
-    return sorted(root.glob(source.data.pattern)) if source.data is not None else []

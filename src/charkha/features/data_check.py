@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 from attrs import frozen
 
+from charkha.features.batches import batches_of
 from charkha.features.contracts import Violation, source_violations, violations
-from charkha.features.file_marks import Mark, file_marks, file_name
-from charkha.features.rows import file_paths, is_released, pushed_rows, read_file, stamped
+from charkha.features.file_marks import Mark, file_marks
+from charkha.features.rows import pushed_rows, stamped
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
 
@@ -39,7 +40,7 @@ def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[Ba
     """
     frames = [pushed_rows(source, log)]
     checks: list[BatchCheck] = []
-    for check, rows in _files(source, root, log):
+    for check, rows in _batches(source, root, log):
         checks.append(check)
         if check.mark != "aside":
             frames.append(stamped(rows, source))
@@ -52,13 +53,10 @@ def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[Ba
     return checks
 
 
-def _files(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck, pl.DataFrame]]:
-    if source.data is None:
-        return
+def _batches(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck, pl.DataFrame]]:
     marks = file_marks(log, source.name)
-    for path in file_paths(source, source.data, root):
-        name, rows = file_name(path, root), read_file(source, source.data, path)
-        mark = marks.get(name)
-        holds = mark is not None and (mark.mark == "aside" or is_released(path, mark))
+    for batch in batches_of(source, root):
+        rows, mark = batch.read(), marks.get(batch.name)
+        holds = mark is not None and (mark.mark == "aside" or batch.is_released(mark))
         held = mark.mark if mark is not None and holds else None
-        yield BatchCheck(source.name, name, rows.height, held, tuple(violations(rows, source))), rows
+        yield BatchCheck(source.name, batch.name, rows.height, held, tuple(violations(rows, source))), rows

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from charkha.features.batches import Batch, batches_of
 from charkha.features.data_decisions import QUARANTINE, RELEASE, NothingToDecide, Word, decide
-from charkha.features.file_marks import FileMark, Mark, file_digest, file_marks, file_name, write_marks
-from charkha.features.rows import file_paths
+from charkha.features.file_marks import FileMark, Mark, file_marks, write_marks
 from charkha.spec.sources import Source
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision
@@ -29,10 +29,10 @@ class UnknownFile(LookupError):
 def mark_file(home: Home, source: Source, root: Path, file: str, *, mark: Mark, word: Word) -> Decision:
     """Have a file of a source not read from now on ("aside"); or read as it is, even if it breaks the contract.
 
-    file: its path in the project's folder. Raises UnknownFile, NothingToDecide, and DataError where there are no files.
+    file: its path in the project's folder, or "query" for what a query gives. Raises UnknownFile, NothingToDecide, and
+    DataError where there are no files.
     """
-    path = _path_of(source, root, file)
-    digest, last = file_digest(path), file_marks(home.log, source.name).get(file)
+    digest, last = _batch_of(source, root, file).digest(), file_marks(home.log, source.name).get(file)
     if last is not None and last.mark == mark and (mark == "aside" or last.digest == digest):
         done = "set aside" if mark == "aside" else "released as it is"
         raise NothingToDecide(f"file {file!r} of {source.name!r} was {done} by {last.actor} already: {last.reason}")
@@ -45,9 +45,8 @@ def mark_file(home: Home, source: Source, root: Path, file: str, *, mark: Mark, 
     return decision
 
 
-def _path_of(source: Source, root: Path, file: str) -> Path:
-    paths = file_paths(source, source.data, root) if source.data is not None else []
-    names = {file_name(path, root): path for path in paths}
-    if file not in names:
-        raise UnknownFile(source.name, file, list(names))
-    return names[file]
+def _batch_of(source: Source, root: Path, name: str) -> Batch:
+    batches = {batch.name: batch for batch in batches_of(source, root)}
+    if name not in batches:
+        raise UnknownFile(source.name, name, list(batches))
+    return batches[name]

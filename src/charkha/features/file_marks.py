@@ -1,7 +1,7 @@
 """Which files of a source were set aside, and which were released: marks in the log, which every reader has at hand.
 
 A file that is set aside is not read until it is released. One that is released is read although it breaks the contract,
-as long as it stays what it was: the mark holds its digest.
+as long as it stays what it was: the mark holds its digest. A table of a lake, and what a query gives, is one such file.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ _PREFIX = "quarantine/"
 class FileMark(msgspec.Struct, frozen=True):
     """What was decided of a file.
 
-    file: its path as `file_name` gives it. digest: of its bytes then. number: of the marks of this file, from 1.
+    file: the name of its batch: a path as `file_name` gives it, or "query". digest: the batch's, then. number: of the
+    marks of this file, from 1.
     """
 
     file: str

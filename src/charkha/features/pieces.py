@@ -1,4 +1,4 @@
-"""The rows of a source in pieces that are not read yet: a piece per file, then what was pushed.
+"""The rows of a source in pieces that are not read yet: a piece per batch, then what was pushed.
 
 So that a column can be read without the others, and some of its rows fetched by their place among all.
 """
@@ -11,7 +11,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.newest import NOBODY
-from charkha.features.rows import checked_paths, pushed_rows, scan_file
+from charkha.features.rows import checked_batches, pushed_rows
 from charkha.features.segments import IntArray
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
@@ -40,14 +40,14 @@ class Piece:
 
 
 def pieces_of(source: Source, root: Path, log: Log | None = None) -> list[Piece]:
-    """Return the rows of a source: files in the order of their names, then what was pushed.
+    """Return the rows of a source: batches in the order of their names, then what was pushed.
 
     Repetitions are there, and rows without an event time. Raises DataError.
     """
     pieces: list[Piece] = []
     if source.data is not None:
-        for path in checked_paths(source, source.data, root, log):
-            frame, declared = scan_file(source, source.data, path)
+        for batch in checked_batches(source, root, log):
+            frame, declared = batch.scan()
             height = frame.select(pl.len()).collect().item()
             pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}))
     if log is not None:

@@ -6,16 +6,14 @@ from pathlib import Path
 import polars as pl
 
 from charkha.clock import to_iso
+from charkha.features.batches import Batch, batches_of
 from charkha.features.contracts import Violation, source_violations, violations
+from charkha.features.declared import DataError
 from charkha.features.events import RowLayout, decode_events, event_stream
-from charkha.features.file_marks import FileMark, file_digest, file_marks, file_name
+from charkha.features.file_marks import file_marks
 from charkha.spec.fields import TIME, polars_schema
-from charkha.spec.sources import Files, Source
+from charkha.spec.sources import Source
 from charkha.storage.log import Log
-
-
-class DataError(Exception):
-    """Rows that cannot be used as declared; says where they lie, what was expected and what to do."""
 
 
 class FileBreaksContract(DataError):
@@ -54,7 +52,7 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     """
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
-        frames.append(stamped(read_files(source, source.data, root, log), source))
+        frames.append(stamped(read_batches(source, root, log), source))
     files = sum(frame.height for frame in frames)
     if log is not None:
         frames.append(pushed_rows(source, log))
@@ -64,16 +62,16 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
 
 
-def checked_paths(source: Source, files: Files, root: Path, log: Log | None) -> Iterator[Path]:
-    """Yield the files that are to be read: not set aside, and keeping the contract of their source, if it has one."""
+def checked_batches(source: Source, root: Path, log: Log | None) -> Iterator[Batch]:
+    """Yield the batches that are to be read: not set aside, and keeping the contract of their source, if it has one."""
     marks = file_marks(log, source.name)
-    for path in file_paths(source, files, root):
-        mark = marks.get(file_name(path, root))
+    for batch in batches_of(source, root):
+        mark = marks.get(batch.name)
         if mark is not None and mark.mark == "aside":
             continue
-        if source.contract is not None and not is_released(path, mark):
-            _require_kept(source, file_name(path, root), read_file(source, files, path))
-        yield path
+        if source.contract is not None and not batch.is_released(mark):
+            _require_kept(source, batch.name, batch.read())
+        yield batch
 
 
 def _require_kept(source: Source, name: str, frame: pl.DataFrame) -> None:
@@ -105,48 +103,23 @@ def mark_versions(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     return kept.with_columns(_first=pl.col("_before").is_null()).drop("_before", "_content")
 
 
-def read_files(source: Source, files: Files, root: Path, log: Log | None = None) -> pl.DataFrame:
-    """Return the declared fields of batch files, in the order of the file names, without the files set aside.
+def read_batches(source: Source, root: Path, log: Log | None = None) -> pl.DataFrame:
+    """Return the declared fields of a source's data, in the order of its batches' names, without those set aside.
 
-    log: what holds the marks of files. Raises DataError, FileBreaksContract among them.
+    log: what holds the marks of batches. Raises DataError, FileBreaksContract among them.
     """
     marks = file_marks(log, source.name)
     frames = [pl.DataFrame(schema=polars_schema(source.fields))]
-    for path in file_paths(source, files, root):
-        mark = marks.get(file_name(path, root))
+    for batch in batches_of(source, root):
+        mark = marks.get(batch.name)
         if mark is not None and mark.mark == "aside":
             continue
-        frame = read_file(source, files, path)
+        frame = batch.read()
         found = violations(frame, source)
-        if found and not is_released(path, mark):
-            raise FileBreaksContract(source, file_name(path, root), found)
+        if found and not batch.is_released(mark):
+            raise FileBreaksContract(source, batch.name, found)
         frames.append(frame)
     return pl.concat(frames)
-
-
-def file_paths(source: Source, files: Files, root: Path) -> list[Path]:
-    """Return the paths of a source's files, sorted. Raises DataError when there is none."""
-    paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
-    if not paths or not paths[0].exists():
-        raise DataError(
-            f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
-        )
-    return paths
-
-
-def is_released(path: Path, mark: FileMark | None) -> bool:
-    """Say whether a file was released as it is: one that changed since must keep the contract again."""
-    return mark is not None and mark.mark == "released" and mark.digest == file_digest(path)
-
-
-def read_file(source: Source, files: Files, path: Path) -> pl.DataFrame:
-    """Return the declared fields of one file. NaN is null: the two mean the same. Raises DataError."""
-    try:
-        frame, declared = scan_file(source, files, path)
-        return frame.select(**declared).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        said = str(error).partition("\n")[0]  # what follows is the query plan
-        raise DataError(f"source {source.name!r}: {str(path)!r} cannot be read as declared: {said}") from error
 
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
@@ -163,32 +136,6 @@ def frame_of_plain(values: Sequence[Sequence[object]], schema: pl.Schema) -> pl.
     """Return rows of values as a table; their times are µs."""
     plain = pl.Schema({name: pl.Int64() if kind == TIME else kind for name, kind in schema.items()})
     return pl.DataFrame(values, schema=plain, orient="row").cast(schema)
-
-
-def scan_file(source: Source, files: Files, path: Path) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
-    """Return one file unread, as it is, and how each declared field comes of its columns."""
-    schema = polars_schema(source.fields)
-    match files.format:
-        case "parquet":
-            frame = pl.scan_parquet(path)
-        case "arrow":
-            frame = pl.scan_ipc(path)
-        case "csv":
-            text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
-            frame = pl.scan_csv(path, schema_overrides=text, null_values=list(files.nulls) or None)
-    found = frame.collect_schema()
-    return frame, {name: _as_declared(found.get(name), name, kind) for name, kind in schema.items()}
-
-
-def _as_declared(found: pl.DataType | None, name: str, kind: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if kind != TIME:
-        return column.cast(kind).fill_nan(None) if kind == pl.Float64 else column.cast(kind)
-    if found == pl.String():
-        return column.str.to_datetime(time_unit="us", time_zone="UTC")
-    zone = found.time_zone if isinstance(found, pl.Datetime) else None
-    aware = column.dt.convert_time_zone("UTC") if zone else column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    return aware.cast(TIME)
 
 
 def stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Where rows come from: entities, and sources of timestamped rows about them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -25,16 +26,46 @@ class Entity:
         return (self.name,)
 
 
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD = re.compile(r"://[^:/?#]*:([^@]*)@")
+_PARAMETER = re.compile(r"[?&](?:\w*password|passwd|pwd|\w*token|\w*secret|\w*passphrase)=([^&]*)", re.IGNORECASE)
+
+
+def written_secrets(url: str) -> list[str]:
+    """Return what a database's address holds that nobody should see, unless a variable stands there in its place."""
+    found = [*_PASSWORD.findall(url), *_PARAMETER.findall(url)]
+    return [text for text in found if text and not VARIABLE.search(text)]
+
+
+def _hidden(url: object) -> str:
+    if not isinstance(url, str):
+        return repr(url)
+    for secret in written_secrets(url):
+        url = url.replace(secret, "***")
+    return repr(url)
+
+
 @frozen
 class Files:
-    """Batch files of one format; `pattern` is a path or glob, relative to the project's folder.
+    """Batch files or tables of one format; `pattern` is a path or glob, relative to the project's folder.
 
     nulls: the spellings of a missing value in CSV, beside an empty one.
     """
 
-    format: Literal["parquet", "csv", "arrow"]
+    format: Literal["parquet", "csv", "arrow", "delta", "iceberg"]
     pattern: str
     nulls: tuple[str, ...] = field(default=(), converter=one_or_many)
+
+
+@frozen
+class Query:
+    """Rows that a query of a database gives.
+
+    url: the database, as SQLAlchemy writes it; `${NAME}` in it is an environment variable, put in when it is read.
+    """
+
+    text: str
+    url: str = field(repr=_hidden)
 
 
 def parquet(pattern: str) -> Files:
@@ -52,13 +83,35 @@ def arrow(pattern: str) -> Files:
     return Files("arrow", pattern)
 
 
+def delta(folder: str) -> Files:
+    """Rows in a Delta Lake table, as its newest version has them: `delta("data/orders")`. Needs the extra `lake`."""
+    return Files("delta", folder)
+
+
+def iceberg(folder: str) -> Files:
+    """Rows in an Iceberg table, by its folder or a metadata file of it: `iceberg("data/orders")`.
+
+    A folder is read as its newest metadata says, without a catalog. Needs the extra `lake`.
+    """
+    return Files("iceberg", folder)
+
+
+def sql(query: str, url: str = "") -> Query:
+    """Rows that a query gives, such as `sql("select * from orders", url="${WAREHOUSE_URL}")`.
+
+    url: the database, as SQLAlchemy writes it. What is secret in it stays in environment variables: `${NAME}`, for all
+    of it or a part. The path of an SQLite file is relative to the project's folder.
+    """
+    return Query(query, url)
+
+
 @frozen
 class Source:
-    """Timestamped rows of one kind: batch files, rows pushed over HTTP, or both.
+    """Timestamped rows of one kind: rows in batches, rows pushed over HTTP, or both.
 
     name: what it is called in features, routes and errors.
     fields: the columns used, and their types (`str`, `int`, `float`, `bool`, `datetime`). Times without a zone are UTC.
-    data: the batch files, or None when rows are only pushed.
+    data: the batch files, tables or query, or None when rows are only pushed.
     time: the column with a row's event time.
     known: the column with the time from which a row was known; the event time unless given. A row whose known time is
         null never becomes known. A pushed row is known from the moment the log has it, whatever this column says.
@@ -71,7 +124,7 @@ class Source:
 
     name: str
     fields: Mapping[str, FieldType]
-    data: Files | None = None
+    data: Files | Query | None = None
     time: str | None = field(default=None, kw_only=True)
     known: str | None = field(kw_only=True)
     key: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)

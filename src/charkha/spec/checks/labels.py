@@ -1,5 +1,6 @@
 """Checks of a model's label and of what the request may carry: what a prediction could not have known is a leak."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from charkha.spec.checks.views import columns_used
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES
 from charkha.spec.model import Label, Model, Task
-from charkha.spec.sources import Files, Source
+from charkha.spec.sources import Files, Query, Source
 from charkha.spec.views import FeatureView
 
 TRUTHS: Mapping[Task, Wanted] = {"binary": "boolean", "regression": "number"}
@@ -75,20 +76,32 @@ def request_faults(where: str, model: Model) -> Iterator[Fault]:
 def truth_seen(view: FeatureView, label: Label) -> set[str]:
     """Return the columns of the label's truth that a view reads from the very rows that the label is of.
 
-    They are those of the label's source, and of any other source over the same files.
+    They are those of the label's source, and of any other source over the same files, table or tables of a query.
     """
-    same = are_equal(view.source, label.source) or _share_files(view.source.data, label.source.data)
+    same = are_equal(view.source, label.source) or _share_rows(view.source.data, label.source.data)
     return columns_used(view) & set(roots(label.truth)) if same else set()
 
 
-def _share_files(one: object, other: object) -> bool:
-    """Say whether two patterns are of the same files, as far as that can be seen without looking at the disk."""
+def _share_rows(one: object, other: object) -> bool:
+    """Say whether two sources' data are of the same rows, as far as that can be seen without reading any."""
+    if isinstance(one, Query) and isinstance(other, Query):
+        return one.url == other.url and bool(_tables(one.text) & _tables(other.text))
     if not isinstance(one, Files) or not isinstance(other, Files):
         return False
     left, right = PurePath(str(one.pattern)).parts, PurePath(str(other.pattern)).parts
-    if len(left) != len(right):
+    if len(left) > len(right):
+        one, left, right = other, right, left
+    # What lies in a table's folder is the table's.
+    if len(left) != len(right) and one.format not in ("delta", "iceberg"):
         return False
-    return all(fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in zip(left, right, strict=True))
+    return all(fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in zip(left, right, strict=False))
+
+
+def _tables(query: object) -> set[str]:
+    """Return the tables that a query names, or the query itself where none can be made out."""
+    text = str(query).lower()
+    named = re.findall(r"\b(?:from|join)\s+([\w.\"`\[\]]+)", text)
+    return {re.sub(r"[\"`\[\]]", "", name) for name in named} or {" ".join(text.split())}
 
 
 def sees_truth(view: FeatureView, label: Label) -> bool:

@@ -7,7 +7,9 @@ from charkha.spec.checks.contracts import contract_faults
 from charkha.spec.checks.values import column_faults, name_faults, quote, repeated, text_faults
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, FieldType
-from charkha.spec.sources import Entity, Files, Source
+from charkha.spec.sources import VARIABLE, Entity, Files, Query, Source, written_secrets
+
+_WORDS = "ck.parquet(…), ck.csv(…), ck.arrow(…), ck.delta(…), ck.iceberg(…) or ck.sql(…)"
 
 
 def entity_faults(entity: Entity) -> Iterator[Fault]:
@@ -64,18 +66,36 @@ def _fields_faults(where: str, fields: object) -> Iterator[Fault]:
 def _data_faults(where: str, source: Source) -> Iterator[Fault]:
     if source.data is None:
         if not source.key:
-            remedy = "Give data=ck.parquet(…), ck.csv(…) or ck.arrow(…), or a key=[…] so that rows can be pushed."
-            yield Fault(f"{where}, data", "files, or a key to push rows by", "neither", remedy)
+            remedy = f"Give data={_WORDS}, or a key=[…] so that rows can be pushed."
+            yield Fault(f"{where}, data", "data, or a key to push rows by", "neither", remedy)
+        return
+    if isinstance(source.data, Query):
+        yield from _query_faults(f"{where}, data", source.data)
         return
     if not isinstance(source.data, Files):
         remedy = f"Write ck.parquet({quote(source.data)})." if isinstance(source.data, str) else "Use ck.parquet(…)."
-        yield Fault(f"{where}, data", "ck.parquet(…), ck.csv(…) or ck.arrow(…)", quote(source.data), remedy)
+        yield Fault(f"{where}, data", _WORDS, quote(source.data), remedy)
         return
     yield from text_faults(f"{where}, data", source.data.pattern, "the path or glob of the files")
     for spelling in source.data.nulls:
         if not isinstance(spelling, str):
             remedy = 'Write it as it stands in the file: nulls=["n/a"].'
             yield Fault(f"{where}, data, nulls", "a text", quote(spelling), remedy)
+
+
+def _query_faults(where: str, query: Query) -> Iterator[Fault]:
+    if not isinstance(query.text, str) or not query.text.strip():
+        remedy = 'Write it: ck.sql("select … from orders", url="${WAREHOUSE_URL}").'
+        yield Fault(where, "a query", quote(query.text), remedy)
+    if not isinstance(query.url, str) or not query.url.strip():
+        remedy = 'Name the variable that holds it: url="${WAREHOUSE_URL}", or write url="sqlite:///data/orders.db".'
+        yield Fault(f"{where}, url", "the address of a database", quote(query.url), remedy)
+    elif written_secrets(query.url):
+        remedy = "Take it out, change it, and name an environment variable in its place: ${WAREHOUSE_PASSWORD}."
+        yield Fault(f"{where}, url", "no password written out", "one", remedy)
+    elif "://" not in query.url and not VARIABLE.search(query.url):
+        remedy = 'Write it as SQLAlchemy does: "postgresql://user:${PASSWORD}@host/database", or "${WAREHOUSE_URL}".'
+        yield Fault(f"{where}, url", "the address of a database, or a ${VARIABLE}", quote(query.url), remedy)
 
 
 def _time_faults(where: str, source: Source, fields: dict[str, FieldType]) -> Iterator[Fault]:

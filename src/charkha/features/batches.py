@@ -1,0 +1,159 @@
+"""What a source's data comes in: batches that are read, held to a contract, and set aside as one.
+
+A batch is a file, a table of a lake in one version, or the result of a query.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+from attrs import frozen
+
+from charkha.features.declared import DataError, declared_fields
+from charkha.features.file_marks import FileMark, file_digest, file_name
+from charkha.features.lake import LakeTable, delta_table, iceberg_table
+from charkha.features.queries import QUERY, query_rows
+from charkha.spec.fields import TIME, polars_schema
+from charkha.spec.sources import Files, Query, Source
+
+Stamp = tuple[str, ...]
+
+
+@frozen(eq=False)
+class Batch:
+    """Some rows of a source, unread, which are the same however often they are read through it.
+
+    name: what it is called in marks, messages and commands. place: what it is called in errors of reading. opened:
+    returns its columns as they lie. digest: returns what changes with its content. stamp: returns what a long
+    computation remembers it by, quickly.
+    """
+
+    source: Source
+    name: str
+    place: str
+    opened: Callable[[], pl.LazyFrame]
+    digest: Callable[[], str]
+    stamp: Callable[[], Stamp]
+
+    def scan(self) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
+        """Return the rows unread, as they are, and how each declared field comes of their columns. Raises DataError."""
+        try:
+            frame = self.opened()
+            return frame, declared_fields(self.source, frame.collect_schema(), self.place)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def read(self) -> pl.DataFrame:
+        """Return the declared fields. Raises DataError."""
+        frame, declared = self.scan()
+        try:
+            return frame.select(**declared).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def is_released(self, mark: FileMark | None) -> bool:
+        """Say whether it was released as it is: one that changed since must keep the contract again."""
+        return mark is not None and mark.mark == "released" and mark.digest == self.digest()
+
+    def _unreadable(self, error: Exception) -> DataError:
+        said = str(error).partition("\n")[0]  # what follows is the query plan
+        return DataError(f"source {self.source.name!r}: {self.place} cannot be read as declared: {said}")
+
+
+def batches_of(source: Source, root: Path) -> list[Batch]:
+    """Return the batches of a source's data, in the order of their names. Raises DataError when there is none."""
+    match source.data:
+        case None:
+            return []
+        case Query():
+            return [_query_batch(source, source.data, root)]
+        case Files(format="delta"):
+            return [_table_batch(source, path, root, delta_table) for path in _paths(source, source.data, root)]
+        case Files(format="iceberg"):
+            return [_table_batch(source, path, root, iceberg_table) for path in _paths(source, source.data, root)]
+        case Files():
+            return [_file_batch(source, source.data, path, root) for path in _paths(source, source.data, root)]
+
+
+def _paths(source: Source, files: Files, root: Path) -> list[Path]:
+    paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
+    if not paths or not paths[0].exists():
+        raise DataError(
+            f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
+        )
+    return paths
+
+
+def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
+    def stamp() -> Stamp:
+        about = path.stat()
+        return str(path), str(about.st_size), str(about.st_mtime_ns)
+
+    return Batch(
+        source,
+        file_name(path, root),
+        repr(str(path)),
+        opened=lambda: _scan_file(source, files, path),
+        digest=lambda: file_digest(path),
+        stamp=stamp,
+    )
+
+
+def _scan_file(source: Source, files: Files, path: Path) -> pl.LazyFrame:
+    if files.format == "parquet":
+        return pl.scan_parquet(path)
+    if files.format == "arrow":
+        return pl.scan_ipc(path)
+    schema = polars_schema(source.fields)
+    text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
+    return pl.scan_csv(path, schema_overrides=text, null_values=list(files.nulls) or None)
+
+
+def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:
+    """Return a table as a batch, in the version that it has when it is first looked at."""
+
+    @cache
+    def table() -> LakeTable:
+        return table_of(source, path)
+
+    return Batch(
+        source,
+        file_name(path, root),
+        repr(str(path)),
+        opened=lambda: table().frame,
+        digest=lambda: table().version,
+        stamp=lambda: (str(path), table().version),
+    )
+
+
+def _query_batch(source: Source, query: Query, root: Path) -> Batch:
+    """Return the result of a query as a batch; it is run once."""
+
+    @cache
+    def rows() -> pl.DataFrame:
+        return query_rows(source, query, root)
+
+    def digest() -> str:
+        # A database may give the same rows in another order, and other rows to the same query.
+        stream = BytesIO()
+        rows().sort(rows().columns).write_ipc(stream, compression="uncompressed")
+        return _hashed(query.text.encode(), stream.getvalue())
+
+    return Batch(
+        source,
+        QUERY,
+        "its query",
+        opened=lambda: rows().lazy(),
+        digest=digest,
+        stamp=lambda: (QUERY, _hashed(query.text.encode(), query.url.encode())),
+    )
+
+
+def _hashed(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
