@@ -285,3 +285,17 @@ def test_four_requests_in_one_call_get_four_answers_in_their_order(tmp_path: Pat
     assert served(store, *asks) == answers
     assert [served(store, ask) for ask in asks] == answers
     assert World(tmp_path, rows, asks).offline(read_rows(PUSHED, tmp_path, log)) == answers
+
+
+def test_a_row_is_taken_back_by_a_correction_of_nulls(tmp_path: Path) -> None:
+    rows = [Row(1, "a", 7.0), Row(1, "a", None, seen_us=MINUTE)]
+    assert_all(tmp_path, rows, {Ask("a"): (1.0, 7.0), Ask("a", 2 * MINUTE): (1.0, None)})
+
+
+def test_a_row_of_a_clock_that_runs_ahead_is_the_newest_until_a_newer_one_comes(tmp_path: Path) -> None:
+    rows = [
+        Row(1, "a", 7.0, at_us=10 * MINUTE, seen_us=0),
+        Row(2, "a", 1.0, at_us=MINUTE),
+        Row(3, "a", 2.0, at_us=11 * MINUTE),
+    ]
+    assert_all(tmp_path, rows, {Ask("a", 2 * MINUTE): (2.0, 7.0), Ask("a", 12 * MINUTE): (3.0, 2.0)})
