@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,7 +54,7 @@ def sales(seed: int, count: int, base: int) -> pl.DataFrame:
                 None if number % 97 == 5 else f"s{value}" for number, value in enumerate(random.integers(0, 7, count))
             ],
             "card": random.integers(-3, 4, count),
-            "at": at,
+            "at": [None if number % 61 == 9 else moment for number, moment in enumerate(at)],
             "known_at": known,
             "amount": amount,
             "city": [f"c{value}" for value in random.integers(0, 5, count)],
@@ -136,11 +137,42 @@ def test_a_part_that_is_there_is_kept_and_another_backfill_is_refused(tmp_path: 
         backfill(PLAN, questions, sources, out, rows_at_once=100)
 
 
-def test_questions_without_their_fields_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda asked: asked.drop("card"), r"'card': expected a column of int, got no such column"),
+        (lambda asked: asked.drop("asked_at"), r"'asked_at': expected the time of each question, a Datetime, got no"),
+        (lambda asked: asked.with_columns(pl.col("card") + 0.5), r"'card': expected a column of int, got Float64"),
+        (lambda asked: asked.with_columns(pl.col("asked_at").dt.epoch("s")), r"'asked_at': .* got Int64"),
+        (lambda asked: asked.with_columns(twice=1.0), r"'twice': expected no column called as a feature"),
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused(tmp_path: Path, change: Any, says: str) -> None:
     root = write_world(tmp_path)
-    pl.read_parquet(root / "questions.parquet").drop("card", "asked_at").write_parquet(root / "less.parquet")
-    with pytest.raises(BackfillRefused, match=r"\['card', '_at_us'\] are not among"):
-        backfill(PLAN, root / "less.parquet", Sources(root, {"sales": SALES}), tmp_path / "out")
+    change(pl.read_parquet(root / "questions.parquet")).write_parquet(root / "odd.parquet")
+    with pytest.raises(BackfillRefused, match=says):
+        backfill(PLAN, root / "odd.parquet", Sources(root, {"sales": SALES}), tmp_path / "out")
+    (root / "odd.parquet").write_text("no Parquet")
+    with pytest.raises(BackfillRefused, match="cannot be read"):
+        backfill(PLAN, root / "odd.parquet", Sources(root, {"sales": SALES}), tmp_path / "out")
+    assert backfill(PLAN, root / "questions.parquet", Sources(root, {"sales": SALES}), tmp_path / "out")
+
+
+def test_a_question_without_a_time_has_no_features_and_changes_none(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    asked = pl.read_parquet(root / "questions.parquet")
+    nobody = asked.head(1).with_columns(asked_at=pl.lit(None, pl.Datetime("us", "UTC")))
+    pl.concat([nobody, asked]).write_parquet(root / "more.parquet")
+    found = read(backfill(PLAN, root / "more.parquet", Sources(root, {"sales": SALES}), tmp_path / "out"))
+    assert found.select(PLAN.names).row(0) == (None,) * len(PLAN.names)
+    assert found.select(PLAN.names)[1:].equals(in_memory(root))
+
+
+def test_no_questions_leave_an_empty_part(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    pl.read_parquet(root / "questions.parquet").clear().write_parquet(root / "none.parquet")
+    found = read(backfill(PLAN, root / "none.parquet", Sources(root, {"sales": SALES}), tmp_path / "out"))
+    assert (found.height, found.columns[4:]) == (0, list(PLAN.names))
 
 
 CHILD = """

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from test_backfill import BEGIN, SALES, VIEWS, sales
 
 from charkha.clock import SimulatedClock, to_micros
@@ -42,7 +43,8 @@ def build(root: Path) -> None:
 
 def push_all(root: Path) -> None:
     """Push every batch at its own time, from the one on that is not yet known to be acknowledged."""
-    rows = plain_values(sales(7, BATCHES * BATCH, 50_000)).rows()
+    ids = pl.int_range(50_000, 50_000 + BATCHES * BATCH)
+    rows = plain_values(sales(7, BATCHES * BATCH, 0).with_columns(id=ids).drop_nulls("at")).rows()
     acknowledged = root / "acknowledged"
     first = int(acknowledged.read_text()) if acknowledged.exists() else 0
     clock = SimulatedClock(BUILT_US)

@@ -218,3 +218,18 @@ def test_equals_a_dictionary(
     store.delete_prefix(prefix)
     assert dict(store.scan(b"")) == {key: value for key, value in expected.items() if not key.startswith(prefix)}
     store.close()
+
+
+def test_many_values_are_set_as_one_by_one(store: OnlineStore) -> None:
+    items = [(b"b", b"2"), (b"a", b"1"), (b"a", b"3"), (b"c", b"")]
+    with store.write() as writer:
+        writer.put(b"c", b"old")
+        writer.put_many(items)
+        writer.put_many([])
+        assert writer.get_many([b"a", b"b", b"c"]) == [b"3", b"2", b""]
+    with store.read() as reader:
+        assert reader.get_many([b"a", b"b", b"c"]) == [b"3", b"2", b""]
+    with pytest.raises(KeyRefused), store.write() as writer:
+        writer.put_many([(b"d", b"4"), (b"", b"5")])
+    with store.read() as reader:
+        assert reader.get(b"d") is None

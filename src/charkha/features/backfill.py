@@ -10,6 +10,8 @@ the result.
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,8 @@ from attrs import field, frozen, validators
 
 from charkha.features.batches import batches_of
 from charkha.features.evaluate import logged
+from charkha.features.events import event_stream
+from charkha.features.file_marks import marks_stream
 from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, newest_known
 from charkha.features.pieces import EVENT, KNOWN, Piece, fetched, pieces_of
@@ -28,7 +32,7 @@ from charkha.features.request import with_request_features
 from charkha.features.segments import IntArray
 from charkha.features.state import columns_of
 from charkha.features.versions import Versions, versions_of
-from charkha.spec.fields import TIME, polars_schema
+from charkha.spec.fields import POLARS_TYPES, FieldType, polars_schema
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
@@ -81,13 +85,13 @@ def backfill(
     again after a crash, and it goes on. on_progress: called with questions answered, questions in all, and what is
     going on. Raises BackfillRefused and DataError.
     """
-    scan = pl.scan_parquet(questions)
+    scan = _scanned(plan, questions)
     total = scan.select(pl.len()).collect().item()
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
     written: list[Path] = []
     reads: dict[str, Reading] = {}  # all stretches read the same version of a table, and one result of a query
-    for number, low in enumerate(range(0, total, rows_at_once)):
+    for number, low in enumerate(range(0, max(1, total), rows_at_once)):
         path = folder / f"part-{number:05d}.parquet"
         if not path.exists():
             asked = with_times(plan, scan.slice(low, rows_at_once).collect())
@@ -101,18 +105,55 @@ def backfill(
     return written
 
 
+def _scanned(plan: FeaturePlan, questions: Path) -> pl.LazyFrame:
+    """Return the questions of a file, unread. Raises BackfillRefused unless it has what the plan asks for."""
+    try:
+        scan = pl.scan_parquet(questions)
+        schema = scan.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        said = str(error).partition("\n")[0]
+        raise BackfillRefused(f"expected questions in a Parquet file, {questions} cannot be read: {said}") from error
+    faults = [
+        f"{name!r}: expected {wanted}, got {schema.get(name, 'no such column')}"
+        for name, wanted, fits in _wanted(plan)
+        if name not in schema or not fits(schema[name])
+    ]
+    faults += [f"{name!r}: expected no column called as a feature" for name in plan.names if name in schema]
+    if faults:
+        raise BackfillRefused(f"{questions} cannot be answered: {'; '.join(faults)}. Mend the questions' columns")
+    return scan
+
+
+def _wanted(plan: FeaturePlan) -> Iterator[tuple[str, str, Callable[[pl.DataType], bool]]]:
+    """Yield the columns that questions must have: name, type in words, and whether a type is one of them."""
+    for name, kind in plan.request.items():
+        yield name, f"a column of {kind.__name__}", partial(_is_of, kind)
+    yield plan.at, "the time of each question, a Datetime", partial(_is_of, datetime)
+
+
+def _is_of(kind: FieldType, found: pl.DataType) -> bool:
+    if kind is float:
+        return found.is_numeric()
+    if kind is int:
+        return found.is_integer()
+    if kind is datetime:
+        return found in (pl.Datetime, pl.Date)
+    return found == POLARS_TYPES[kind] or (kind is str and found in (pl.Categorical, pl.Enum))
+
+
 def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
-    """Return questions with their time both as `plan.at` and in µs. Raises BackfillRefused."""
-    if "_at_us" not in asked.columns and plan.at in asked.columns:
-        at = pl.col(plan.at)
-        asked = asked.with_columns(_at_us=at.dt.epoch("us"))
-    missing = [name for name in (*plan.request, "_at_us") if name not in asked.columns]
-    if missing:
-        raise BackfillRefused(
-            f"expected questions with the columns {[*plan.request, plan.at]}, {missing} are not among "
-            f"{asked.columns}. Name the time of each question {plan.at!r}"
-        )
-    return asked.with_columns(asked["_at_us"].cast(TIME).alias(plan.at))
+    """Return questions as the sources' keys are typed, their time as `plan.at` and, in µs, as `_at_us`.
+
+    A time without a zone is UTC. A question without a time has no features.
+    """
+    at, found = pl.col(plan.at), asked.schema[plan.at]
+    if isinstance(found, pl.Datetime) and found.time_zone:
+        at = at.dt.convert_time_zone("UTC")
+    at = at.cast(pl.Datetime("us")) if found == pl.Date else at.dt.cast_time_unit("us")
+    typed = asked.with_columns(pl.col(name).cast(POLARS_TYPES[kind]) for name, kind in plan.request.items())
+    return typed.with_columns(at.dt.replace_time_zone("UTC").alias(plan.at)).with_columns(
+        _at_us=pl.col(plan.at).dt.epoch("us")
+    )
 
 
 def answered(
@@ -177,7 +218,10 @@ def _newest_places(view: FeatureView, reading: Reading, asked: pl.DataFrame) -> 
     if never.any():
         codes = np.where(never, NOBODY, codes)
     event_us, known_us = (rows[name].fill_null(0).to_numpy() for name in (EVENT, KNOWN))
-    return newest_known(Arrivals(codes, known_us, event_us), asked_codes, asked["_at_us"].to_numpy(), view.max_age_us)
+    never_asked = asked["_at_us"].is_null().to_numpy()
+    at_us = asked["_at_us"].fill_null(0).to_numpy()
+    rows_known = Arrivals(codes, known_us, event_us)
+    return newest_known(rows_known, np.where(never_asked, NOBODY, asked_codes), at_us, view.max_age_us)
 
 
 def _window_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame, bucket_rows: int) -> pl.DataFrame:
@@ -185,8 +229,7 @@ def _window_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame, bu
     windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
     buckets = max(1, -(-len(reading.versions.kept) // bucket_rows))
     keys = list(view.entity.keys)
-    types = polars_schema({name: reading.source.fields[name] for name in keys})
-    questions = asked.select(*(pl.col(name).cast(types[name]) for name in keys), "_at_us").with_row_index("_place")
+    questions = asked.select(*keys, "_at_us").with_row_index("_place")
     of_question = _bucket(questions, keys, buckets)
     parts = []
     for number in range(buckets):
@@ -230,14 +273,13 @@ def _claim(folder: Path, manifest: _Manifest) -> None:
     file = folder / MANIFEST
     if file.exists():
         found = msgspec.json.decode(file.read_bytes(), type=_Manifest)
-        if found != manifest:
+        if found != manifest and any(folder.glob("part-*")):
             raise BackfillRefused(
                 f"expected {folder} to be empty or to hold parts of the same backfill, found those of another: its "
                 "questions, its features, its data or its rows at once are not the same. Choose another folder, or "
                 "delete it"
             )
-        return
-    if any(folder.glob("part-*")):
+    elif any(folder.glob("part-*")):
         raise BackfillRefused(f"expected {folder} to be empty, found parts without {MANIFEST}. Choose another folder")
     partial = file.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(manifest))
@@ -250,6 +292,7 @@ def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
     batches = [batch for name in names for batch in batches_of(sources.by_name[name], sources.root)]
     asked = questions.stat()
     stamps = [(str(questions), asked.st_size, asked.st_mtime_ns), *(batch.stamp() for batch in batches)]
-    ends = {name: sources.log.end(f"events/{name}") for name in names} if sources.log else {}
+    streams = [stream for name in names for stream in (event_stream(name), marks_stream(name))]
+    ends = {stream: sources.log.end(stream) for stream in streams} if sources.log else {}
     said = (plan.to_json(), stamps, ends)
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()

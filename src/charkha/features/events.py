@@ -1,5 +1,6 @@
 """Pushed rows as the log keeps them: MessagePack, times as µs since 1970 UTC."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -39,13 +40,15 @@ class RowLayout:
     fields: tuple[str, ...]
     key_places: tuple[int, ...]
     time_place: int | None
+    datetime_places: tuple[int, ...]
 
     @classmethod
     def of(cls, source: Source) -> "RowLayout":
         """Return the layout of rows whose values are in the order of the source's fields."""
         fields = tuple(source.fields)
         time = fields.index(source.time) if source.time is not None else None
-        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time)
+        datetimes = tuple(place for place, kind in enumerate(source.fields.values()) if kind is datetime)
+        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time, datetimes)
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

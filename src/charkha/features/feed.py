@@ -290,7 +290,9 @@ def registered_views(registry: bytes | None) -> dict[bytes, FeatureView]:
 
 
 def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
-    plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
+    plain = tuple(row)
+    if any(isinstance(row[place], datetime) for place in layout.datetime_places):
+        plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
     if layout.key_of(plain) is None:
         raise NotPushable(
             f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"

@@ -7,6 +7,7 @@ that holds text, or an integer beyond 2^53, is MessagePack, whose first byte is 
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from math import isnan
 from typing import Any
@@ -45,13 +46,15 @@ _PLAIN_DECODER = msgspec.msgpack.Decoder(_PlainRow)
 class LatestRows:
     """How the newest rows of a view lie in the online store, and are read back.
 
-    names: of the features. kinds: the types of their columns. max_age_us: when they expire, if they do.
+    names: of the features. kinds: the types of their columns. max_age_us: when they expire, if they do. packs: whether
+    all are numbers. counts: whether some are whole numbers, which a float may not hold.
     """
 
     names: tuple[str, ...]
     kinds: tuple[FieldType, ...]
     max_age_us: int | None
     packs: bool = field()
+    counts: bool = field()
     dtypes: Mapping[int, np.dtype[np.void]] = field()
     _structs: Mapping[int, struct.Struct] = field()
     _missing: Mapping[int, bytes] = field()
@@ -59,6 +62,10 @@ class LatestRows:
     @packs.default
     def _of_numbers(self) -> bool:
         return str not in self.kinds
+
+    @counts.default
+    def _of_whole_numbers(self) -> bool:
+        return not {int, datetime}.isdisjoint(self.kinds)
 
     @dtypes.default
     def _packed(self) -> Mapping[int, np.dtype[np.void]]:
@@ -88,14 +95,14 @@ class LatestRows:
         if not self.packs:
             return _PLAIN_ENCODER.encode((event_us, values))
         numbers = [_NULL if value is None else float(value) for value in values]
-        if any(abs(number) > _LARGEST_EXACT for number in numbers) and self._is_inexact(values):
+        if self.counts and self._is_inexact(values):
             return _PLAIN_ENCODER.encode((event_us, values))
         try:
             packed = self._structs[FLOATS].pack(FLOATS, event_us, *numbers)
         except OverflowError:
             return self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
         kept = self._structs[FLOATS].unpack(packed)[2:]
-        same = all(a == b or isnan(a) for a, b in zip(numbers, kept, strict=True))
+        same = kept == tuple(numbers) or all(a == b or isnan(a) for a, b in zip(numbers, kept, strict=True))
         return packed if same else self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
 
     def encode_many(self, event_us: IntArray, columns: pl.DataFrame) -> list[bytes]:

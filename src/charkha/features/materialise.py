@@ -14,12 +14,14 @@ from charkha.features.point_in_time import (
     history_of_first_versions,
     tiles_of,
 )
-from charkha.features.progress import is_seeded, mark_seeded, remember_row, set_newest_known
+from charkha.features.progress import is_seeded, mark_seeded, row_content, row_place, set_newest_known
 from charkha.features.segments import run_ends, run_starts
 from charkha.features.state import ViewState, key_bytes
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
 from charkha.storage.online import OnlineWriter
+
+_ROWS_AT_ONCE = 1 << 20
 
 
 def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
@@ -40,8 +42,9 @@ def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
         set_newest_known(state, source.name, int(rows["_known_us"][-1]))
     if source.key and not is_seeded(state, source.name):
         layout = RowLayout.of(source)
-        for row in plain_values(rows.select(list(source.fields))).iter_rows():
-            remember_row(state, layout, row)
+        for some in rows.select(list(source.fields)).iter_slices(_ROWS_AT_ONCE):
+            seen = {row_place(layout, row): row_content(row) for row in plain_values(some).iter_rows()}
+            state.put_many(sorted(seen.items()))
     mark_seeded(state, source.name)
 
 
@@ -63,9 +66,12 @@ def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: Hist
     ring = view.rings[index]
     tiles = tiles_of(ring.ring, history)
     starts, states = run_starts(tiles.codes), tiles.states
-    for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True):
-        key = keys[tiles.codes[start]]
-        state.put(view.ring_place(index) + key_bytes(key), ring.pack(tiles.hops[start:end], states[start:end]))
+    place = view.ring_place(index)
+    packed = [
+        (place + key_bytes(keys[tiles.codes[start]]), ring.pack(tiles.hops[start:end], states[start:end]))
+        for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True)
+    ]
+    state.put_many(sorted(packed))
 
 
 def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:
@@ -74,5 +80,5 @@ def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: 
     at_the_end = np.full(len(keys), history.known_us.max())
     newest = history.frame[newest_known(history.arrivals, np.arange(len(keys)), at_the_end)]
     rows = view.latest.encode_many(newest["_event_us"].to_numpy(), newest.select(view.view.latest))
-    for key, row in zip(keys, rows, strict=True):
-        state.put(view.latest_place + key_bytes(key), row)
+    places = [view.latest_place + key_bytes(key) for key in keys]
+    state.put_many(sorted(zip(places, rows, strict=True)))

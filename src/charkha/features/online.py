@@ -1,6 +1,6 @@
 """The online path: the features of a request from the state in the online store, windows finalised at its own time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 
@@ -75,9 +75,12 @@ def online_columns(
         columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
     for latest in layout.latest:
         columns.update(latest.values(list(islice(stored, len(latest.views))), times))
-    for state, entity in zip(layout.states, layout.entity_of, strict=True):
+    for state in layout.with_ratios:
         columns.update(_ratios(state, columns))
-        _forget_null_keys(columns, state, fetched.keys[entity])
+    for entity, keys in enumerate(fetched.keys):
+        if None in keys:
+            of_entity = (state for state, owner in zip(layout.states, layout.entity_of, strict=True) if owner == entity)
+            _forget_null_keys(columns, of_entity, keys)
     return request_columns(plan, columns, on_failure)
 
 
@@ -92,6 +95,7 @@ class _Layout:
     states: tuple[ViewState, ...]
     stacks: tuple[Stack, ...]
     latest: tuple[LatestStack, ...]
+    with_ratios: tuple[ViewState, ...]
     entities: tuple[tuple[str, ...], ...]
     entity_of: tuple[int, ...]
     places: tuple[tuple[int, bytes], ...]
@@ -107,7 +111,8 @@ def _layout_of(plan: FeaturePlan) -> _Layout:
     together = latest_stacks([state.latest for state in states])
     latest = tuple(LatestStack(tuple(states[view].latest for view in views)) for views in together)
     rows = [(entity_of[view], states[view].latest_place) for views in together for view in views]
-    return _Layout(states, stacks, latest, entities, entity_of, (*rings, *rows))
+    with_ratios = tuple(state for state in states if state.ratios)
+    return _Layout(states, stacks, latest, with_ratios, entities, entity_of, (*rings, *rows))
 
 
 def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
@@ -123,12 +128,10 @@ def _ratios(state: ViewState, columns: Columns) -> Iterator[tuple[str, Column]]:
         yield name, np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
 
 
-def _forget_null_keys(columns: dict[str, Column], state: ViewState, keys: Sequence[str | None]) -> None:
+def _forget_null_keys(columns: dict[str, Column], states: Iterable[ViewState], keys: Sequence[str | None]) -> None:
     """A null key has no features, not even a count of 0."""
-    if None not in keys:
-        return
     nobody = np.array([key is None for key in keys])
-    for name in state.feature_names:
+    for name in (name for state in states for name in state.feature_names):
         values = columns[name]
         if isinstance(values, np.ndarray):
             columns[name] = np.where(nobody, np.nan, values)

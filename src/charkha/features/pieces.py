@@ -35,6 +35,8 @@ class Piece:
     def fetch(self, name: str, places: pl.Series) -> pl.Series:
         """Return a field of some rows; null where a place is null. Only that field is read, and cast afterwards."""
         roots = list(dict.fromkeys(self.fields[name].meta.root_names()))
+        if not roots:  # the times of a static source: the same for all rows
+            return pl.select(self.fields[name].repeat_by(len(places)).explode().alias(name)).to_series()
         rows = self.frame.select(roots).collect().select(pl.all().gather(places))
         return rows.select(self.fields[name].alias(name)).to_series()
 

@@ -106,7 +106,7 @@ def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[H
     order = usable[in_order(codes[usable], rows["_known_us"].fill_null(0).to_numpy()[usable])]
     needed = [name for name in rows.columns if name.startswith("_") or name in columns_of(view)]
     frame = rows.select(needed)[order]
-    at_us = spine["_at_us"].to_numpy()
+    at_us = spine["_at_us"].fill_null(0).to_numpy()
     places = np.flatnonzero((asked >= 0) & spine["_at_us"].is_not_null().to_numpy())
     places = places[np.lexsort((at_us[places], asked[places]))]
     return (

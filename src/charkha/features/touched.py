@@ -23,6 +23,5 @@ class Touched:
 
     def flush(self) -> None:
         """Write every key that was changed, in the order of keys: those that lie together, together."""
-        for key, value in sorted(self._changed.items()):
-            self._state.put(key, value)
+        self._state.put_many(sorted(self._changed.items()))
         self._changed.clear()

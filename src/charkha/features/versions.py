@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.features.pieces import KNOWN, Piece, fetched
+from charkha.features.pieces import EVENT, KNOWN, Piece, fetched
 from charkha.features.rows import refuse_null_keys
 from charkha.features.segments import IntArray
 from charkha.spec.sources import Source
@@ -48,12 +48,14 @@ def versions_of(pieces: Sequence[Piece], source: Source) -> Versions:
 
 def _seen_again(pieces: Sequence[Piece], source: Source) -> IntArray:
     """Return the places of all rows whose key is not theirs alone."""
-    hashes = []
+    hashes, present = [], []
     for piece in pieces:
-        keys = piece.read(source.key)
-        refuse_null_keys(keys, source)
-        hashes.append(keys.select(pl.struct(pl.all()).hash()).to_series())
-    found = pl.concat(hashes).to_numpy()
-    ordered = np.sort(found)
+        keys = piece.read([*source.key, EVENT])
+        happened = keys[EVENT].is_not_null()  # a row without its event time is none, and no version of another
+        refuse_null_keys(keys.filter(happened), source)
+        hashes.append(keys.select(pl.struct(list(source.key)).hash()).to_series())
+        present.append(happened)
+    found, counts = pl.concat(hashes).to_numpy(), pl.concat(present).to_numpy()
+    ordered = np.sort(found[counts])
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(found, twice)) if len(twice) else np.empty(0, np.int64)
+    return np.flatnonzero(np.isin(found, twice) & counts) if len(twice) else np.empty(0, np.int64)

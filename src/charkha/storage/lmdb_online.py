@@ -7,7 +7,7 @@ from types import TracebackType
 import lmdb
 
 from charkha.storage.lmdb_environment import SharedEnvironment, release_environment, share_environment
-from charkha.storage.online import KeyRefused, OnlineStoreFull
+from charkha.storage.online import MAX_KEY_BYTES, KeyRefused, OnlineStoreFull
 
 
 class LmdbOnline:
@@ -111,6 +111,15 @@ class _Transaction(_Snapshot):
             self._transaction.put(key, value)
         except lmdb.BadValsizeError:
             raise KeyRefused(key) from None
+        except lmdb.MapFullError:
+            raise self._full() from None
+
+    def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        try:
+            with self._transaction.cursor() as cursor:
+                cursor.putmulti(items)
+        except lmdb.BadValsizeError:
+            raise KeyRefused(next(key for key, _ in items if not 1 <= len(key) <= MAX_KEY_BYTES)) from None
         except lmdb.MapFullError:
             raise self._full() from None
 

@@ -27,6 +27,10 @@ class OnlineWriter(OnlineReader, Protocol):
         """Set the value of a key of 1 to 511 bytes. Raises KeyRefused and OnlineStoreFull."""
         ...
 
+    def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set the values of many keys, quickest in the order of keys. Raises KeyRefused and OnlineStoreFull."""
+        ...
+
     def delete(self, key: bytes) -> None:
         """Remove a key; one that is not there is left alone."""
         ...
