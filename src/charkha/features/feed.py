@@ -179,7 +179,8 @@ class Feed:
             missing = {view_digest(view): view for view in wanted}
             missing = {digest: view for digest, view in missing.items() if digest not in kept}
             unseen = {name for name in self._sources if not is_seeded(state, name)}
-            waiting = sorted({view.source.name for view in missing.values()} | unseen)
+            order = {view.source.name: digest for digest, view in sorted(missing.items(), reverse=True)}
+            waiting = sorted(order.keys() | unseen, key=lambda name: (order.get(name, b""), name))
             for done, name in enumerate(waiting):
                 self._build(state, name, list(missing.values()), root, as_of_us)
                 if on_progress:

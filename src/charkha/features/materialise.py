@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 1 << 20
 def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
     """Write the state of views of one source. rows: of `read_rows`, known by the time it is built as of."""
     rows = with_filters(rows, [view.view for view in views])
-    for view in views:
+    for view in sorted(views, key=lambda view: view.digest):  # keys in order fill their pages
         history, keys = _by_key(view, rows)
         first = history_of_first_versions(history)
         for index in range(len(view.rings)):
@@ -44,7 +44,7 @@ def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
         layout = RowLayout.of(source)
         for some in rows.select(list(source.fields)).iter_slices(_ROWS_AT_ONCE):
             seen = {row_place(layout, row): row_content(row) for row in plain_values(some).iter_rows()}
-            state.put_many(sorted(seen.items()))
+            state.put_many(list(seen.items()))
     mark_seeded(state, source.name)
 
 

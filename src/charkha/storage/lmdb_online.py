@@ -1,6 +1,7 @@
 """The online state in LMDB: memory-mapped, read without locks, one writer at a time over all processes."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -117,7 +118,10 @@ class _Transaction(_Snapshot):
     def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         try:
             with self._transaction.cursor() as cursor:
-                cursor.putmulti(items)
+                # Pages that are appended to are filled; LMDB splits others in half, also those of ordered keys.
+                beyond = bool(items) and (not cursor.last() or cursor.key() < items[0][0])
+                ordered = beyond and all(low < high for (low, _), (high, _) in pairwise(items))
+                cursor.putmulti(items, append=ordered)
         except lmdb.BadValsizeError:
             raise KeyRefused(next(key for key, _ in items if not 1 <= len(key) <= MAX_KEY_BYTES)) from None
         except lmdb.MapFullError:
