@@ -202,3 +202,20 @@ def test_killed_again_and_again_it_ends_as_if_never_killed(tmp_path: Path) -> No
     assert killed >= 3
     assert subprocess.run(command, check=True).returncode == 0
     assert read(sorted((root / "out").glob("part-*.parquet"))).select(PLAN.names).equals(in_memory(root))
+
+
+def test_a_static_source_whose_keys_repeat(tmp_path: Path) -> None:
+    """Its rows have no times of their own: of two rows of one key, the later one is its correction."""
+    root = write_world(tmp_path)
+    shops = ck.Source("shops", {"shop": str, "size": float}, ck.parquet("shops.parquet"), key="shop", static=True)
+    pl.DataFrame({"shop": ["s1", "s2", "s1"], "size": [1.0, 2.0, 3.0]}).write_parquet(root / "shops.parquet")
+    plan = FeaturePlan(
+        (ck.FeatureView("place", ck.Entity("shop"), shops, latest="size"),),
+        {"shop": str},
+        "asked_at",
+        {},
+        ("place.size",),
+    )
+    found = read(backfill(plan, root / "questions.parquet", Sources(root, {"shops": shops}), tmp_path / "out"))
+    expected = {"s1": 3.0, "s2": 2.0}
+    assert found["place.size"].to_list() == [expected.get(shop) for shop in found["shop"]]
