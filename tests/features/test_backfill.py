@@ -17,6 +17,7 @@ from attrs import evolve
 import charkha as ck
 from charkha.engines.local import LocalEngine
 from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
+from charkha.features.declared import DataError
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.rows import read_rows
@@ -219,3 +220,19 @@ def test_a_static_source_whose_keys_repeat(tmp_path: Path) -> None:
     found = read(backfill(plan, root / "questions.parquet", Sources(root, {"shops": shops}), tmp_path / "out"))
     expected = {"s1": 3.0, "s2": 2.0}
     assert found["place.size"].to_list() == [expected.get(shop) for shop in found["shop"]]
+
+
+def test_times_in_text_are_read_as_training_reads_them(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    frame = pl.concat([sales(number, 300, 1000 * number) for number in range(2)]).drop_nulls("at")
+    frame.write_csv(root / "sales.csv")
+    source = ck.Source("sales", FIELDS, ck.csv("sales.csv"), time="at", known="known_at", key="id")
+    view = ck.FeatureView("card", ck.Entity("card"), source, latest=["amount", "at"])
+    plan = FeaturePlan((view,), {"card": int}, "asked_at", {}, ("card.amount", "card.at"))
+    found = read(backfill(plan, root / "questions.parquet", Sources(root, {"sales": source}), tmp_path / "out"))
+    asked = with_times(plan, pl.read_parquet(root / "questions.parquet"))
+    rows = {"sales": read_rows(source, root)}
+    assert found.select(plan.names).equals(offline_features(plan, asked.select("card", "_at_us"), rows, LocalEngine(1)))
+    (root / "sales.csv").write_text(frame.write_csv().replace("2024-01-0", "the day ", 1))
+    with pytest.raises(DataError, match="cannot be read as declared"):
+        backfill(plan, root / "questions.parquet", Sources(root, {"sales": source}), tmp_path / "again")

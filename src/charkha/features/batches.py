@@ -44,7 +44,7 @@ class Batch:
             frame = self.opened()
             return frame, declared_fields(self.source, frame.collect_schema(), self.place)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def read(self) -> pl.DataFrame:
         """Return the declared fields. Raises DataError."""
@@ -52,13 +52,14 @@ class Batch:
         try:
             return frame.select(**declared).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def is_released(self, mark: FileMark | None) -> bool:
         """Say whether it was released as it is: one that changed since must keep the contract again."""
         return mark is not None and mark.mark == "released" and mark.digest == self.digest()
 
-    def _unreadable(self, error: Exception) -> DataError:
+    def unreadable(self, error: Exception) -> DataError:
+        """Return what to raise when the rows turn out not to be as declared."""
         said = str(error).partition("\n")[0]  # what follows is the query plan
         return DataError(f"source {self.source.name!r}: {self.place} cannot be read as declared: {said}")
 

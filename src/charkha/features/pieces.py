@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
+from charkha.features.batches import Batch
 from charkha.features.newest import NOBODY
 from charkha.features.rows import checked_batches, pushed_rows
 from charkha.features.segments import IntArray
@@ -22,23 +23,41 @@ EVENT, KNOWN = "_event_us", "_known_us"
 
 @frozen(eq=False)
 class Piece:
-    """Some rows. frame: as they lie. height: how many. fields: how each field, and the two times, come of it."""
+    """Some rows. frame: as they lie. height: how many. fields: how each field, and the two times, come of it.
+
+    batch: where they lie, None for what was pushed.
+    """
 
     frame: pl.LazyFrame
     height: int
     fields: Mapping[str, pl.Expr]
+    batch: Batch | None = None
 
     def read(self, names: Sequence[str]) -> pl.DataFrame:
-        """Return some fields of all rows."""
-        return self.frame.select(**{name: self.fields[name] for name in names}).collect()
+        """Return some fields of all rows. Raises DataError."""
+        return self._collected(self.frame.select(**{name: self.fields[name] for name in names}))
 
     def fetch(self, name: str, places: pl.Series) -> pl.Series:
-        """Return a field of some rows; null where a place is null. Only that field is read, and cast afterwards."""
+        """Return a field of some rows; null where a place is null. Only that field is read. Raises DataError.
+
+        Numbers are cast afterwards, when they are few. Text is cast before: how a time is written is told by all rows.
+        """
         roots = list(dict.fromkeys(self.fields[name].meta.root_names()))
         if not roots:  # the times of a static source: the same for all rows
             return pl.select(self.fields[name].repeat_by(len(places)).explode().alias(name)).to_series()
-        rows = self.frame.select(roots).collect().select(pl.all().gather(places))
-        return rows.select(self.fields[name].alias(name)).to_series()
+        rows = self._collected(self.frame.select(roots))
+        if not all(kind.is_numeric() for kind in rows.dtypes):
+            return self._collected(rows.lazy().select(self.fields[name].alias(name))).to_series().gather(places)
+        gathered = rows.select(pl.all().gather(places))
+        return self._collected(gathered.lazy().select(self.fields[name].alias(name))).to_series()
+
+    def _collected(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return frame.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            if self.batch is None:
+                raise
+            raise self.batch.unreadable(error) from error
 
 
 def pieces_of(source: Source, root: Path, log: Log | None = None) -> list[Piece]:
@@ -51,7 +70,7 @@ def pieces_of(source: Source, root: Path, log: Log | None = None) -> list[Piece]
         for batch in checked_batches(source, root, log):
             frame, declared = batch.scan()
             height = frame.select(pl.len()).collect().item()
-            pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}))
+            pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}, batch))
     if log is not None:
         pushed = pushed_rows(source, log)
         names = (*polars_schema(source.fields), EVENT, KNOWN)
