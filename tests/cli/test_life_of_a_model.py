@@ -228,6 +228,18 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     assert shell("replay", *period, "--fresh").code == 0
 
 
+def test_a_replay_that_cannot_begin_leaves_the_one_before_it(shell: Shell, here: Path) -> None:
+    report = here / ".charkha" / "replay" / "report.html"
+    report.parent.mkdir(exist_ok=True)
+    (report.parent / ".replay").touch()
+    report.write_text("of the replay before")
+    ended = shell("replay", "--from", "2030-01-01", "--fresh")
+    assert ended.code == 2
+    assert "when history ends, got 2030-01-01T00:00:00Z" in " ".join(ended.err.split())
+    assert report.read_text() == "of the replay before"
+    assert sorted(path.name for path in (here / ".charkha").glob("replay*")) == ["replay"]
+
+
 @pytest.mark.usefixtures("here")
 def test_a_replay_never_deletes_what_serves(shell: Shell, here: Path) -> None:
     ended = shell(

@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,11 +67,10 @@ def replay(
     project = session.project()
     chosen = choose_model(project, model)
     apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
-    if fresh:
-        clear(apart.home)
-    claim(apart.home)
-    log = with_marks_of(own, apart)
-    summary = play(session, apart, chosen, period_of(project, chosen, begin, end, log))
+    with out_of_the_way(apart.home) if fresh else nullcontext():
+        claim(apart.home)
+        period = period_of(project, chosen, begin, end, with_marks_of(own, apart))
+    summary = play(session, apart, chosen, period)
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json is not None:
@@ -80,6 +81,25 @@ def clear(home: Path) -> None:
     """Delete what a replay left in its home. Raises BadParameter for a folder that no replay has marked as its own."""
     claim(home)
     shutil.rmtree(home)
+
+
+@contextmanager
+def out_of_the_way(home: Path) -> Iterator[None]:
+    """Delete what a replay left in its home, once the block has ended well; else bring it back.
+
+    Raises BadParameter for a folder that no replay has marked as its own.
+    """
+    claim(home)
+    former = home.with_name(f"{home.name}.former")
+    shutil.rmtree(former, ignore_errors=True)
+    home.rename(former)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        former.rename(home)
+        raise
+    shutil.rmtree(former)
 
 
 def claim(home: Path) -> None:
@@ -118,9 +138,15 @@ def period_of(
 
     log: holds which files are set aside, and no rows.
     """
+    from charkha.clock import to_iso
+
     first_us, last_us = (0, 0) if begin and end else history_of(project, model, log)
     from_us = _time("--from", begin) if begin else first_us + (last_us - first_us) * 2 // 3
-    return Period(from_us, _time("--until", end) if end else last_us + 1)
+    until_us = _time("--until", end) if end else last_us + 1
+    if until_us <= from_us:
+        ends = f"--until {end}" if end else f"{to_iso(until_us)}, when history ends"
+        raise typer.BadParameter(f"expected a time before {ends}, got {to_iso(from_us)}.", param_hint="--from")
+    return Period(from_us, until_us)
 
 
 def _time(option: str, text: str) -> int:
