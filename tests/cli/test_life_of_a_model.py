@@ -240,6 +240,13 @@ def test_a_replay_that_cannot_begin_leaves_the_one_before_it(shell: Shell, here:
     assert sorted(path.name for path in (here / ".charkha").glob("replay*")) == ["replay"]
 
 
+def test_a_replay_without_a_champion_says_why(shell: Shell, here: Path) -> None:
+    ended = shell("replay", "--from", "2013-08-01", "--until", "2013-08-03", "--fresh")
+    assert ended.code == 1
+    assert "the train part of the split has" in ended.err
+    assert f"charkha --home {here / '.charkha' / 'replay'} history likes" in ended.err
+
+
 @pytest.mark.usefixtures("here")
 def test_a_replay_never_deletes_what_serves(shell: Shell, here: Path) -> None:
     ended = shell(

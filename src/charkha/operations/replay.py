@@ -68,12 +68,13 @@ def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
     on_progress(0, until_us - from_us, "building the online state")
     Feed(project.sources, project.views, home.log, home.online, stage.clock).materialise(project.root, from_us)
     on_progress(0, until_us - from_us, "training the first champion")
-    stage.operator.tick(model.name)
+    decided = stage.operator.tick(model.name)
     service = Service(project, home, stage.clock, partition="replay")
     try:
         service.refresh()
         if model.name not in service.line_ups():
-            raise NoChampion(model.name, f"see why the first training was not accepted: charkha history {model.name}")
+            why = f"{decided[-1].reason}. " if decided else ""
+            raise NoChampion(model.name, f"{why}All of it: charkha --home {home.folder} history {model.name}")
         return _drive(stage, service, plan, on_progress)
     finally:
         service.close()
