@@ -10,6 +10,8 @@ import lmdb
 from charkha.storage.lmdb_environment import SharedEnvironment, release_environment, share_environment
 from charkha.storage.online import MAX_KEY_BYTES, KeyRefused, OnlineStoreFull
 
+_FEW = 32  # values that are put one by one sooner than a cursor is opened
+
 
 class LmdbOnline:
     """Values by key in one folder, which any number of threads and processes may open, each as often as it likes.
@@ -117,6 +119,10 @@ class _Transaction(_Snapshot):
 
     def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         try:
+            if len(items) < _FEW:
+                for key, value in items:
+                    self._transaction.put(key, value)
+                return
             with self._transaction.cursor() as cursor:
                 # Pages that are appended to are filled; LMDB splits others in half, also those of ordered keys.
                 beyond = bool(items) and (not cursor.last() or cursor.key() < items[0][0])
