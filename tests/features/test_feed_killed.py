@@ -24,7 +24,7 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_feed_killed import {what}
+from {module} import {what}
 root = Path(sys.argv[1])
 (root / "begun").touch()
 {what}(root)
@@ -60,7 +60,9 @@ def push_all(root: Path) -> None:
 def world(root: Path) -> Path:
     root.mkdir()
     for number in range(2):
-        sales(number, 1500, 10_000 * number).write_parquet(root / f"sales-{number}.parquet")
+        file = root / f"sales-{number}.parquet"
+        sales(number, 1500, 10_000 * number).write_parquet(file)
+        os.utime(file, (1, 1))  # the state remembers what it was built from
     return root
 
 
@@ -72,9 +74,16 @@ def state_of(root: Path) -> dict[bytes, bytes]:
         store.close()
 
 
-def killed_at_random(root: Path, what: str, kills: int, longest_seconds: float) -> int:
+def killed_at_random(
+    root: Path, what: str, kills: int, longest_seconds: float, module: str = "test_feed_killed"
+) -> int:
     """Start it again and again, killed after a random time, then let it end; return how many kills met it at work."""
-    command = [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent), what=what), str(root)]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD.format(tests=str(Path(__file__).parent), module=module, what=what),
+        str(root),
+    ]
     dice, met, begun = np.random.default_rng(5), 0, root / "begun"
     for _ in range(kills):
         begun.unlink(missing_ok=True)

@@ -2,20 +2,29 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from attrs import asdict
+from rich.markup import escape
 
 from charkha.cli.options import AsJson, ModelName
 from charkha.cli.progress import parts
-from charkha.cli.session import choose_model, opened, session_of
+from charkha.cli.session import Session, choose_model, opened, session_of
+
+if TYPE_CHECKING:
+    from charkha.features.feed import Followed
 
 EXAMPLES = {
     "backfill": (
         "charkha features backfill likes --questions questions.parquet --output out",
         "charkha features backfill --questions questions.parquet --output out --rows-at-once 200000",
     ),
-    "materialise": ("charkha features materialise", "charkha features materialise --anew"),
+    "materialise": (
+        "charkha features materialise",
+        "charkha features materialise --anew",
+        "charkha --home /tmp/then features materialise --as-of 2013-08-22",
+    ),
 }
 
 
@@ -65,29 +74,49 @@ def materialise(
     anew: Annotated[
         bool, typer.Option("--anew", help="Drop the state first, and build all of it from the files and the log.")
     ] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="TIME", help="Only what was known by then, such as 2013-08-22; else by now."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Build the online state of every view that has none yet, from what is known now.
+    """Bring the online state up to what the sources' files are now, and build that of every view that has none yet.
 
-    charkha serve does so at its start. The state is derived: with --anew it is dropped and built again, as after rows
-    of files that came late. Servers go on with what was until it is done; pushes wait.
+    charkha serve does so at its start; run it, by cron say, whenever files have come. New rows are applied; where they
+    became known before rows that the state has, or a file changed, the state of that source is built anew. Servers go
+    on with what was until it is done; pushes wait.
+
+    The state is derived: with --anew all of it is dropped and built again. With --as-of it is what it was at that time,
+    unless rows were pushed since: those are in the log, from which the state goes on.
     """
+    from charkha.cli.data import moment
     from charkha.clock import SystemClock
     from charkha.features.feed import Feed
 
     session = session_of(context)
-    project, clock = session.project(), SystemClock()
+    project, time_us = session.project(), moment(as_of)
     with opened(project) as home, parts(session.err) as on_progress:
-        feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
+        followed = [] if anew or as_of is not None else feed.follow(project.root)
         built = feed.materialise(
             project.root,
-            clock.now(),
+            time_us,
             on_progress=lambda done, total: on_progress(done, total, "building the online state"),
             anew=anew,
+            exactly=as_of is not None,
         )
     if json:
-        session.print_json({"built": built})
+        session.print_json({"built": built, "sources": [asdict(each) for each in followed]})
     else:
+        _say(session, built, followed)
+    raise typer.Exit(1 if any(each.problem for each in followed) else 0)
+
+
+def _say(session: Session, built: int, followed: "list[Followed]") -> None:
+    for each in followed:
+        done = f"built anew: {each.anew}" if each.anew else f"{each.rows:,} new rows of its files applied"
+        session.out.print(f"{each.source}: {escape(each.problem or done)}", highlight=False, soft_wrap=True)
+    if built or not followed:
         state = f"built the state of {built} view{'' if built == 1 else 's'}" if built else "the state is there already"
         session.out.print(state, highlight=False)
 

@@ -11,13 +11,16 @@ server begins, builds the state anew.
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 from attrs import evolve, frozen
 
-from charkha.clock import Clock, to_micros
+from charkha.clock import Clock, to_iso, to_micros
+from charkha.features.declared import DataError
 from charkha.features.events import (
     PARTITION,
     EventBatch,
@@ -29,20 +32,24 @@ from charkha.features.events import (
 )
 from charkha.features.filters import RowFilters
 from charkha.features.keys import key_text
-from charkha.features.materialise import build_views, seed_rows
+from charkha.features.materialise import build_views, plain_values, seed_rows
+from charkha.features.news import Files, news_of, waiting_of
 from charkha.features.plan import view_from_plain, view_to_plain
 from charkha.features.progress import (
+    Taken,
     applied_offset,
-    is_seeded,
     newest_known,
     newest_known_of,
     remember_row,
+    rows_prefix,
     set_applied_offset,
     set_newest_known,
+    set_taken,
     set_view_registry,
+    taken_of,
     view_registry,
 )
-from charkha.features.rows import read_rows
+from charkha.features.rows import batch_stamps, known_rows, stamped_rows
 from charkha.features.state import ViewState, columns_of, view_digest
 from charkha.features.touched import Touched
 from charkha.spec.sources import Source
@@ -51,6 +58,7 @@ from charkha.storage.log import Log
 from charkha.storage.online import OnlineReader, OnlineStore, OnlineWriter
 
 logger = logging.getLogger(__name__)
+_ROWS_AT_ONCE = 1 << 16  # rows of files whose changes are gathered before they are written
 
 
 class UnknownSource(KeyError):
@@ -80,8 +88,33 @@ class StateAheadOfLog(Exception):
         )
 
 
+class KnownLater(Exception):
+    """State that is to be built as of a time, and has rows that became known after it."""
+
+    def __init__(self, as_of_us: int, newest_us: int) -> None:
+        self.as_of_us, self.newest_us = as_of_us, newest_us
+        super().__init__(
+            f"expected no row that became known after {to_iso(as_of_us)}, got one of {to_iso(newest_us)}: what was "
+            "pushed stays in the log, from which the state goes on. Build it in a home of its own: --home DIR; or, "
+            "where only files have rows that late, anew: --anew"
+        )
+
+
 class NotPushable(ValueError):
     """Rows that cannot be taken: their source has no row key, or they lack their key or their event time."""
+
+
+@frozen
+class Followed:
+    """What became of news in a source's files. rows: how many were applied. anew: why its state was built anew, or "".
+
+    problem: why nothing was done: files that cannot be read, or break their contract.
+    """
+
+    source: str
+    rows: int = 0
+    anew: str = ""
+    problem: str = ""
 
 
 @frozen
@@ -130,7 +163,7 @@ class Feed:
             if fresh:
                 payload = encode_events(EventBatch(source, known_us, layout.fields, [row for row, _ in fresh]))
                 applied = self._writers[source].append([payload])
-                self._apply_rows(state, layout, fresh, known_us)
+                self._apply_rows(state, layout, fresh, repeat(known_us))
                 set_newest_known(state, source, known_us)
                 set_applied_offset(state, source, applied)
         new = sum(first for _, first in fresh)
@@ -158,6 +191,7 @@ class Feed:
         views: Sequence[FeatureView] | None = None,
         *,
         anew: bool = False,
+        exactly: bool = False,
     ) -> int:
         """Build the state of every view the store does not hold, from what was known at a time; return how many.
 
@@ -165,8 +199,9 @@ class Feed:
         that is ahead of the log is dropped first, all of it, and built anew.
         root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
         views: those of this feed unless given. anew: whether to drop all state first, and build it from the files and
-        the log; until that is done, readers see what was. Nothing can be pushed meanwhile. Raises DataError and
-        UnknownSource.
+        the log; until that is done, readers see what was. Nothing can be pushed meanwhile. exactly: whether rows that
+        became known later, such as those pushed a moment ago, must not be there. Raises DataError, UnknownSource and
+        KnownLater.
         """
         with self._store.write() as state:
             self._follow_registry(state)
@@ -174,11 +209,14 @@ class Feed:
             for source in self._sources:
                 self._apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
-            as_of_us = max(as_of_us, newest_known(state))
+            newest_us = newest_known(state)
+            if exactly and newest_us > as_of_us:
+                raise KnownLater(as_of_us, newest_us)
+            as_of_us = max(as_of_us, newest_us)
             kept = registered_views(self._registry)
             missing = {view_digest(view): view for view in wanted}
             missing = {digest: view for digest, view in missing.items() if digest not in kept}
-            unseen = {name for name in self._sources if not is_seeded(state, name)}
+            unseen = {name for name in self._sources if taken_of(state, name) is None}
             order = {view.source.name: digest for digest, view in sorted(missing.items(), reverse=True)}
             waiting = sorted(order.keys() | unseen, key=lambda name: (order.get(name, b""), name))
             for done, name in enumerate(waiting):
@@ -206,10 +244,75 @@ class Feed:
     def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
         if source not in self._sources:
             raise UnknownSource(source, list(self._sources))
-        declared = self._sources[source]
-        rows = read_rows(declared, root, self._log, as_of_us)
-        build_views(state, [_state_of(view, declared) for view in views if view.source.name == source], rows)
-        seed_rows(state, declared, rows)
+        files = Files(root, self._log, as_of_us)
+        self._follow(state, source, files)  # views of one source have the same rows of it
+        read = _Read.of(self._sources[source], files)
+        self._build_from(state, read, [view for view in views if view.source.name == source])
+
+    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
+        """Build the state of views of one source, and the memory of its rows unless it is there."""
+        declared = read.source
+        build_views(state, [_state_of(view, declared) for view in views], read.rows)
+        if taken_of(state, declared.name) is None:
+            seed_rows(state, declared, read.rows)
+            set_taken(state, declared.name, read.taken)
+
+    def follow(self, root: Path) -> list[Followed]:
+        """Bring state that is there up to what the sources' files are now; return what became of those with news.
+
+        New rows are applied, or the state of their source is built anew; see `news`. A source that cannot be read, or
+        whose new files break its contract, stays as it was, which is said in a warning.
+        """
+        found: list[Followed] = []
+        with self._store.write() as state:
+            self._follow_registry(state)
+            for source in self._sources:
+                self._apply_log(state, source)
+            files = Files(root, self._log, max(self._clock.now(), newest_known(state)))
+            for source in self._sources:
+                try:
+                    found += self._follow(state, source, files)
+                except DataError as error:
+                    logger.warning("source %s: its files are not followed. %s", source, error)
+                    found.append(Followed(source, problem=str(error)))
+        return found
+
+    def _follow(self, state: OnlineWriter, source: str, files: Files) -> list[Followed]:
+        taken, declared = taken_of(state, source), self._sources[source]
+        if taken is None:
+            return []
+        newest_us = newest_known_of(state, [source]).get(source)
+        news = news_of(declared, files, taken, newest_us)
+        if news is None:
+            return []
+        if news.anew:
+            self._build_anew(state, source, files)
+            return [Followed(source, anew=news.anew)]
+        self._apply_files(state, declared, news.rows)
+        set_taken(state, source, news.taken)
+        return [Followed(source, news.rows.height)]
+
+    def _build_anew(self, state: OnlineWriter, source: str, files: Files) -> None:
+        """Build all state of one source anew. Raises DataError: then nothing was changed."""
+        read = _Read.of(self._sources[source], files)
+        views = [view for view in registered_views(self._registry).values() if view.source.name == source]
+        views = [view for view in views if self._feeds(view)]
+        for prefix in (*(view_digest(view) for view in views), rows_prefix(source)):
+            state.delete_prefix(prefix)
+        set_taken(state, source, None)
+        self._build_from(state, read, views)
+
+    def _apply_files(self, state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
+        """Apply rows that became known after all others of their source, in that order."""
+        layout = self._layouts[source.name]
+        for some in rows.iter_slices(_ROWS_AT_ONCE):
+            known = some["_known_us"].to_list()
+            values = plain_values(some.select(list(source.fields))).rows()
+            firsts = [remember_row(state, layout, row) if source.key else True for row in values]
+            fresh = [place for place, first in enumerate(firsts) if first is not None]
+            versions = [(values[place], bool(firsts[place])) for place in fresh]
+            self._apply_rows(state, layout, versions, [known[place] for place in fresh])
+            set_newest_known(state, source.name, known[-1])
 
     def _follow_registry(self, state: OnlineReader) -> None:
         """Keep the state of what any process has built, from the very next row on."""
@@ -256,7 +359,7 @@ class Feed:
             batch = decode_events(record.payload)
             versions = ((row, remember_row(state, layout, row)) for row in batch.rows_of(layout.fields))
             fresh = ((row, first) for row, first in versions if first is not None)
-            self._apply_rows(state, layout, fresh, batch.known_us)
+            self._apply_rows(state, layout, fresh, repeat(batch.known_us))
             set_newest_known(state, source, batch.known_us)
             applied = record.end
         set_applied_offset(state, source, applied)
@@ -267,16 +370,34 @@ class Feed:
         return self._writers[source].append([])
 
     def _apply_rows(
-        self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known_us: int
+        self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known: Iterable[int]
     ) -> None:
         views, touched = self._states[layout.source], Touched(state)
-        for row, first in self._filters[layout.source].applied(rows):
+        # Not strict: rows of one push are known at one time, repeated without end.
+        for (row, first), known_us in zip(self._filters[layout.source].applied(rows), known, strict=False):
             event = layout.event_us(row)
             for view in views:
                 key = key_text([row[column] for column in view.key_columns])
                 if key is not None and event is not None:
                     view.apply(touched, key, row, (event, known_us), first=first)
         touched.flush()
+
+
+@frozen(eq=False)
+class _Read:
+    """A source as it was read. rows: of `read_rows`, by the time it is built as of."""
+
+    source: Source
+    rows: pl.DataFrame
+    taken: Taken
+
+    @classmethod
+    def of(cls, source: Source, files: Files) -> "_Read":
+        """Read a source. Raises DataError."""
+        stamps = batch_stamps(source, files.root, files.log)  # first: a file that changes now is news afterwards
+        everything = stamped_rows(source, files.root, files.log)
+        rows = known_rows(everything, source, files.as_of_us)
+        return cls(source, rows, Taken(files.as_of_us, stamps, waiting_of(everything, files.as_of_us)))
 
 
 def _state_of(view: FeatureView, source: Source, filters: RowFilters | None = None) -> ViewState:

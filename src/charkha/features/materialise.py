@@ -14,7 +14,7 @@ from charkha.features.point_in_time import (
     history_of_first_versions,
     tiles_of,
 )
-from charkha.features.progress import is_seeded, mark_seeded, row_content, row_place, set_newest_known
+from charkha.features.progress import row_content, row_place, set_newest_known
 from charkha.features.segments import run_ends, run_starts
 from charkha.features.state import ViewState, key_bytes
 from charkha.spec.fields import TIME
@@ -40,12 +40,11 @@ def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
     """Remember the rows of a source's history, so that pushing one of them again is a repetition."""
     if len(rows):
         set_newest_known(state, source.name, int(rows["_known_us"][-1]))
-    if source.key and not is_seeded(state, source.name):
+    if source.key:
         layout = RowLayout.of(source)
         for some in rows.select(list(source.fields)).iter_slices(_ROWS_AT_ONCE):
             seen = {row_place(layout, row): row_content(row) for row in plain_values(some).iter_rows()}
             state.put_many(list(seen.items()))
-    mark_seeded(state, source.name)
 
 
 def plain_values(frame: pl.DataFrame) -> pl.DataFrame:

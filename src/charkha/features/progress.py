@@ -14,7 +14,8 @@ _NEWEST = b"\x00newest:"
 _ROW = b"\x00row:"
 _LONGEST_PLACE = 400  # bytes
 _VIEWS = b"\x00views"
-_SEEDED = b"\x00seeded:"
+_TAKEN = b"\x00taken:"
+_LONG_PLACE = b"\xff"  # begins no UTF-8 text
 
 _INT64 = struct.Struct("<q")
 _CONTENT = msgspec.msgpack.Encoder()
@@ -58,14 +59,33 @@ def set_view_registry(state: OnlineWriter, registry: bytes) -> None:
     state.put(_VIEWS, registry)
 
 
-def is_seeded(state: OnlineReader, source: str) -> bool:
-    """Say whether the rows of a source's files are remembered."""
-    return state.get(_SEEDED + source.encode()) is not None
+class Taken(msgspec.Struct, frozen=True):
+    """What the state has of a source's files.
+
+    until_us: their rows known by then. batches: the stamp of each batch that was read, by name. waiting_us: when the
+    first of their other rows becomes known, None when there are none.
+    """
+
+    until_us: int
+    batches: dict[str, tuple[str, ...]]
+    waiting_us: int | None
 
 
-def mark_seeded(state: OnlineWriter, source: str) -> None:
-    """Record that the rows of a source's files are remembered."""
-    state.put(_SEEDED + source.encode(), b"1")
+_TAKEN_DECODER = msgspec.json.Decoder(Taken)
+
+
+def taken_of(state: OnlineReader, source: str) -> Taken | None:
+    """Return what the state has of a source's files; None when it was never built."""
+    stored = state.get(_TAKEN + source.encode())
+    return _TAKEN_DECODER.decode(stored) if stored else None
+
+
+def set_taken(state: OnlineWriter, source: str, taken: Taken | None) -> None:
+    """Record what the state has of a source's files; None: nothing."""
+    if taken is None:
+        state.delete(_TAKEN + source.encode())
+    else:
+        state.put(_TAKEN + source.encode(), msgspec.json.encode(taken))
 
 
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
@@ -85,14 +105,14 @@ def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None
 
 def row_place(layout: RowLayout, row: Row) -> bytes:
     """Return where it is remembered that the state has a row."""
-    place = _ROW + f"{layout.source}\x00{layout.key_of(row)}".encode()  # rows that come together lie together
+    place = rows_prefix(layout.source) + f"{layout.key_of(row)}".encode()  # rows that come together lie together
     if len(place) > _LONGEST_PLACE:
-        place = _ROW + hashlib.blake2b(place, digest_size=32).digest()
+        place = rows_prefix(layout.source) + _LONG_PLACE + hashlib.blake2b(place, digest_size=32).digest()
     return place
 
 
 def rows_prefix(source: str) -> bytes:
-    """Return how the places of all rows of a source begin, but for those with very long keys."""
+    """Return how the places of all rows of a source begin."""
     return _ROW + f"{source}\x00".encode()
 
 

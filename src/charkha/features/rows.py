@@ -1,16 +1,16 @@
 """The rows of a source as one table: batch files, then pushed rows, each once, with the time it became known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from charkha.clock import to_iso
-from charkha.features.batches import Batch, batches_of
+from charkha.features.batches import Batch, Stamp, batches_of
 from charkha.features.contracts import Violation, source_violations, violations
 from charkha.features.declared import DataError
 from charkha.features.events import RowLayout, decode_events, event_stream
-from charkha.features.file_marks import file_marks
+from charkha.features.file_marks import FileMark, file_marks
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
@@ -50,13 +50,22 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     `as_of_us`, only what was known by then; without, also rows that never become known (`_known_us` null), last. Files
     that were set aside are not read. Raises DataError, FileBreaksContract among them.
     """
+    return known_rows(stamped_rows(source, root, log), source, as_of_us)
+
+
+def stamped_rows(source: Source, root: Path, log: Log | None = None) -> pl.DataFrame:
+    """Return all rows of a source as they lie, files first: its fields, `_event_us`, `_known_us` and `_pushed`."""
     frames = [pl.DataFrame(schema=stamped_schema(source))]
     if source.data is not None:
         frames.append(stamped(read_batches(source, root, log), source))
     files = sum(frame.height for frame in frames)
     if log is not None:
         frames.append(pushed_rows(source, log))
-    rows = pl.concat(frames).with_row_index("_pushed").with_columns(pl.col("_pushed") >= files)
+    return pl.concat(frames).with_row_index("_pushed").with_columns(pl.col("_pushed") >= files)
+
+
+def known_rows(rows: pl.DataFrame, source: Source, as_of_us: int | None = None) -> pl.DataFrame:
+    """Return what `read_rows` does. rows: of `stamped_rows`."""
     if as_of_us is not None:
         rows = rows.filter(pl.col("_known_us") <= as_of_us)
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
@@ -67,11 +76,15 @@ def checked_batches(source: Source, root: Path, log: Log | None) -> Iterator[Bat
     marks = file_marks(log, source.name)
     for batch in batches_of(source, root):
         mark = marks.get(batch.name)
-        if mark is not None and mark.mark == "aside":
+        if _is_aside(mark):
             continue
         if source.contract is not None and not batch.is_released(mark):
             _require_kept(source, batch.name, batch.read())
         yield batch
+
+
+def _is_aside(mark: FileMark | None) -> bool:
+    return mark is not None and mark.mark == "aside"
 
 
 def _require_kept(source: Source, name: str, frame: pl.DataFrame) -> None:
@@ -103,16 +116,19 @@ def mark_versions(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     return kept.with_columns(_first=pl.col("_before").is_null()).drop("_before", "_content")
 
 
-def read_batches(source: Source, root: Path, log: Log | None = None) -> pl.DataFrame:
+def read_batches(
+    source: Source, root: Path, log: Log | None = None, only: Container[str] | None = None
+) -> pl.DataFrame:
     """Return the declared fields of a source's data, in the order of its batches' names, without those set aside.
 
-    log: what holds the marks of batches. Raises DataError, FileBreaksContract among them.
+    log: what holds the marks of batches. only: the names of batches to read. Raises DataError, FileBreaksContract
+    among them.
     """
     marks = file_marks(log, source.name)
     frames = [pl.DataFrame(schema=polars_schema(source.fields))]
     for batch in batches_of(source, root):
         mark = marks.get(batch.name)
-        if mark is not None and mark.mark == "aside":
+        if _is_aside(mark) or (only is not None and batch.name not in only):
             continue
         frame = batch.read()
         found = violations(frame, source)
@@ -120,6 +136,16 @@ def read_batches(source: Source, root: Path, log: Log | None = None) -> pl.DataF
             raise FileBreaksContract(source, batch.name, found)
         frames.append(frame)
     return pl.concat(frames)
+
+
+def batch_stamps(source: Source, root: Path, log: Log | None) -> dict[str, Stamp]:
+    """Return the stamp of each batch that `read_batches` reads, by name, in their order; not where it lies.
+
+    Raises DataError.
+    """
+    marks = file_marks(log, source.name)
+    read = (batch for batch in batches_of(source, root) if not _is_aside(marks.get(batch.name)))
+    return {batch.name: batch.stamp()[1:] for batch in read}
 
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:

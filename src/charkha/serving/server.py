@@ -73,7 +73,9 @@ def run(
 def _prepare(project: Project, clock: Clock) -> None:
     """Bring the ledger's tables and the online state up to date, once for all workers."""
     with open_project(project) as home:
-        Feed(project.sources, project.views, home.log, home.online, clock).materialise(project.root, clock.now())
+        feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        feed.follow(project.root)
+        feed.materialise(project.root, clock.now())
 
 
 def _clean_metrics(folder: Path) -> None:
