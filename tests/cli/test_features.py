@@ -227,3 +227,17 @@ def test_of_a_large_state_only_so_much_is_counted(shell: Shell, here: Path, monk
     states = [view["state"] for view in shell("features", "list", "--json").json["views"]]
     assert [(state["keys"], state["complete"]) for state in states] == [(100, False)] * 2
     assert "more than 100 keys, " in shell("features", "list").out
+
+
+def test_files_that_come_are_taken_in(shell: Shell, here: Path, tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path / "other"))
+    assert shell(*home, "features", "materialise", "--as-of", "2013-08-20").out == "built the state of 2 views\n"
+    found = shell(*home, "features", "materialise", "--json").json
+    assert found["built"] == 0
+    assert [(each["source"], each["rows"] > 0, each["anew"]) for each in found["sources"]] == [("ratings", True, "")]
+    assert shell(*home, "features", "materialise").out == "the state is there already\n"
+    earlier = shell(*home, "features", "materialise", "--as-of", "2013-08-20")
+    assert earlier.code == 1
+    assert "expected no row that became known after 2013-08-20" in earlier.err
+    assert shell(*home, "features", "materialise", "--as-of", "2013-08-20", "--anew").code == 0
+    assert shell(*home, "features", "materialise", "--as-of", "soon").code == 2

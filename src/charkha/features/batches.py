@@ -14,6 +14,7 @@ from attrs import frozen
 
 from charkha.features.declared import DataError, declared_fields
 from charkha.features.file_marks import FileMark, file_digest, file_name
+from charkha.features.folders import with_folders
 from charkha.features.lake import LakeTable, delta_table, iceberg_table
 from charkha.features.queries import QUERY, query_rows
 from charkha.spec.fields import TIME, polars_schema
@@ -97,7 +98,7 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         source,
         file_name(path, root),
         repr(str(path)),
-        opened=lambda: _scan_file(source, files, path),
+        opened=lambda: with_folders(source, _scan_file(source, files, path), path, root),
         digest=lambda: file_digest(path),
         stamp=stamp,
     )

@@ -41,6 +41,7 @@ class RowLayout:
     key_places: tuple[int, ...]
     time_place: int | None
     datetime_places: tuple[int, ...]
+    float_places: tuple[int, ...]
 
     @classmethod
     def of(cls, source: Source) -> "RowLayout":
@@ -48,7 +49,8 @@ class RowLayout:
         fields = tuple(source.fields)
         time = fields.index(source.time) if source.time is not None else None
         datetimes = tuple(place for place, kind in enumerate(source.fields.values()) if kind is datetime)
-        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time, datetimes)
+        floats = tuple(place for place, kind in enumerate(source.fields.values()) if kind is float)
+        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time, datetimes, floats)
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

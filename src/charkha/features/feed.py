@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +416,8 @@ def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
     plain = tuple(row)
     if any(isinstance(row[place], datetime) for place in layout.datetime_places):
         plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
+    if any(plain[place] == 0 or plain[place] != plain[place] for place in layout.float_places):
+        plain = tuple(_as_in_a_file(value) if isinstance(value, float) else value for value in plain)
     if layout.key_of(plain) is None:
         raise NotPushable(
             f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
@@ -422,3 +425,8 @@ def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
     if layout.event_us(plain) is None:
         raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain
+
+
+def _as_in_a_file(value: float) -> float | None:
+    """Return a number as `declared_fields` gives it: NaN is null, and -0.0 is 0.0."""
+    return None if isnan(value) else value + 0.0
