@@ -65,7 +65,7 @@ def test_nan_and_minus_zero_say_what_null_and_zero_say(tmp_path: Path) -> None:
     feed.push("orders", [(1, NOON, float("nan")), (2, NOON, -0.0), (3, NOON, float("inf"))])
     again = feed.push("orders", [(1, NOON, None), (2, NOON, 0.0), (3, NOON, float("inf"))])
     assert (again.accepted, again.corrections, again.duplicates) == (0, 0, 3)
-    assert str(read_rows(orders, tmp_path, log)["paid"].to_list()) == "[None, 0.0, inf]"
+    assert str(read_rows(orders, tmp_path, log)["paid"].to_list()) == "[None, 0.0, None]"
     frame = pl.DataFrame({"id": [1, 1, 2, 2], "at": [NOON] * 4, "paid": [float("nan"), None, -0.0, 0.0]})
     frame.write_parquet(tmp_path / "orders.parquet")
     filed = ck.Source(

@@ -201,6 +201,7 @@ Steps = st.lists(
 
 @settings(max_examples=60)
 @given(Steps)
+@example([("file", 0, 0), ("wait", 1, 0), ("push", 3, 6)])  # a correction that the log has and the file has not
 @example([("file", 1, 2), ("push", 0, 3), ("file", 2, 5), ("wait", 3, 0), ("file", 3, 9)])
 def test_whatever_comes_the_state_is_as_if_built_anew(steps: list[tuple[str, int, int]]) -> None:
     rows = sales(8, 150, 0)

@@ -308,7 +308,7 @@ def test_values_of_several_types_in_a_column_are_refused_or_brought_together(tmp
     ("kind", "values", "expected"),
     [
         (float, [Decimal("1.5"), Decimal("1.25"), None], [1.5, 1.25, None]),
-        (float, [Decimal("NaN"), Decimal("1"), Decimal("-Infinity")], [None, 1.0, float("-inf")]),
+        (float, [Decimal("NaN"), Decimal("1"), Decimal("-Infinity")], [None, 1.0, None]),
         (int, [Decimal("12345678901234567"), Decimal("2")], [12345678901234567, 2]),
         (str, [UUID(int=1), None], [str(UUID(int=1)), None]),
         (bool, [1, 0, None], [True, False, None]),

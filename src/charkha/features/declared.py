@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from charkha.features.numbers import finite
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Source
 
@@ -13,9 +14,7 @@ class DataError(Exception):
 
 
 def declared_fields(source: Source, found: pl.Schema, place: str) -> dict[str, pl.Expr]:
-    """Return how each declared field comes of the columns that were found.
-
-    NaN becomes null, and -0.0 becomes 0.0: each two say the same, and are one content of a row.
+    """Return how each declared field comes of the columns that were found; decimals in their one form (see `finite`).
 
     place: where they were found, for the error. Raises DataError when some are not there.
     """
@@ -36,14 +35,9 @@ def require_columns(source: Source, found: Sequence[str], place: str) -> None:
 def _as_declared(found: pl.DataType, name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if kind != TIME:
-        return _number(column.cast(kind)) if kind == pl.Float64 else column.cast(kind)
+        return finite(column.cast(kind)) if kind == pl.Float64 else column.cast(kind)
     if found == pl.String():
         return column.str.to_datetime(time_unit="us", time_zone="UTC")
     zone = found.time_zone if isinstance(found, pl.Datetime) else None
     aware = column.dt.convert_time_zone("UTC") if zone else column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return aware.cast(TIME)
-
-
-def _number(column: pl.Expr) -> pl.Expr:
-    number = column.fill_nan(None)
-    return pl.when(number == 0).then(0.0).otherwise(number)  # adding 0.0 is optimised away

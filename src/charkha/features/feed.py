@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from charkha.features.filters import RowFilters
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, plain_values, seed_rows
 from charkha.features.news import Files, news_of, waiting_of
+from charkha.features.numbers import finite_number
 from charkha.features.plan import view_from_plain, view_to_plain
 from charkha.features.progress import (
     Taken,
@@ -42,6 +42,7 @@ from charkha.features.progress import (
     newest_known,
     newest_known_of,
     remember_row,
+    remember_rows,
     rows_prefix,
     set_applied_offset,
     set_newest_known,
@@ -102,7 +103,7 @@ class KnownLater(Exception):
 
 
 class NotPushable(ValueError):
-    """Rows that cannot be taken: their source has no row key, or they lack their key or their event time."""
+    """Rows that cannot be taken: their source has no key, they lack theirs or their time, or values have odd types."""
 
 
 @frozen
@@ -149,18 +150,18 @@ class Feed:
         """Take rows in; when it returns they are in the log and in the state.
 
         rows: values in the order of the source's fields, times as datetime or µs. All rows of a call become known at
-        the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable and StateAheadOfLog:
+        the same time. A row that is already there is ignored, and so are versions of one row that end in what it says
+        already. Raises UnknownSource, NotPushable and StateAheadOfLog:
         nothing was taken.
         """
         declared = self._source(source)
         layout = self._layouts[source]
-        plain = [_plain_row(declared, layout, row) for row in rows]
+        plain = _plain_rows(declared, layout, rows)
         with self._store.write() as state:
             self._follow_registry(state)
             self._apply_log(state, source)
             known_us = max(self._clock.now(), newest_known(state))
-            versions = [(row, remember_row(state, layout, row)) for row in plain]
-            fresh = [(row, first) for row, first in versions if first is not None]
+            fresh = remember_rows(state, layout, plain)
             if fresh:
                 payload = encode_events(EventBatch(source, known_us, layout.fields, [row for row, _ in fresh]))
                 applied = self._writers[source].append([payload])
@@ -251,10 +252,15 @@ class Feed:
         self._build_from(state, read, [view for view in views if view.source.name == source])
 
     def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
-        """Build the state of views of one source, and the memory of its rows unless it is there."""
-        declared = read.source
+        """Build the state of views of one source, and the memory of its rows unless it is there.
+
+        What the log alone had made of either goes first: it knew corrections of rows in files for rows of their own.
+        """
+        declared, unbuilt = read.source, taken_of(state, read.source.name) is None
+        for prefix in (*map(view_digest, views), *([rows_prefix(declared.name)] if unbuilt else [])):
+            state.delete_prefix(prefix)
         build_views(state, [_state_of(view, declared) for view in views], read.rows)
-        if taken_of(state, declared.name) is None:
+        if unbuilt:
             seed_rows(state, declared, read.rows)
             set_taken(state, declared.name, read.taken)
 
@@ -298,8 +304,6 @@ class Feed:
         read = _Read.of(self._sources[source], files)
         views = [view for view in registered_views(self._registry).values() if view.source.name == source]
         views = [view for view in views if self._feeds(view)]
-        for prefix in (*(view_digest(view) for view in views), rows_prefix(source)):
-            state.delete_prefix(prefix)
         set_taken(state, source, None)
         self._build_from(state, read, views)
 
@@ -358,8 +362,7 @@ class Feed:
             return applied
         for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
-            versions = ((row, remember_row(state, layout, row)) for row in batch.rows_of(layout.fields))
-            fresh = ((row, first) for row, first in versions if first is not None)
+            fresh = remember_rows(state, layout, batch.rows_of(layout.fields))
             self._apply_rows(state, layout, fresh, repeat(batch.known_us))
             set_newest_known(state, source, batch.known_us)
             applied = record.end
@@ -412,21 +415,23 @@ def registered_views(registry: bytes | None) -> dict[bytes, FeatureView]:
     return {view_digest(view): view for view in views}
 
 
-def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
-    plain = tuple(row)
-    if any(isinstance(row[place], datetime) for place in layout.datetime_places):
-        plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
-    if any(plain[place] == 0 or plain[place] != plain[place] for place in layout.float_places):
-        plain = tuple(_as_in_a_file(value) if isinstance(value, float) else value for value in plain)
-    if layout.key_of(plain) is None:
-        raise NotPushable(
-            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
-        )
-    if layout.event_us(plain) is None:
-        raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
+def _plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    """Return rows as the log keeps them: times as µs, decimals in their one form. Raises NotPushable."""
+    plain = [tuple(row) for row in rows]
+    if layout.datetime_places:
+        plain = [tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in plain]
+    try:
+        plain = msgspec.convert(plain, layout.rows_type)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(f"{name}: {kind.__name__}" for name, kind in source.fields.items())
+        raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
+    if float in source.fields.values():
+        plain = [tuple(finite_number(value) if type(value) is float else value for value in row) for row in plain]
+    for row in plain:
+        if layout.key_of(row) is None:
+            raise NotPushable(
+                f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
+            )
+        if layout.event_us(row) is None:
+            raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain
-
-
-def _as_in_a_file(value: float) -> float | None:
-    """Return a number as `declared_fields` gives it: NaN is null, and -0.0 is 0.0."""
-    return None if isnan(value) else value + 0.0
