@@ -14,11 +14,12 @@ from features_data import END_US, VIEWS, all_features, feature_columns
 
 import charkha as ck
 from charkha.clock import SimulatedClock
-from charkha.features.backfill import Sources, backfill
+from charkha.features.backfill import backfill
 from charkha.features.feed import Feed
 from charkha.features.materialise import plain_values
 from charkha.features.online import fetch, online_columns
 from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.reading import Sources
 from charkha.features.state import ViewState, key_bytes
 from charkha.spec.aggregates import Aggregate
 from charkha.spec.fields import FieldType

@@ -15,7 +15,7 @@ import pytest
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
+from charkha.features.backfill import BackfillRefused, backfill, with_times
 from charkha.features.batches import batches_of
 from charkha.features.data_check import check_source
 from charkha.features.data_decisions import NothingToDecide, Word
@@ -24,7 +24,8 @@ from charkha.features.file_decisions import mark_file
 from charkha.features.offline import offline_features
 from charkha.features.pieces import pieces_of
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.queries import _filled, _located, _typed, query_rows
+from charkha.features.queries import _filled, _located, _typed, query_frames
+from charkha.features.reading import Sources
 from charkha.features.rows import FileBreaksContract, read_rows
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Files, Query
@@ -33,6 +34,12 @@ from charkha.storage.home import open_home
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float, "paid": bool}
 NOON = datetime(2024, 5, 1, 12)
 URL = "sqlite:///orders.db"
+
+
+def query_rows(of: ck.Source, query: Query, root: Path, **how: Any) -> pl.DataFrame:
+    return pl.concat(query_frames(of, query, root, **how))
+
+
 WORD = Word("asha", "it is right as it is", 1_000)
 
 
@@ -161,7 +168,7 @@ def test_a_contract_holds_it_as_one_batch_and_a_person_decides(kind: str, tmp_pa
         assert f"charkha data release orders@{name}" in str(error.value)
         assert [check.batch for check in check_source(declared, tmp_path, home.log, 0) if check.fails] == [name]
         with pytest.raises(FileBreaksContract):
-            pieces_of(declared, tmp_path, home.log)
+            pieces_of(declared, tmp_path, home.log, tmp_path / "spool")
         mark_file(home, declared, tmp_path, name, mark="released", word=WORD)
         assert read_rows(declared, tmp_path, home.log).height == 7
         with pytest.raises(NothingToDecide):

@@ -41,9 +41,9 @@ def backfill(
 
     Stopped or killed, the same command goes on where it was; parts that are there already are kept.
     """
-    from charkha.features.backfill import Sources
     from charkha.features.backfill import backfill as write_parts
     from charkha.features.plan import plan_features
+    from charkha.features.reading import Sources
 
     session = session_of(context)
     project = session.project()
