@@ -130,7 +130,8 @@ def test_it_reads_like_parquet(kind: str, zone: str | None, tmp_path: Path) -> N
 
 
 @each_kind
-def test_it_joins_and_fills_back_like_parquet(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory_rows", [0, 1000])
+def test_it_joins_and_fills_back_like_parquet(kind: str, memory_rows: int, tmp_path: Path) -> None:
     table = orders(300).with_columns(id=pl.int_range(300))
     asked = pl.DataFrame({"city": ["c0", "c1", "c2", None] * 25}).with_columns(
         asked_at=pl.lit(NOON).dt.replace_time_zone("UTC") + pl.duration(minutes=3 * pl.int_range(100))
@@ -148,7 +149,8 @@ def test_it_joins_and_fills_back_like_parquet(kind: str, tmp_path: Path) -> None
         )
         plan = FeaturePlan((view,), {"city": str}, "asked_at", {}, tuple(feature_names(view)))
         questions = tmp_path / "questions.parquet"
-        parts = backfill(plan, questions, Sources(tmp_path, {"orders": declared}), tmp_path / name, rows_at_once=30)
+        sources = Sources(tmp_path, {"orders": declared}, memory_rows=memory_rows, bucket_rows=50)
+        parts = backfill(plan, questions, sources, tmp_path / name, rows_at_once=30)
         results[name] = pl.concat([pl.read_parquet(part) for part in parts])
         wanted = with_times(plan, asked).select("city", "_at_us")
         joined = offline_features(plan, wanted, {"orders": read_rows(declared, tmp_path)}, LocalEngine(1))

@@ -6,6 +6,7 @@ read some at a time.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -61,18 +62,19 @@ class Piece:
         fields = {name: self.fields[name] for name in names}
         roots = list(dict.fromkeys(root for field in fields.values() for root in field.meta.root_names()))
         at_once = min(_MOST_ROWS, max(1, _MOST_VALUES // max(1, len(roots))))
-        lead = self._collected(self._lead(roots))
+        lead = self._lead(roots)
         for low in range(0, self.height, at_once):
             rows = pl.concat([lead, self._collected(self.frame.select(roots).slice(low, at_once))])
             yield self._collected(rows.lazy().select(**fields))[lead.height :]
 
-    def _lead(self, roots: Sequence[str]) -> pl.LazyFrame:
+    def _lead(self, roots: Sequence[str]) -> pl.DataFrame:
         """Return one row, with the first text of each column of times: how they are written is told by that text."""
         found, declared = self.frame.collect_schema(), self.frame.select(**self.fields).collect_schema()
         told = [name for name in roots if found[name] == pl.String() and declared[name].is_temporal()]
-        firsts = self.frame.select(pl.col(told).drop_nulls().first()) if told else pl.LazyFrame({"_": [None]})
-        nulls = [pl.lit(None, found[name]).alias(name) for name in roots if name not in told]
-        return firsts.with_columns(nulls).select(roots)
+        # Streaming stops at the first one: a whole column of text may not fit in memory.
+        texts = {name: self._collected(self.frame.select(name).drop_nulls().head(1), "streaming") for name in told}
+        firsts = {name: text.item() for name, text in texts.items() if text.height}
+        return pl.DataFrame({name: [firsts.get(name)] for name in roots}, schema={name: found[name] for name in roots})
 
     def seekable(self, path: Path) -> "Piece":
         """Return the same rows in a form that seeks: in a file, which is made, unless they do already."""
@@ -83,9 +85,9 @@ class Piece:
         self._collected(self.frame.select(roots).sink_ipc(path, compression="lz4", lazy=True))
         return evolve(self, frame=pl.scan_ipc(path), seeks=True)
 
-    def _collected(self, frame: pl.LazyFrame) -> pl.DataFrame:
+    def _collected(self, frame: pl.LazyFrame, engine: Literal["auto", "streaming"] = "auto") -> pl.DataFrame:
         try:
-            return frame.collect()
+            return frame.collect(engine=engine)
         except (pl.exceptions.PolarsError, OSError) as error:
             if self.batch is None:
                 raise

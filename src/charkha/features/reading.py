@@ -14,7 +14,7 @@ from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
 
-MEMORY_ROWS = 12_000_000
+MEMORY_ROWS = 10_000_000
 BUCKET_ROWS = 1 << 21
 
 
