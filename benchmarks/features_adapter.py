@@ -10,15 +10,16 @@ from typing import Any, Literal
 import lmdb
 import polars as pl
 from attrs import evolve, frozen
-from features_data import END_US, VIEWS, all_features, feature_columns
+from features_data import END_US, LARGE_VALUES, VIEWS, all_features, feature_columns
 
 import charkha as ck
 from charkha.clock import SimulatedClock
-from charkha.features.backfill import Sources, backfill
+from charkha.features.backfill import backfill
 from charkha.features.feed import Feed
 from charkha.features.materialise import plain_values
 from charkha.features.online import fetch, online_columns
 from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.reading import BUCKET_ROWS, MEMORY_ROWS, Sources
 from charkha.features.state import ViewState, key_bytes
 from charkha.spec.aggregates import Aggregate
 from charkha.spec.fields import FieldType
@@ -57,6 +58,14 @@ def windows(folder: str, out: str) -> None:
     _backfill(_plan([_window_view()], "at"), folder, out)
 
 
+def large(folder: str, out: str, share: float) -> None:
+    """Compute windows by one key and latest values by another, of one source whose rows have a key of their own.
+
+    share: of the rows that are kept in memory, as of all sizes.
+    """
+    _backfill(_large_plan(), folder, out, share)
+
+
 def settle(out: str) -> None:
     """Write what a backfill left beside `out` to it, the columns called as the data call them: not measured."""
     found = pl.scan_parquet(Path(out).with_suffix(".parts") / "part-*.parquet")
@@ -64,11 +73,13 @@ def settle(out: str) -> None:
     found.rename({name: name.rpartition(".")[2] for name in names}).sink_parquet(out)
 
 
-def _backfill(plan: FeaturePlan, folder: str, out: str) -> None:
+def _backfill(plan: FeaturePlan, folder: str, out: str, share: float = 1.0) -> None:
     root, sources = Path(folder), {view.source.name: view.source for view in plan.views}
     parts = Path(out).with_suffix(".parts")
     shutil.rmtree(parts, ignore_errors=True)
-    backfill(plan, root / "asked.parquet", Sources(root, sources), parts)
+    memory_rows, bucket_rows = (max(1, round(rows * share)) for rows in (MEMORY_ROWS, BUCKET_ROWS))
+    bounded = Sources(root, sources, memory_rows=memory_rows, bucket_rows=bucket_rows)
+    backfill(plan, root / "asked.parquet", bounded, parts)
 
 
 def window_bounds() -> list[tuple[str, str, int, int]]:
@@ -185,6 +196,23 @@ def _wide_views(*, windows: bool) -> list[FeatureView]:
         return views
     parts = zip(views, kinds, strict=True)
     return [evolve(view, windows=_aggregates(view.latest[0], of_view)) for view, of_view in parts]
+
+
+def _large_plan() -> FeaturePlan:
+    keys, times = ("row_id", "entity_id", "shop_id"), ("at", "known_at")
+    fields: dict[str, FieldType] = {
+        **dict.fromkeys(keys, int),
+        **dict.fromkeys(times, datetime),
+        **dict.fromkeys(LARGE_VALUES, float),
+    }
+    source = Source("large", fields, ck.parquet("large.parquet"), time="at", known="known_at", key="row_id")
+    windows = [ck.count(over=["1h", "7d"]), ck.mean("v0", over=["1h", "7d", "30d"]), ck.max("v1", over="7d")]
+    views = (
+        FeatureView("shop", ck.Entity("shop", "shop_id"), source, windows=windows),
+        FeatureView("entity", ENTITY, source, latest=LARGE_VALUES, max_age=TTL),
+    )
+    names = tuple(name for view in views for name in feature_names(view))
+    return FeaturePlan(views, {"entity_id": int, "shop_id": int}, "asked_at", {}, names)
 
 
 def _online_views(shape: Shape, *, keyed: bool) -> list[FeatureView]:

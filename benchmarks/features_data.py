@@ -13,6 +13,10 @@ SPAN_US = 90 * DAY_US
 END_US = START_US + SPAN_US
 TIME = pl.Datetime("us", "UTC")
 CORRECTED = 200  # one row in so many is corrected later
+LARGE = 13_000_000
+
+AT_ONCE = 1_000_000
+LARGE_VALUES = ("v0", "v1", "v2", "v3")
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -31,10 +35,14 @@ class Sizes:
     pushed: int
     materialised: int
     hot: int
+    large: int
 
     @classmethod
     def at(cls, scale: float) -> "Sizes":
-        """Return the sizes times `scale`. beside_…: at what size Feast is compared."""
+        """Return the sizes times `scale`. beside_…: at what size Feast is compared.
+
+        large: more rows than are kept in memory, which is what a source that outgrows it has; and four times as many.
+        """
 
         def size(rows: int) -> int:
             return max(20, round(rows * scale))
@@ -50,6 +58,7 @@ class Sizes:
             pushed=size(100_000),
             materialised=size(1_000_000),
             hot=size(10_000_000),
+            large=size(LARGE),
         )
 
 
@@ -150,6 +159,44 @@ def make_hot_key(folder: str, hot: int) -> dict[str, float]:
     rows = {"entity_id": entity[order], "at": _time(at_us[order]), "value": random.random(len(entity))}
     _write(pl.DataFrame(rows), root / "events.parquet")
     return {}
+
+
+def make_large(folder: str, entities: int, asked: int, rows: int) -> dict[str, float]:
+    """Write large.parquet (row groups of a million rows, never all in memory) and asked.parquet.
+
+    Rows have a key, and one in two hundred is a correction of one before it, often of another entity.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    pieces = []
+    for low in range(0, rows, AT_ONCE):
+        pieces.append(root / f"{low:012d}.parquet")
+        _write(_large_rows(low, min(low + AT_ONCE, rows), rows, entities), pieces[-1])
+    pl.scan_parquet(pieces).sink_parquet(root / "large.parquet", compression="snappy", row_group_size=AT_ONCE)
+    for piece in pieces:
+        piece.unlink()
+    random = np.random.default_rng(7)
+    keys = {
+        "entity_id": random.integers(0, entities, asked),
+        "shop_id": random.integers(0, max(1, entities // 10), asked),
+    }
+    at = _time(START_US + random.integers(SPAN_US // 3, SPAN_US, asked))
+    _write(pl.DataFrame({**keys, "asked_at": at}), root / "asked.parquet")
+    return {}
+
+
+def _large_rows(low: int, high: int, rows: int, entities: int) -> pl.DataFrame:
+    random, size = np.random.default_rng(low), high - low
+    at_us = START_US + np.sort(random.integers(SPAN_US * low // rows, SPAN_US * high // rows, size))
+    back = np.where(random.integers(0, CORRECTED, size) == 0, random.integers(1, 1000, size), 0)
+    columns = {
+        "row_id": np.maximum(np.arange(low, high) - back, 0),
+        "entity_id": random.integers(0, entities, size),
+        "shop_id": random.integers(0, max(1, entities // 10), size),
+        "at": _time(at_us),
+        "known_at": _time(at_us + random.integers(0, DAY_US // 24, size)),
+    }
+    return pl.DataFrame({**columns, **{name: random.random(size) for name in LARGE_VALUES}})
 
 
 def _time(us: Ints) -> pl.Series:

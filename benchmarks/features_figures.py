@@ -13,6 +13,8 @@ FIGURES = (
     exactly("windows", "windows_unlike_the_obvious_version", 0),
     at_most("windows", "windows_cpu_10m_events_over_1m", 12),
     at_most("windows", "windows_cpu_over_polars_rolling", 1),
+    at_most("memory", "memory_peak_rss_over_a_quarter_of_the_rows", 1.1),
+    at_most("memory", "memory_peak_rss_gib", 1.5),
     at_most("reads", "read_1_key_cpu_us", 25),
     at_most("reads", "read_100_keys_cpu_ms", 0.6),
     at_most("reads", "read_100_keys_with_windows_cpu_ms", 2),

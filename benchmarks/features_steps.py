@@ -10,7 +10,7 @@ from typing import Any
 from attrs import define, frozen
 from claims import Measured
 from features_child import Outcome, in_child
-from features_data import Sizes
+from features_data import LARGE, Sizes
 from features_feast import feast_python, feast_version, with_feast
 
 BATCH = 1000
@@ -186,6 +186,25 @@ def windows(bench: Bench) -> Found:
     yield "windows_unlike_the_obvious_version", Measured(slips["slips"], f"24 windows of {slips['sample']:.0f} rows")
 
 
+def memory(bench: Bench) -> Found:
+    """Windows and latest values of a source that is larger than what is kept in memory, and of one four times that."""
+    sizes, found = bench.sizes, []
+    for rows in (sizes.large, 4 * sizes.large):
+        with bench.room("memory") as room:
+            few = {"entities": 10 * sizes.entities, "asked": sizes.asked}
+            data = bench.data("large", room / "data", **few, rows=rows)
+            share = sizes.large / LARGE
+            found.append(bench.child("features_work:large", folder=data, out=str(room / "large.parquet"), share=share))
+    gib = [each.peak_rss_bytes / 2**30 for each in found]
+    spent = [each.values["cpu_seconds"] for each in found]
+    yield Compared("backfill, most memory", "GiB", gib[1], "a quarter of the rows", gib[0])
+    yield Compared("backfill", "CPU s", spent[1], "a quarter of the rows", spent[0])
+    note = f"{sizes.large:,} and {4 * sizes.large:,} rows; windows, latest values, corrections"
+    costs = f"{gib[0]:.2f} and {gib[1]:.2f} GiB, {spent[0]:.0f} and {spent[1]:.0f} s of processor time"
+    yield "memory_peak_rss_over_a_quarter_of_the_rows", Measured(gib[1] / gib[0], note)
+    yield "memory_peak_rss_gib", Measured(max(gib), costs)
+
+
 def reads(bench: Bench) -> Found:
     """Online reads of thirty latest values, beside bare LMDB; and of twenty-four windows."""
     entities = bench.sizes.online
@@ -284,6 +303,7 @@ STEPS = (
     Step("join", "the point-in-time join", join),
     Step("feast-join", "the same beside Feast", feast_join),
     Step("windows", "windowed features of the past", windows),
+    Step("memory", "a source larger than memory", memory),
     Step("reads", "online reads", reads),
     Step("feast-reads", "the same beside Feast", feast_reads),
     Step("push", "events applied to the online state", push),

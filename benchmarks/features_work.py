@@ -39,6 +39,11 @@ def windows(how: str, folder: str, out: str) -> dict[str, float]:
     return _settled(how, out, cpu_seconds(lambda: WINDOWS[how](folder, out)))
 
 
+def large(folder: str, out: str, share: float) -> dict[str, float]:
+    """Compute features of a source that is larger than memory, Parquet to Parquet."""
+    return {"cpu_seconds": cpu_seconds(lambda: charkha.large(folder, out, share))}
+
+
 def _settled(how: str, out: str, cpu: float) -> dict[str, float]:
     if how.startswith("charkha"):
         charkha.settle(out)

@@ -36,7 +36,7 @@ def bench(parts: Any, tmp_path: Path) -> Any:
     return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50)
 
 
-STEPS = ("join", "windows", "reads", "push", "materialise", "hot", "size")
+STEPS = ("join", "windows", "memory", "reads", "push", "materialise", "hot", "size")
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -16,10 +16,11 @@ from attrs import evolve
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
+from charkha.features.backfill import BackfillRefused, backfill, with_times
 from charkha.features.declared import DataError
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.reading import Sources
 from charkha.features.rows import read_rows
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -89,10 +90,13 @@ def read(parts: list[Path]) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(part) for part in parts])
 
 
-@pytest.mark.parametrize(("rows_at_once", "bucket_rows"), [(1 << 20, 1 << 20), (100, 400), (499, 1)])
-def test_the_same_features_as_in_memory(tmp_path: Path, rows_at_once: int, bucket_rows: int) -> None:
+@pytest.mark.parametrize(
+    ("rows_at_once", "memory_rows", "bucket_rows"),
+    [(1 << 20, 1 << 20, 1 << 20), (100, 1 << 20, 400), (499, 0, 100), (100, 2999, 1 << 20), (100, 3000, 3000)],
+)
+def test_the_same_features_as_in_memory(tmp_path: Path, rows_at_once: int, memory_rows: int, bucket_rows: int) -> None:
     root = write_world(tmp_path)
-    sources = Sources(root, {"sales": SALES}, bucket_rows=max(bucket_rows, 100))
+    sources = Sources(root, {"sales": SALES}, memory_rows=memory_rows, bucket_rows=bucket_rows)
     parts = backfill(PLAN, root / "questions.parquet", sources, tmp_path / "out", rows_at_once=rows_at_once)
     found = read(parts)
     assert len(parts) == -(-500 // rows_at_once)

@@ -15,7 +15,7 @@ import pytest
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import BackfillRefused, Sources, backfill, with_times
+from charkha.features.backfill import BackfillRefused, backfill, with_times
 from charkha.features.batches import batches_of
 from charkha.features.data_check import check_source
 from charkha.features.data_decisions import NothingToDecide, Word
@@ -24,7 +24,8 @@ from charkha.features.file_decisions import mark_file
 from charkha.features.offline import offline_features
 from charkha.features.pieces import pieces_of
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.queries import _filled, _located, _typed, query_rows
+from charkha.features.queries import _filled, _located, _typed, query_frames
+from charkha.features.reading import Sources
 from charkha.features.rows import FileBreaksContract, read_rows
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Files, Query
@@ -33,6 +34,12 @@ from charkha.storage.home import open_home
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float, "paid": bool}
 NOON = datetime(2024, 5, 1, 12)
 URL = "sqlite:///orders.db"
+
+
+def query_rows(of: ck.Source, query: Query, root: Path, **how: Any) -> pl.DataFrame:
+    return pl.concat(query_frames(of, query, root, **how))
+
+
 WORD = Word("asha", "it is right as it is", 1_000)
 
 
@@ -123,7 +130,8 @@ def test_it_reads_like_parquet(kind: str, zone: str | None, tmp_path: Path) -> N
 
 
 @each_kind
-def test_it_joins_and_fills_back_like_parquet(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory_rows", [0, 1000])
+def test_it_joins_and_fills_back_like_parquet(kind: str, memory_rows: int, tmp_path: Path) -> None:
     table = orders(300).with_columns(id=pl.int_range(300))
     asked = pl.DataFrame({"city": ["c0", "c1", "c2", None] * 25}).with_columns(
         asked_at=pl.lit(NOON).dt.replace_time_zone("UTC") + pl.duration(minutes=3 * pl.int_range(100))
@@ -141,7 +149,8 @@ def test_it_joins_and_fills_back_like_parquet(kind: str, tmp_path: Path) -> None
         )
         plan = FeaturePlan((view,), {"city": str}, "asked_at", {}, tuple(feature_names(view)))
         questions = tmp_path / "questions.parquet"
-        parts = backfill(plan, questions, Sources(tmp_path, {"orders": declared}), tmp_path / name, rows_at_once=30)
+        sources = Sources(tmp_path, {"orders": declared}, memory_rows=memory_rows, bucket_rows=50)
+        parts = backfill(plan, questions, sources, tmp_path / name, rows_at_once=30)
         results[name] = pl.concat([pl.read_parquet(part) for part in parts])
         wanted = with_times(plan, asked).select("city", "_at_us")
         joined = offline_features(plan, wanted, {"orders": read_rows(declared, tmp_path)}, LocalEngine(1))
@@ -161,7 +170,7 @@ def test_a_contract_holds_it_as_one_batch_and_a_person_decides(kind: str, tmp_pa
         assert f"charkha data release orders@{name}" in str(error.value)
         assert [check.batch for check in check_source(declared, tmp_path, home.log, 0) if check.fails] == [name]
         with pytest.raises(FileBreaksContract):
-            pieces_of(declared, tmp_path, home.log)
+            pieces_of(declared, tmp_path, home.log, tmp_path / "spool")
         mark_file(home, declared, tmp_path, name, mark="released", word=WORD)
         assert read_rows(declared, tmp_path, home.log).height == 7
         with pytest.raises(NothingToDecide):

@@ -15,6 +15,7 @@ import msgspec
 
 from charkha.bundles.bundle import Bundle, load_bundle
 from charkha.bundles.manifest import Manifest, manifest_from_json, manifest_to_json
+from charkha.storage.flush import flush
 
 MANIFEST, ESTIMATOR, CARD, DIGESTS = "manifest.json", "estimator.bin", "CARD.md", "digests.json"
 KEPT = 16
@@ -187,7 +188,7 @@ def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     for name, content in {**files, DIGESTS: digests}.items():
         _write_file(partial / name, content)
     os.rename(partial, target)
-    _sync(target.parent)
+    flush(target.parent)
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -195,11 +196,3 @@ def _write_file(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

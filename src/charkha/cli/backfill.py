@@ -45,14 +45,14 @@ def backfill(
     """Compute a model's features for any number of past questions, from files to files.
 
     Each question is answered as it would have been served at its time, named as the label's at= column. Rows of the
-    sources' files and of the log count from when they were known. Memory takes some 100 MB for each million rows of a
-    source, whatever the number of columns and questions.
+    sources' files and of the log count from when they were known. Memory stays at about 1.5 GiB: a source of more rows
+    than fit is cut into files in the output's folder first, which are gone at the end.
 
     Stopped or killed, the same command goes on where it was; parts that are there already are kept.
     """
-    from charkha.features.backfill import Sources
     from charkha.features.backfill import backfill as write_parts
     from charkha.features.plan import plan_features
+    from charkha.features.reading import Sources
 
     session = session_of(context)
     project = session.project()

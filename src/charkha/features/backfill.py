@@ -1,64 +1,42 @@
 """The offline path from files to files: features for any number of questions, in bounded memory, resumable.
 
-Questions are answered a stretch of them at a time, each stretch in a file of its own. For a stretch, a view of latest
-values reads the keys and times of its source, works out which row answers which question, and then fetches one column
-after the other: never more than one column of the source is in memory, or all of it where it is a query. A view of
-windows reads its source in buckets of keys. Neither the length of a stretch nor the number of buckets changes a bit of
-the result.
+Questions are answered a stretch of them at a time, each stretch in a file of its own. A source that fits in memory is
+read for each stretch; a larger one is cut into buckets of keys first, in files that are gone at the end, and each
+stretch reads each bucket once. Neither the length of a stretch nor the number of buckets changes a bit of the result.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import polars as pl
-from attrs import field, frozen, validators
 
 from charkha.features.batches import batches_of
 from charkha.features.evaluate import logged
 from charkha.features.events import event_stream
 from charkha.features.file_marks import marks_stream
-from charkha.features.keys import key_codes
-from charkha.features.newest import NOBODY, Arrivals, newest_known
-from charkha.features.pieces import EVENT, KNOWN, Piece, fetched, pieces_of
 from charkha.features.plan import FeaturePlan
-from charkha.features.point_in_time import join_view
+from charkha.features.reading import Reading, Sources, reading_of
 from charkha.features.request import with_request_features
-from charkha.features.segments import IntArray
-from charkha.features.state import columns_of
-from charkha.features.versions import Versions, versions_of
-from charkha.spec.fields import POLARS_TYPES, FieldType, polars_schema
-from charkha.spec.sources import Source
-from charkha.spec.views import FeatureView
-from charkha.storage.log import Log
+from charkha.spec.fields import POLARS_TYPES, FieldType
+from charkha.storage.flush import flush
+from charkha.storage.locks import locked
 
 ROWS_AT_ONCE = 1 << 20
-BUCKET_ROWS = 1 << 22
 MANIFEST = "backfill.json"
+WORKPLACE = ".unfinished"
 
 OnProgress = Callable[[int, int, str], None]
 
 
 class BackfillRefused(Exception):
     """A folder that holds another backfill, or questions that lack a field; says the way out."""
-
-
-@frozen(eq=False)
-class Sources:
-    """Where rows come from. root: the folder of their files. log: what was pushed. by_name: the sources' declarations.
-
-    bucket_rows: a source with more rows is read in buckets of keys of about this many.
-    """
-
-    root: Path
-    by_name: Mapping[str, Source]
-    log: Log | None = None
-    bucket_rows: int = field(default=BUCKET_ROWS, validator=validators.ge(1))
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -88,21 +66,32 @@ def backfill(
     scan = _scanned(plan, questions)
     total = scan.select(pl.len()).collect().item()
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
-    written: list[Path] = []
-    reads: dict[str, Reading] = {}  # all stretches read the same version of a table, and one result of a query
-    for number, low in enumerate(range(0, max(1, total), rows_at_once)):
-        path = folder / f"part-{number:05d}.parquet"
-        if not path.exists():
-            asked = with_times(plan, scan.slice(low, rows_at_once).collect())
+    with locked(folder), _workplace(folder / WORKPLACE) as workplace:
+        _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
+        written: list[Path] = []
+        reads: dict[str, Reading] = {}  # all stretches read the same version of a table, and one result of a query
+        for number, low in enumerate(range(0, max(1, total), rows_at_once)):
+            path = folder / f"part-{number:05d}.parquet"
+            if not path.exists():
+                asked = with_times(plan, scan.slice(low, rows_at_once).collect())
 
-            def doing(what: str, low: int = low) -> None:
-                on_progress(low, total, what)
+                def doing(what: str, low: int = low) -> None:
+                    on_progress(low, total, what)
 
-            _write(path, answered(plan, asked, sources, doing, reads).drop("_at_us"))
-        written.append(path)
+                _write(path, answered(plan, asked, sources, workplace, reads, doing=doing).drop("_at_us"))
+            written.append(path)
     on_progress(total, total, "done")
     return written
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Yield a folder for files that are needed for a while; what a killed run left there is removed first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _scanned(plan: FeaturePlan, questions: Path) -> pl.LazyFrame:
@@ -160,112 +149,37 @@ def answered(
     plan: FeaturePlan,
     asked: pl.DataFrame,
     sources: Sources,
-    doing: Callable[[str], None] = lambda what: None,
-    reads: "dict[str, Reading] | None" = None,
+    workplace: Path,
+    reads: dict[str, Reading],
+    *,
+    doing: Callable[[str], None],
 ) -> pl.DataFrame:
-    """Return questions with their features. asked: as of `with_times`.
+    """Return questions with their features. asked: as of `with_times`. workplace: a folder for files.
 
     reads: the sources that were looked through already, by name; those that are now are added.
     """
-    frame, reads = asked, {} if reads is None else reads
+    frame = asked
     for view in plan.views:
         name = view.source.name
         if name not in reads:
-            doing(f"looking through {name}")
-            reads[name] = Reading.of(sources.by_name[name], sources)
-        doing(f"joining {view.name}")
-        frame = frame.hstack(_joined(view, asked, reads[name], sources.bucket_rows))
+            views = [each for each in plan.views if each.source.name == name]
+            reads[name] = reading_of(sources.by_name[name], views, sources, workplace / name, doing)
+        frame = frame.hstack(reads[name].joined(view, asked, doing))
     named = frame.with_columns(with_request_features(plan, frame, logged))
     return named.select(*asked.columns, *(name for name in plan.names if name not in asked.columns))
 
 
-@frozen(eq=False)
-class Reading:
-    """A source that is being read: its pieces, and what each of its rows is."""
-
-    source: Source
-    pieces: Sequence[Piece]
-    versions: Versions
-
-    @classmethod
-    def of(cls, source: Source, sources: Sources) -> "Reading":
-        """Look through a source. Raises DataError."""
-        pieces = pieces_of(source, sources.root, sources.log)
-        return cls(source, pieces, versions_of(pieces, source))
-
-
-def _joined(view: FeatureView, asked: pl.DataFrame, reading: Reading, bucket_rows: int) -> pl.DataFrame:
-    latest = _latest_columns(view, reading, asked) if view.latest else []
-    if not view.windows:
-        return pl.DataFrame(latest)
-    return _window_columns(view, reading, asked, bucket_rows).hstack(latest)
-
-
-def _latest_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame) -> list[pl.Series]:
-    places = _newest_places(view, reading, asked)
-    types = polars_schema(view.source.fields)
-    return [
-        fetched(reading.pieces, name, places).cast(types[name]).alias(f"{view.name}.{name}") for name in view.latest
-    ]
-
-
-def _newest_places(view: FeatureView, reading: Reading, asked: pl.DataFrame) -> IntArray:
-    """Return the place, among all rows, of the one that answers each question."""
-    keys = list(view.entity.keys)
-    rows = pl.concat([piece.read([*keys, EVENT, KNOWN]) for piece in reading.pieces])
-    codes, asked_codes = key_codes(rows, asked, keys)
-    never = (rows[EVENT].is_null() | rows[KNOWN].is_null()).to_numpy() | ~reading.versions.kept
-    if never.any():
-        codes = np.where(never, NOBODY, codes)
-    event_us, known_us = (rows[name].fill_null(0).to_numpy() for name in (EVENT, KNOWN))
-    never_asked = asked["_at_us"].is_null().to_numpy()
-    at_us = asked["_at_us"].fill_null(0).to_numpy()
-    rows_known = Arrivals(codes, known_us, event_us)
-    return newest_known(rows_known, np.where(never_asked, NOBODY, asked_codes), at_us, view.max_age_us)
-
-
-def _window_columns(view: FeatureView, reading: Reading, asked: pl.DataFrame, bucket_rows: int) -> pl.DataFrame:
-    """Return the windows of a view, bucket by bucket of its keys, in the order of the questions."""
-    windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
-    buckets = max(1, -(-len(reading.versions.kept) // bucket_rows))
-    keys = list(view.entity.keys)
-    questions = asked.select(*keys, "_at_us").with_row_index("_place")
-    of_question = _bucket(questions, keys, buckets)
-    parts = []
-    for number in range(buckets):
-        rows = pl.concat(list(_rows_of(reading, columns_of(windows), keys, buckets, number)))
-        rows = rows.sort(KNOWN, nulls_last=True, maintain_order=True)
-        some = questions.filter(of_question == number)
-        parts.append(join_view(windows, rows, some).with_columns(some["_place"]))
-    return pl.concat(parts).sort("_place").drop("_place")
-
-
-def _rows_of(
-    reading: Reading, reads: set[str], keys: Sequence[str], buckets: int, number: int
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows of one bucket of keys, piece by piece, with `_first`; no repetitions, none without its time.
-
-    reads: the fields that are needed of them.
-    """
-    low, names = 0, [*(name for name in reading.source.fields if name in reads), EVENT, KNOWN]
-    for piece in reading.pieces:
-        versions, here = reading.versions, slice(low, low + piece.height)
-        rows = piece.read(names).with_columns(_first=pl.Series(versions.first[here]))
-        own = pl.Series(versions.kept[here]) & (_bucket(rows, keys, buckets) == number)
-        yield rows.filter(own & rows[EVENT].is_not_null())
-        low += piece.height
-
-
-def _bucket(frame: pl.DataFrame, keys: Sequence[str], buckets: int) -> pl.Series:
-    """Return the bucket of each row's key. Keys of one type on both sides, so that equal ones are in one bucket."""
-    return frame.select(keys).hash_rows() % buckets
-
-
 def _write(path: Path, frame: pl.DataFrame) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    frame.write_parquet(partial, compression="lz4", statistics=False)
-    os.replace(partial, path)
+    """Write a file whole or not at all, and have the disk confirm it."""
+    unfinished = path.with_suffix(".partial")
+    frame.write_parquet(unfinished, compression="lz4", statistics=False)
+    _take_name(unfinished, path)
+
+
+def _take_name(unfinished: Path, path: Path) -> None:
+    flush(unfinished)
+    os.replace(unfinished, path)
+    flush(path.parent)
 
 
 def _claim(folder: Path, manifest: _Manifest) -> None:
@@ -281,9 +195,9 @@ def _claim(folder: Path, manifest: _Manifest) -> None:
             )
     elif any(folder.glob("part-*")):
         raise BackfillRefused(f"expected {folder} to be empty, found parts without {MANIFEST}. Choose another folder")
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(manifest))
-    os.replace(partial, file)
+    unfinished = file.with_suffix(".partial")
+    unfinished.write_bytes(msgspec.json.encode(manifest))
+    _take_name(unfinished, file)
 
 
 def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:

@@ -16,7 +16,8 @@ from charkha.features.declared import DataError, declared_fields
 from charkha.features.file_marks import FileMark, file_digest, file_name
 from charkha.features.folders import with_folders
 from charkha.features.lake import LakeTable, delta_table, iceberg_table
-from charkha.features.queries import QUERY, query_rows
+from charkha.features.queries import QUERY, query_frames
+from charkha.features.spool import spooled
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Files, Query, Source
 
@@ -65,13 +66,16 @@ class Batch:
         return DataError(f"source {self.source.name!r}: {self.place} cannot be read as declared: {said}")
 
 
-def batches_of(source: Source, root: Path) -> list[Batch]:
-    """Return the batches of a source's data, in the order of their names. Raises DataError when there is none."""
+def batches_of(source: Source, root: Path, spool: Path | None = None) -> list[Batch]:
+    """Return the batches of a source's data, in the order of their names. Raises DataError when there is none.
+
+    spool: a folder for what a query gives, where that is much; unless given, all of it is in memory.
+    """
     match source.data:
         case None:
             return []
         case Query():
-            return [_query_batch(source, source.data, root)]
+            return [_query_batch(source, source.data, root, spool)]
         case Files(format="delta"):
             return [_table_batch(source, path, root, delta_table) for path in _paths(source, source.data, root)]
         case Files(format="iceberg"):
@@ -131,24 +135,26 @@ def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Sou
     )
 
 
-def _query_batch(source: Source, query: Query, root: Path) -> Batch:
+def _query_batch(source: Source, query: Query, root: Path, spool: Path | None) -> Batch:
     """Return the result of a query as a batch; it is run once."""
 
     @cache
-    def rows() -> pl.DataFrame:
-        return query_rows(source, query, root)
+    def rows() -> pl.LazyFrame:
+        frames = query_frames(source, query, root)
+        return pl.concat(frames, rechunk=True).lazy() if spool is None else spooled(frames, spool / QUERY)
 
     def digest() -> str:
         # A database may give the same rows in another order, and other rows to the same query.
         stream = BytesIO()
-        rows().sort(rows().columns).write_ipc(stream, compression="uncompressed")
+        found = rows().collect()
+        found.sort(found.columns).write_ipc(stream, compression="uncompressed")
         return _hashed(query.text.encode(), stream.getvalue())
 
     return Batch(
         source,
         QUERY,
         "its query",
-        opened=lambda: rows().lazy(),
+        opened=rows,
         digest=digest,
         stamp=lambda: (QUERY, _hashed(query.text.encode(), query.url.encode())),
     )

@@ -1,37 +1,43 @@
 """The rows of a source in pieces that are not read yet: a piece per batch, then what was pushed.
 
-So that a column can be read without the others, and some of its rows fetched by their place among all.
+So that a column can be read without the others, some of its rows fetched by their place among all, and all of them
+read some at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.features.batches import Batch
 from charkha.features.newest import NOBODY
-from charkha.features.rows import checked_batches, pushed_rows
+from charkha.features.rows import checked_batches, pushed_frames
 from charkha.features.segments import IntArray
+from charkha.features.spool import spooled
 from charkha.spec.fields import polars_schema
-from charkha.spec.sources import Source
+from charkha.spec.sources import Query, Source
 from charkha.storage.log import Log
 
 EVENT, KNOWN = "_event_us", "_known_us"
+# At most so many rows, and so many values, are read at a time.
+_MOST_ROWS, _MOST_VALUES = 1 << 20, 1 << 23
 
 
 @frozen(eq=False)
 class Piece:
     """Some rows. frame: as they lie. height: how many. fields: how each field, and the two times, come of it.
 
-    batch: where they lie, None for what was pushed.
+    batch: where they lie, None for what was pushed. seeks: rows in the midst can be read without all those before them.
     """
 
     frame: pl.LazyFrame
     height: int
     fields: Mapping[str, pl.Expr]
     batch: Batch | None = None
+    seeks: bool = True
 
     def read(self, names: Sequence[str]) -> pl.DataFrame:
         """Return some fields of all rows. Raises DataError."""
@@ -51,30 +57,61 @@ class Piece:
         gathered = rows.select(pl.all().gather(places))
         return self._collected(gathered.lazy().select(self.fields[name].alias(name))).to_series()
 
-    def _collected(self, frame: pl.LazyFrame) -> pl.DataFrame:
+    def chunks(self, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield some fields of all rows, some rows at a time. Raises DataError."""
+        fields = {name: self.fields[name] for name in names}
+        roots = list(dict.fromkeys(root for field in fields.values() for root in field.meta.root_names()))
+        at_once = min(_MOST_ROWS, max(1, _MOST_VALUES // max(1, len(roots))))
+        lead = self._lead(roots)
+        for low in range(0, self.height, at_once):
+            rows = pl.concat([lead, self._collected(self.frame.select(roots).slice(low, at_once))])
+            yield self._collected(rows.lazy().select(**fields))[lead.height :]
+
+    def _lead(self, roots: Sequence[str]) -> pl.DataFrame:
+        """Return one row, with the first text of each column of times: how they are written is told by that text."""
+        found, declared = self.frame.collect_schema(), self.frame.select(**self.fields).collect_schema()
+        told = [name for name in roots if found[name] == pl.String() and declared[name].is_temporal()]
+        # Streaming stops at the first one: a whole column of text may not fit in memory.
+        texts = {name: self._collected(self.frame.select(name).drop_nulls().head(1), "streaming") for name in told}
+        firsts = {name: text.item() for name, text in texts.items() if text.height}
+        return pl.DataFrame({name: [firsts.get(name)] for name in roots}, schema={name: found[name] for name in roots})
+
+    def seekable(self, path: Path) -> "Piece":
+        """Return the same rows in a form that seeks: in a file, which is made, unless they do already."""
+        if self.seeks:
+            return self
+        roots = list(dict.fromkeys(root for field in self.fields.values() for root in field.meta.root_names()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._collected(self.frame.select(roots).sink_ipc(path, compression="lz4", lazy=True))
+        return evolve(self, frame=pl.scan_ipc(path), seeks=True)
+
+    def _collected(self, frame: pl.LazyFrame, engine: Literal["auto", "streaming"] = "auto") -> pl.DataFrame:
         try:
-            return frame.collect()
+            return frame.collect(engine=engine)
         except (pl.exceptions.PolarsError, OSError) as error:
             if self.batch is None:
                 raise
             raise self.batch.unreadable(error) from error
 
 
-def pieces_of(source: Source, root: Path, log: Log | None = None) -> list[Piece]:
+def pieces_of(source: Source, root: Path, log: Log | None, spool: Path) -> list[Piece]:
     """Return the rows of a source: batches in the order of their names, then what was pushed.
 
-    Repetitions are there, and rows without an event time. Raises DataError.
+    Repetitions are there, and rows without an event time. spool: a folder that is made for what a query gives and what
+    was pushed, where that is much; it is read as long as the pieces are. Raises DataError.
     """
     pieces: list[Piece] = []
     if source.data is not None:
-        for batch in checked_batches(source, root, log):
+        seeks = isinstance(source.data, Query) or source.data.format in ("parquet", "arrow")
+        for batch in checked_batches(source, root, log, spool):
             frame, declared = batch.scan()
             height = frame.select(pl.len()).collect().item()
-            pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}, batch))
+            pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}, batch, seeks))
     if log is not None:
-        pushed = pushed_rows(source, log)
+        pushed = spooled(pushed_frames(source, log), spool / "pushed")
         names = (*polars_schema(source.fields), EVENT, KNOWN)
-        pieces.append(Piece(pushed.lazy(), pushed.height, {name: pl.col(name) for name in names}))
+        height = pushed.select(pl.len()).collect().item()
+        pieces.append(Piece(pushed, height, {name: pl.col(name) for name in names}))
     return pieces
 
 

@@ -4,7 +4,7 @@ No error says it either: whatever a driver tells is searched for it first, and t
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -27,15 +27,15 @@ ROWS_AT_ONCE = 50_000
 _PLAIN = frozenset({str, int, float, bool, datetime, type(None)})
 
 
-def query_rows(
+def query_frames(
     source: Source,
     query: Query,
     root: Path,
     *,
     environment: Mapping[str, str] = os.environ,
     rows_at_once: int = ROWS_AT_ONCE,
-) -> pl.DataFrame:
-    """Return the declared fields of all rows that a query gives, in its order.
+) -> Iterator[pl.DataFrame]:
+    """Yield the declared fields of all rows that a query gives, in its order, so many at a time; first a table of none.
 
     root: the folder that an SQLite file is looked for in. environment: the variables that the query's address names.
     rows_at_once: so many rows are fetched, and brought into columns, at a time. Raises DataError.
@@ -47,7 +47,8 @@ def query_rows(
     try:
         url = _located(source, address, root)
         secrets |= {str(url.password or ""), quote(str(url.password or ""), safe="")}
-        return _fetched(source, query.text, url, rows_at_once)
+        yield from _fetched(source, query.text, url, rows_at_once)
+        return
     except ImportError as error:
         said = f"its url needs the package {error.name}, which is not installed. Install it"
     except SQLAlchemyError as error:
@@ -92,7 +93,7 @@ def _located(source: Source, address: str, root: Path) -> "URL":
     return url.set(database=str(path))
 
 
-def _fetched(source: Source, text: str, url: "URL", rows_at_once: int) -> pl.DataFrame:
+def _fetched(source: Source, text: str, url: "URL", rows_at_once: int) -> Iterator[pl.DataFrame]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -104,9 +105,9 @@ def _fetched(source: Source, text: str, url: "URL", rows_at_once: int) -> pl.Dat
         columns = list(result.keys()) if result.returns_rows else []
         require_columns(source, columns, "its query")
         _require_once(source, columns)
-        parts = [pl.DataFrame(schema=polars_schema(source.fields))]
-        parts += [_typed(source, columns, rows) for rows in result.partitions(rows_at_once)]
-    return pl.concat(parts, rechunk=True)
+        yield pl.DataFrame(schema=polars_schema(source.fields))
+        for rows in result.partitions(rows_at_once):
+            yield _typed(source, columns, rows)
 
 
 def _require_once(source: Source, columns: Sequence[str]) -> None:

@@ -15,6 +15,8 @@ from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
 
+_PUSHED_AT_ONCE = 50_000
+
 
 class FileBreaksContract(DataError):
     """A file whose rows break the contract of their source; nothing of it was read."""
@@ -71,10 +73,13 @@ def known_rows(rows: pl.DataFrame, source: Source, as_of_us: int | None = None) 
     return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
 
 
-def checked_batches(source: Source, root: Path, log: Log | None) -> Iterator[Batch]:
-    """Yield the batches that are to be read: not set aside, and keeping the contract of their source, if it has one."""
+def checked_batches(source: Source, root: Path, log: Log | None, spool: Path | None = None) -> Iterator[Batch]:
+    """Yield the batches that are to be read: not set aside, and keeping the contract of their source, if it has one.
+
+    spool: see `batches_of`.
+    """
     marks = file_marks(log, source.name)
-    for batch in batches_of(source, root):
+    for batch in batches_of(source, root, spool):
         mark = marks.get(batch.name)
         if _is_aside(mark):
             continue
@@ -150,12 +155,20 @@ def batch_stamps(source: Source, root: Path, log: Log | None) -> dict[str, Stamp
 
 def pushed_rows(source: Source, log: Log) -> pl.DataFrame:
     """Return the rows of a source that the log holds, in their order."""
-    layout = RowLayout.of(source)
+    return pl.concat(pushed_frames(source, log))
+
+
+def pushed_frames(source: Source, log: Log, rows_at_once: int = _PUSHED_AT_ONCE) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a source that the log holds, in their order, about so many at a time; the last may be none."""
+    layout, schema = RowLayout.of(source), stamped_schema(source)
     values: list[tuple[object, ...]] = []
     for record in log.read(event_stream(source.name)):
         event = decode_events(record.payload)
         values.extend((*row, layout.event_us(row), event.known_us) for row in event.rows_of(layout.fields))
-    return frame_of_plain(values, stamped_schema(source))
+        if len(values) >= rows_at_once:
+            yield frame_of_plain(values, schema)
+            values.clear()
+    yield frame_of_plain(values, schema)
 
 
 def frame_of_plain(values: Sequence[Sequence[object]], schema: pl.Schema) -> pl.DataFrame:

@@ -35,15 +35,26 @@ def versions_of(pieces: Sequence[Piece], source: Source) -> Versions:
     again = _seen_again(pieces, source) if source.key else np.empty(0, np.int64)
     if len(again):
         content = pl.DataFrame({name: fetched(pieces, name, again) for name in source.fields})
-        rows = content.select(
-            key=pl.struct(list(source.key)), content=pl.struct(pl.all()).hash(), place=pl.Series(again)
-        ).with_columns(known=fetched(pieces, KNOWN, again))
-        rows = rows.sort("known", "place", nulls_last=True)
-        before = rows.select(pl.col("content").shift(1).over("key"))["content"]
-        first, repeated = before.is_null(), (before == rows["content"]).fill_null(value=False)
-        places = rows["place"].to_numpy()
-        versions.first[places], versions.kept[places] = first.to_numpy(), ~repeated.to_numpy()
+        hashes = content.select(pl.struct(pl.all()).hash()).to_series()
+        rows = content.select(source.key).with_columns(
+            fetched(pieces, KNOWN, again).alias(KNOWN), _content=hashes, _place=pl.Series(again)
+        )
+        told = told_apart(rows, source.key)
+        places = told["_place"].to_numpy()
+        versions.first[places], versions.kept[places] = told["_first"].to_numpy(), told["_kept"].to_numpy()
     return versions
+
+
+def told_apart(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return rows in the order in which they became known, with `_first` and `_kept` as in `Versions`.
+
+    rows: all versions of some rows: the columns of their key, when they became known, `_place` among all rows, and
+    `_content`, a hash of all fields.
+    """
+    ordered = rows.sort(KNOWN, "_place", nulls_last=True)
+    before = pl.col("_content").shift(1).over(list(key))
+    first, changed = before.is_null(), before != pl.col("_content")
+    return ordered.with_columns(_first=first, _kept=changed.fill_null(value=True))
 
 
 def _seen_again(pieces: Sequence[Piece], source: Source) -> IntArray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from charkha.storage.flush import flush
 from charkha.storage.locks import locked
 from charkha.storage.names import BadName, checked_name, checked_path
 from charkha.storage.tables import UnknownPart, UnknownTable
@@ -34,10 +35,10 @@ class ParquetTables:
             unfinished = path.parent / _UNFINISHED
             frame.write_parquet(unfinished)
             if self._sync:
-                _flush(unfinished)
+                flush(unfinished)
             unfinished.replace(path)
             if self._sync:
-                _flush(path.parent)
+                flush(path.parent)
 
     def parts(self, table: str) -> list[str]:
         """Return the names of a table's parts, sorted; see `Tables.parts`."""
@@ -73,11 +74,3 @@ class ParquetTables:
             if piece.endswith(_SUFFIX):
                 raise BadName("table or part", piece, f"a name that does not end in {_SUFFIX}")
         return self._folder / checked_path("table", table) / f"{checked_name('part', part)}{_SUFFIX}"
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ quarantine/
     ending.json      what was decided of it, once something was
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 import polars as pl
 
+from charkha.storage.flush import flush
 from charkha.storage.locks import locked
 from charkha.storage.names import checked_name
 
@@ -112,11 +112,11 @@ class Quarantine:
             rows.write_parquet(unfinished / _ROWS)
             (unfinished / _REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
             if self._sync:
-                _flush(unfinished / _ROWS, unfinished / _REPORT, unfinished)
+                flush(unfinished / _ROWS, unfinished / _REPORT, unfinished)
             shutil.rmtree(place, ignore_errors=True)
             unfinished.rename(place)
             if self._sync:
-                _flush(self._folder)
+                flush(self._folder)
         return report
 
     def find(self, name: str) -> Held | None:
@@ -149,10 +149,10 @@ class Quarantine:
         unfinished = place / _UNFINISHED
         unfinished.write_bytes(msgspec.json.encode(ending))
         if self._sync:
-            _flush(unfinished)
+            flush(unfinished)
         unfinished.replace(place / _ENDING)
         if self._sync:
-            _flush(place)
+            flush(place)
         if ending.state != "releasing":
             (place / _ROWS).unlink(missing_ok=True)
 
@@ -185,12 +185,3 @@ class Quarantine:
         size = sum(file.stat().st_size for file in self._folder.glob(f"*/{_ROWS}"))
         if size >= self._most_bytes:
             raise QuarantineFull(f"{size / (1 << 20):,.0f} MiB of rows")
-
-
-def _flush(*paths: Path) -> None:
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,0 +1,73 @@
+"""A source whose keys and times fit in memory: latest values are found by them, then fetched, column after column."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.features.keys import key_codes
+from charkha.features.newest import NOBODY, Arrivals, newest_known
+from charkha.features.pieces import EVENT, KNOWN, Piece, fetched
+from charkha.features.point_in_time import join_view
+from charkha.features.segments import IntArray
+from charkha.features.state import columns_of
+from charkha.features.versions import Versions, versions_of
+from charkha.spec.fields import polars_schema
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+
+
+@frozen(eq=False)
+class Pieced:
+    """A source that is being read: its pieces, and what each of its rows is."""
+
+    source: Source
+    pieces: Sequence[Piece]
+    versions: Versions
+
+    @classmethod
+    def of(cls, source: Source, pieces: Sequence[Piece]) -> "Pieced":
+        """Look through a source. Raises DataError."""
+        return cls(source, pieces, versions_of(pieces, source))
+
+    def joined(self, view: FeatureView, asked: pl.DataFrame, doing: Callable[[str], None]) -> pl.DataFrame:
+        """Return the features of a view for questions, in their order. asked: keys and `_at_us`."""
+        doing(f"joining {view.name}")
+        latest = self._latest_columns(view, asked) if view.latest else []
+        return self._window_columns(view, asked).hstack(latest) if view.windows else pl.DataFrame(latest)
+
+    def _latest_columns(self, view: FeatureView, asked: pl.DataFrame) -> list[pl.Series]:
+        places = self._newest_places(view, asked)
+        types = polars_schema(view.source.fields)
+        return [
+            fetched(self.pieces, name, places).cast(types[name]).alias(f"{view.name}.{name}") for name in view.latest
+        ]
+
+    def _newest_places(self, view: FeatureView, asked: pl.DataFrame) -> IntArray:
+        """Return the place, among all rows, of the one that answers each question."""
+        keys = list(view.entity.keys)
+        rows = pl.concat([piece.read([*keys, EVENT, KNOWN]) for piece in self.pieces])
+        codes, asked_codes = key_codes(rows, asked, keys)
+        never = (rows[EVENT].is_null() | rows[KNOWN].is_null()).to_numpy() | ~self.versions.kept
+        if never.any():
+            codes = np.where(never, NOBODY, codes)
+        event_us, known_us = (rows[name].fill_null(0).to_numpy() for name in (EVENT, KNOWN))
+        never_asked = asked["_at_us"].is_null().to_numpy()
+        at_us = asked["_at_us"].fill_null(0).to_numpy()
+        rows_known = Arrivals(codes, known_us, event_us)
+        return newest_known(rows_known, np.where(never_asked, NOBODY, asked_codes), at_us, view.max_age_us)
+
+    def _window_columns(self, view: FeatureView, asked: pl.DataFrame) -> pl.DataFrame:
+        windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
+        rows = pl.concat(list(self._rows_of(columns_of(windows)))).sort(KNOWN, nulls_last=True, maintain_order=True)
+        return join_view(windows, rows, asked.select(*view.entity.keys, "_at_us"))
+
+    def _rows_of(self, reads: set[str]) -> Iterator[pl.DataFrame]:
+        """Yield the rows, piece by piece, with `_first`; no repetitions, none without its time. reads: the fields."""
+        low, names = 0, [*(name for name in self.source.fields if name in reads), EVENT, KNOWN]
+        for piece in self.pieces:
+            here = slice(low, low + piece.height)
+            rows = piece.read(names).with_columns(_first=pl.Series(self.versions.first[here]))
+            yield rows.filter(pl.Series(self.versions.kept[here]) & rows[EVENT].is_not_null())
+            low += piece.height
