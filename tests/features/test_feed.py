@@ -102,6 +102,58 @@ def test_rows_of_one_push_are_told_apart(log: Any, store: Any, clock: Any) -> No
     assert served(store, clock) == (10.0, 1.0, 15.0)
 
 
+def test_a_push_that_comes_again_changes_nothing_though_it_holds_two_versions_of_a_row(
+    log: Any, store: Any, clock: Any
+) -> None:
+    live, batch = feed(log, store, clock), [(1, "a", NOON, 10.0), (1, "a", NOON, 15.0), (2, "b", NOON, 1.0)]
+    live.push("orders", batch)
+    end = log.end("events/orders")
+    for again in (batch, batch[:2], batch[1:], [*batch, *batch]):
+        pushed = live.push("orders", again)
+        assert (pushed.accepted, pushed.corrections, pushed.duplicates) == (0, 0, len(again))
+    assert log.end("events/orders") == end
+    assert live.push("orders", batch[:1]).corrections == 1  # alone it says that the row is as it was at first
+    assert served(store, clock) == (10.0, 1.0, 10.0)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_is_applied_from_the_log_is_what_a_push_applies(
+    dies: Any, log: Any, store: Any, clock: Any, tmp_path: Any
+) -> None:
+    feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
+    batch = [(1, "a", NOON, 15.0), (2, "a", NOON, 1.0), (1, "a", NOON, 10.0), (2, "a", NOON, 2.0), (2, "a", NOON, 2.0)]
+    if dies:
+        with pytest.raises(Crash):
+            feed(log, DiesBeforeCommit(tmp_path / "online"), clock).push("orders", batch)
+        feed(log, store, clock).catch_up()
+    else:
+        pushed = feed(log, store, clock).push("orders", batch)
+        assert (pushed.accepted, pushed.corrections, pushed.duplicates) == (1, 1, 3)
+    assert served(store, clock) == (11.0, 2.0, 2.0)
+    assert read_rows(ORDERS, tmp_path, log).select("order", "amount", "_first").rows() == [
+        (1, 10.0, True),
+        (2, 1.0, True),
+        (2, 2.0, False),
+    ]
+
+
+def test_a_decimal_has_one_form_whatever_way_it_comes(log: Any, store: Any, clock: Any, tmp_path: Any) -> None:
+    amounts = [float("nan"), float("inf"), float("-inf"), -0.0, 3]
+    rows = [(order, "a", NOON, amount) for order, amount in enumerate(amounts)]
+    declared = ck.Source("orders", FIELDS, ck.parquet("orders.parquet"), time="at", key="order")
+    frame = pl.DataFrame(rows, schema=["order", "shop", "at", "amount"], orient="row", strict=False)
+    frame.with_columns(pl.col("amount").cast(pl.Float64)).write_parquet(tmp_path / "orders.parquet")
+    pushed = feed(log, store, clock).push("orders", rows)
+    assert pushed.accepted == len(rows)
+    for read in (read_rows(ORDERS, tmp_path, log), read_rows(declared, tmp_path)):
+        assert [str(amount) for amount in read["amount"]] == ["None", "None", "None", "0.0", "3.0"]
+    again = [(0, "a", NOON, None), (3, "a", NOON, 0.0), (4, "a", NOON, 3.0)]
+    assert feed(log, store, clock).push("orders", again).duplicates == 3
+    files = feed(SegmentLog(tmp_path / "none"), LmdbOnline(tmp_path / "other"), clock, sources=[declared])
+    files.materialise(tmp_path, clock.now())
+    assert files.push("orders", rows).duplicates == len(rows)
+
+
 def test_known_time_does_not_run_backwards_with_a_clock(log: Any, store: Any, clock: Any) -> None:
     feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
     slow = SimulatedClock(clock.now() - 5_000_000)
@@ -140,6 +192,9 @@ def test_a_view_that_is_new_is_built_beside_the_others(log: Any, store: Any, clo
         ("order", (1, "a", NOON, 1.0), UnknownSource, "one of the sources"),
         ("orders", (None, "a", NOON, 1.0), NotPushable, "row key"),
         ("orders", (1, "a", None, 1.0), NotPushable, "event time 'at'"),
+        ("orders", (1, "a", NOON, "1.0"), NotPushable, r"amount: float\), got others: .*`str` - at `\$\[1\]\[3\]`"),
+        ("orders", (1 << 63, "a", NOON, 1.0), NotPushable, r"<= 9223372036854775807 - at `\$\[1\]\[0\]`"),
+        ("orders", (1, "a", NOON), NotPushable, "length 4"),
         ("keyless", (1, "a", NOON, 1.0), NotPushable, r"Declare key=\[...\]"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from charkha.features.numbers import finite
 from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Source
 
@@ -13,7 +14,7 @@ class DataError(Exception):
 
 
 def declared_fields(source: Source, found: pl.Schema, place: str) -> dict[str, pl.Expr]:
-    """Return how each declared field comes of the columns that were found. NaN becomes null: the two mean the same.
+    """Return how each declared field comes of the columns that were found; decimals in their one form (see `finite`).
 
     place: where they were found, for the error. Raises DataError when some are not there.
     """
@@ -34,7 +35,7 @@ def require_columns(source: Source, found: Sequence[str], place: str) -> None:
 def _as_declared(found: pl.DataType, name: str, kind: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if kind != TIME:
-        return column.cast(kind).fill_nan(None) if kind == pl.Float64 else column.cast(kind)
+        return finite(column.cast(kind)) if kind == pl.Float64 else column.cast(kind)
     if found == pl.String():
         return column.str.to_datetime(time_unit="us", time_zone="UTC")
     zone = found.time_zone if isinstance(found, pl.Datetime) else None

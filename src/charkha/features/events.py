@@ -1,18 +1,23 @@
 """Pushed rows as the log keeps them: MessagePack, times as µs since 1970 UTC."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from attrs import frozen
 
 from charkha.features.keys import key_text
+from charkha.spec.fields import FieldType
 from charkha.spec.sources import Source
 
 # The rows of a source have one order, so that whatever is derived from them can be rebuilt.
 PARTITION = "all"
 
 Row = tuple[Any, ...]
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_PLAIN_TYPES: Mapping[FieldType, Any] = {str: str, int: _Int64, float: float, bool: bool, datetime: _Int64}
 
 
 class EventBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -34,13 +39,17 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True):
 
 @frozen
 class RowLayout:
-    """Where, in the values of a source's rows, their key and their event time are."""
+    """Where, in the values of a source's rows, their key and their event time are.
+
+    rows_type: rows as the log keeps them, for msgspec: lists of tuples with the type of each field, or null.
+    """
 
     source: str
     fields: tuple[str, ...]
     key_places: tuple[int, ...]
     time_place: int | None
     datetime_places: tuple[int, ...]
+    rows_type: Any
 
     @classmethod
     def of(cls, source: Source) -> "RowLayout":
@@ -48,7 +57,9 @@ class RowLayout:
         fields = tuple(source.fields)
         time = fields.index(source.time) if source.time is not None else None
         datetimes = tuple(place for place, kind in enumerate(source.fields.values()) if kind is datetime)
-        return cls(source.name, fields, tuple(fields.index(column) for column in source.key), time, datetimes)
+        keys = tuple(fields.index(column) for column in source.key)
+        types = tuple(_PLAIN_TYPES[kind] | None for kind in source.fields.values())
+        return cls(source.name, fields, keys, time, datetimes, list[tuple[types]])  # type: ignore[valid-type]
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

@@ -30,13 +30,14 @@ from charkha.features.events import (
 from charkha.features.filters import RowFilters
 from charkha.features.keys import key_text
 from charkha.features.materialise import build_views, seed_rows
+from charkha.features.numbers import finite_number
 from charkha.features.plan import view_from_plain, view_to_plain
 from charkha.features.progress import (
     applied_offset,
     is_seeded,
     newest_known,
     newest_known_of,
-    remember_row,
+    remember_rows,
     set_applied_offset,
     set_newest_known,
     set_view_registry,
@@ -81,7 +82,7 @@ class StateAheadOfLog(Exception):
 
 
 class NotPushable(ValueError):
-    """Rows that cannot be taken: their source has no row key, or they lack their key or their event time."""
+    """Rows that cannot be taken: their source has no key, they lack theirs or their time, or values have odd types."""
 
 
 @frozen
@@ -115,18 +116,18 @@ class Feed:
         """Take rows in; when it returns they are in the log and in the state.
 
         rows: values in the order of the source's fields, times as datetime or µs. All rows of a call become known at
-        the same time. A row that is already there is ignored. Raises UnknownSource, NotPushable and StateAheadOfLog:
+        the same time. A row that is already there is ignored, and so are versions of one row that end in what it says
+        already. Raises UnknownSource, NotPushable and StateAheadOfLog:
         nothing was taken.
         """
         declared = self._source(source)
         layout = self._layouts[source]
-        plain = [_plain_row(declared, layout, row) for row in rows]
+        plain = _plain_rows(declared, layout, rows)
         with self._store.write() as state:
             self._follow_registry(state)
             self._apply_log(state, source)
             known_us = max(self._clock.now(), newest_known(state))
-            versions = [(row, remember_row(state, layout, row)) for row in plain]
-            fresh = [(row, first) for row, first in versions if first is not None]
+            fresh = remember_rows(state, layout, plain)
             if fresh:
                 payload = encode_events(EventBatch(source, known_us, layout.fields, [row for row, _ in fresh]))
                 applied = self._writers[source].append([payload])
@@ -254,8 +255,7 @@ class Feed:
             return applied
         for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
-            versions = ((row, remember_row(state, layout, row)) for row in batch.rows_of(layout.fields))
-            fresh = ((row, first) for row, first in versions if first is not None)
+            fresh = remember_rows(state, layout, batch.rows_of(layout.fields))
             self._apply_rows(state, layout, fresh, batch.known_us)
             set_newest_known(state, source, batch.known_us)
             applied = record.end
@@ -290,14 +290,23 @@ def registered_views(registry: bytes | None) -> dict[bytes, FeatureView]:
     return {view_digest(view): view for view in views}
 
 
-def _plain_row(source: Source, layout: RowLayout, row: Sequence[Any]) -> Row:
-    plain = tuple(row)
-    if any(isinstance(row[place], datetime) for place in layout.datetime_places):
-        plain = tuple(to_micros(value) if isinstance(value, datetime) else value for value in row)
-    if layout.key_of(plain) is None:
-        raise NotPushable(
-            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
-        )
-    if layout.event_us(plain) is None:
-        raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
+def _plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    """Return rows as the log keeps them: times as µs, decimals in their one form. Raises NotPushable."""
+    plain = [tuple(row) for row in rows]
+    if layout.datetime_places:
+        plain = [tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in plain]
+    try:
+        plain = msgspec.convert(plain, layout.rows_type)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(f"{name}: {kind.__name__}" for name, kind in source.fields.items())
+        raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
+    if float in source.fields.values():
+        plain = [tuple(finite_number(value) if type(value) is float else value for value in row) for row in plain]
+    for row in plain:
+        if layout.key_of(row) is None:
+            raise NotPushable(
+                f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
+            )
+        if layout.event_us(row) is None:
+            raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain

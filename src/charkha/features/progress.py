@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -68,14 +68,24 @@ def mark_seeded(state: OnlineWriter, source: str) -> None:
     state.put(_SEEDED + source.encode(), b"1")
 
 
-def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
-    """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    place, content = row_place(layout, row), row_content(row)
-    before = state.get(place)
-    if before == content:
-        return None
-    state.put(place, content)
-    return before is None
+def remember_rows(state: OnlineWriter, layout: RowLayout, rows: Iterable[Row]) -> list[tuple[Row, bool]]:
+    """Remember rows that became known together; return those that count, each with whether it is its row's first.
+
+    The others are repetitions. What the last version of a row says is what rows that came together say of it: if that
+    is known already, no version of it counts, and so a batch may come again, whatever versions are in it.
+    """
+    placed = [(row_place(layout, row), row_content(row), row) for row in rows]
+    last = {place: content for place, content, _ in placed}
+    said = {place: state.get(place) for place in last}
+    known = {place for place, content in said.items() if content == last[place]}
+    fresh = []
+    for place, content, row in placed:
+        before = said[place]
+        if place not in known and content != before:
+            fresh.append((row, before is None))
+            said[place] = content
+    state.put_many(sorted((place, content) for place, content in last.items() if place not in known))
+    return fresh
 
 
 def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None:
