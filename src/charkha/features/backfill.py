@@ -4,7 +4,7 @@ Questions are answered a stretch of them at a time, each stretch in a file of it
 values reads the keys and times of its source, works out which row answers which question, and then fetches one column
 after the other: never more than one column of the source is in memory, or all of it where it is a query. A view of
 windows reads its source in buckets of keys. Neither the length of a stretch nor the number of buckets changes a bit of
-the result.
+the result, but for the last ones of sums: these run from one question of a stretch to the next.
 """
 
 import hashlib

@@ -28,6 +28,7 @@ def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFr
     """Write the state of views of one source. rows: of `read_rows`, known by the time it is built as of."""
     rows = with_filters(rows, [view.view for view in views])
     for view in sorted(views, key=lambda view: view.digest):  # keys in order fill their pages
+        state.delete_prefix(view.digest)  # rows of the log may have come there before those of files, as their first
         history, keys = _by_key(view, rows)
         first = history_of_first_versions(history)
         for index in range(len(view.rings)):
