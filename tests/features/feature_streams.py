@@ -160,7 +160,9 @@ def _known_us(seed: bytes) -> int:
     kind, far = seed[8], seed[9]
     if kind > 240:
         return START_US + far * 11 * MINUTE_US
-    if kind > 180:
+    if kind > 195:  # as far from each other as the longest window of short hops reaches
+        return START_US + far % 3 * HOUR_US + far % 2
+    if kind > 160:
         return START_US + far % 180 * MINUTE_US
     return START_US + far % 37 * 5 * MINUTE_US + kind % 3 - 1
 

@@ -171,6 +171,14 @@ def test_state_that_is_built_anew_knows_the_first_version_of_a_row_from_its_file
     assert served(store, clock, "b") == (10.0, 1.0, 10.0)
 
 
+def test_the_oldest_tile_that_a_window_reaches_outlives_a_push(log: Any, store: Any, clock: Any) -> None:
+    live = feed(log, store, clock)
+    live.push("orders", [(1, "a", NOON, 10.0)])
+    clock.advance_to(clock.now() + 3_600_000_000)  # as many hops as the window has
+    live.push("orders", [(2, "a", NOON, 5.0)])
+    assert served(store, clock) == (15.0, 2.0, 5.0)
+
+
 def test_known_time_does_not_run_backwards_with_a_clock(log: Any, store: Any, clock: Any) -> None:
     feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
     slow = SimulatedClock(clock.now() - 5_000_000)
