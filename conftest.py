@@ -1,6 +1,10 @@
-"""What holds for all tests: a property is not false because the machine was busy."""
+"""What holds for all tests: a property is not false because the machine was busy.
+
+`pytest --hypothesis-profile=thorough` tries ten times as many cases: for a night, or a change at the heart of things.
+"""
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("charkha", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("charkha"), max_examples=1000)
 settings.load_profile("charkha")

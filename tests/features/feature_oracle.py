@@ -2,87 +2,141 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from charkha.features.aggregations.distinct import _REGISTERS
+from charkha.features.aggregations.mixing import hash_of
+from charkha.features.fingerprints import fingerprint
 from charkha.spec.aggregates import ALL_US, Measure, Ratio, Window
 from charkha.spec.durations import parse_duration
 from charkha.spec.views import FeatureView
 
+Key = tuple[object, ...]
+
 
 @frozen
 class Event:
-    """A row as it arrived: its key as a row, its entity, a value, a text, and its two times (µs)."""
+    """A row as it came: its declared fields, and its two times (µs); None for a time that is not told."""
 
-    row_id: int
-    entity: str | None
-    value: float | None
-    text: str | None
-    event_us: int
+    fields: Mapping[str, object]
+    event_us: int | None
+    known_us: int | None
+
+    def said(self, name: str) -> object:
+        """A field; a decimal that is not finite says nothing."""
+        value = self.fields[name]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    def number(self, name: str) -> float | None:
+        """A field of numbers as a decimal."""
+        value = self.said(name)
+        return None if value is None else float(value)  # type: ignore[arg-type]
+
+
+@frozen
+class Arrived:
+    """A row that counts. known_us: from when it is known. first: the first version of its row. push: of which it came.
+
+    Pushes are counted from 1; 0 is for files.
+    """
+
+    event: Event
     known_us: int
+    first: bool
+    push: int
 
 
-# Every filter of the tests, by the name of what it filters.
+# Every filter of the tests, by how the name of what it filters begins.
 FILTERS: dict[str, Callable[[Event], bool]] = {
-    "positive": lambda event: event.value is not None and event.value > 0,
-    "marked": lambda event: event.text == "x",
+    "positive": lambda event: (event.number("value") or 0.0) > 0,
+    "marked": lambda event: event.fields["text"] == "x",
+    "numbered": lambda event: event.fields["text"] == "7",
 }
 
 
-def versions(arrived: Sequence[Event]) -> list[tuple[Event, bool]]:
-    """Return what counts of rows in order of arrival: repetitions dropped, each with whether it is its row's first.
+def arrivals(
+    files: Sequence[Event], pushes: Sequence[tuple[int, Sequence[Event]]], key: Sequence[str]
+) -> list[Arrived]:
+    """Return what counts of the rows of files, in their order, and of pushes, each with its time: no repetitions.
 
-    All declared columns are content, the one with the known time too.
+    All declared fields are content, the one with the known time too.
     """
-    newest: dict[int, tuple[object, ...]] = {}
-    kept = []
-    for event in arrived:
-        content = (event.entity, event.value, event.text, event.event_us, event.known_us)
-        if newest.get(event.row_id) != content:
-            kept.append((event, event.row_id not in newest))
-        newest[event.row_id] = content
-    return kept
+    newest: dict[Key, Key] = {}
+    arrived = []
+    told = [event for event in files if event.event_us is not None and event.known_us is not None]
+    alone = [(0, event.known_us or 0, [event]) for event in sorted(told, key=lambda event: event.known_us or 0)]
+    batches = [(number, known_us, rows) for number, (known_us, rows) in enumerate(pushes, start=1)]
+    for push, known_us, together in (*alone, *batches):
+        last = {_key(event, key): _content(event) for event in together}
+        again = {row for row, content in last.items() if newest.get(row) == content}
+        for event in together:
+            row, content = _key(event, key), _content(event)
+            if row not in again and newest.get(row) != content:
+                arrived.append(Arrived(event, known_us, row not in newest, push))
+                newest[row] = content
+    return arrived
 
 
-def window_features(
-    view: FeatureView, arrived: Sequence[Event], entity: str | None, at_us: int
-) -> dict[str, float | None]:
-    """Return every feature made of windows, of one entity at one time."""
-    values: dict[str, float | None] = {}
+def _key(event: Event, columns: Sequence[str]) -> Key:
+    return tuple(event.fields[column] for column in columns)
+
+
+def _content(event: Event) -> Key:
+    return tuple(event.said(name) for name in event.fields)
+
+
+def answers(
+    view: FeatureView, arrived: Sequence[Arrived], entity: Key, at_us: int | None
+) -> Iterator[tuple[str, object, Measure | None]]:
+    """Yield every feature of a view for one entity at one time: its name, its value, and what it measures.
+
+    None in place of a measure for latest values, which are as they were said.
+    """
+    if at_us is None or None in entity:
+        for name in (*view.window_features(), *view.latest):
+            yield name, None, None
+        return
+    own = [row for row in arrived if row.known_us <= at_us and _key(row.event, view.entity.keys) == entity]
     for declared in view.windows:
         if isinstance(declared, Ratio):
-            above, below = (window_value(window, arrived, entity, at_us)[0] for window in declared.windows())
-            values[declared.name] = None if above is None or not below else above / below
+            (above,), (below,) = (_window_value(window, own, at_us) for window in declared.windows())
+            value = None if above is None or not below else above / below
+            yield declared.name, value, declared.numerator.measure
             continue
         for window in declared.windows():
-            values.update(zip(window.names, window_value(window, arrived, entity, at_us), strict=True))
-    return values
+            for name, value in zip(window.names, _window_value(window, own, at_us), strict=True):
+                yield name, value, window.measure
+    latest = _latest_row(view, own, at_us)
+    for column in view.latest:
+        yield column, None if latest is None else latest.said(column), None
 
 
-def window_value(window: Window, arrived: Sequence[Event], entity: str | None, at_us: int) -> list[float | None]:
-    """Return the features of one window of one entity at one time."""
-    nothing: list[float | None] = [None] * len(window.names)
-    if entity is None:
-        return nothing
+def _window_value(window: Window, own: Sequence[Arrived], at_us: int) -> list[float | None]:
+    """Return the features of one window of one entity at one time. own: its rows, known by then."""
+    measure = window.measure
     from_us = -math.inf if window.size_us == ALL_US else (at_us // window.hop_us - window.hops) * window.hop_us
-    rows = [
-        event
-        for event, first in versions(arrived)
-        if first and event.entity == entity and from_us <= event.known_us <= at_us
-    ]
-    if window.measure.where is not None:
+    rows = [row for row in own if row.first and from_us <= row.known_us]
+    if measure.where is not None:
         kept = FILTERS[window.names[0].partition("_")[0]]
-        rows = [event for event in rows if kept(event)]
-    if window.measure.kind == "count":
+        rows = [row for row in rows if kept(row.event)]
+    if measure.kind == "count":
         return [float(len(rows))]
-    if window.measure.kind == "time_since_last":
+    if measure.kind == "time_since_last":
         return [(at_us - rows[-1].known_us) / 1e6 if rows else None]
-    if window.measure.column == "text":
-        texts = {event.text for event in rows if event.text is not None}
-        return [float(len(texts)) if texts else None]
-    present = [(event.value, event.known_us) for event in rows if event.value is not None]
-    return aggregate(window.measure, present, at_us) if present else nothing
+    assert measure.column is not None
+    if measure.kind == "distinct":
+        return [_different({row.event.said(measure.column) for row in rows} - {None})]
+    numbers = [(row.event.number(measure.column), row.known_us) for row in rows]
+    present = [(number, known_us) for number, known_us in numbers if number is not None]
+    return aggregate(measure, present, at_us) if present else [None] * len(window.names)
+
+
+def _different(values: set[object]) -> float | None:
+    """Return how many values there are; of those that fall to one register of the sketch, which sees one, count one."""
+    told = (value if isinstance(value, float) else fingerprint(value) for value in values)
+    return float(len({hash_of(number) % _REGISTERS for number in told})) or None
 
 
 def aggregate(measure: Measure, present: list[tuple[float, int]], at_us: int) -> list[float | None]:
@@ -110,8 +164,6 @@ def aggregate(measure: Measure, present: list[tuple[float, int]], at_us: int) ->
             return [spread]
         case "std":
             return [None if spread is None else math.sqrt(spread)]
-        case "distinct":
-            return [float(len(set(values)))]
         case "quantile":
             return [sorted(values)[math.floor(q * (len(values) - 1))] for q in measure.q]
         case "top_k":
@@ -131,34 +183,46 @@ def _padded(values: list[float], size: int | None) -> list[float | None]:
     return [*values, *[None] * (size or 0)][:size]
 
 
-def latest_row(view: FeatureView, arrived: Sequence[Event], entity: str | None, at_us: int) -> Event | None:
-    """Return the newest row of an entity by event time among those known; of ties, the one that arrived later."""
+def _latest_row(view: FeatureView, own: Sequence[Arrived], at_us: int) -> Event | None:
+    """Return the newest row by event time among those of an entity; of ties, the one that arrived later."""
     newest: Event | None = None
-    for event, _ in versions(arrived):
-        known = entity is not None and event.entity == entity and event.known_us <= at_us
-        if known and (newest is None or event.event_us >= newest.event_us):
-            newest = event
-    too_old = newest is not None and view.max_age_us is not None and at_us - newest.event_us > view.max_age_us
+    for row in own:
+        if newest is None or (row.event.event_us or 0) >= (newest.event_us or 0):
+            newest = row.event
+    too_old = newest is not None and view.max_age_us is not None and at_us - (newest.event_us or 0) > view.max_age_us
     return None if too_old else newest
 
 
-def slack(name: str, scale: float) -> float | None:
-    """Return by how much a feature may differ from the obvious version; None where it must be the same number.
+def slack(measure: Measure | None, scale: float) -> float:
+    """Return by how much two ways to a feature may differ: 0 where they must give the same number.
 
-    scale: the largest value of the stream. Sketches are asked about windows that their state holds without loss.
+    scale: the largest value of what is measured.
     """
-    if any(kind in name for kind in ("sum", "mean", "std", "excess")):
-        return 1e-9 * scale
-    return 1e-9 * scale**2 if "variance" in name else None
+    match None if measure is None else measure.kind:
+        case "sum" | "mean" | "std" | "decayed_sum":
+            return 1e-9 * scale
+        case "variance":
+            return 1e-9 * scale**2
+    return 0.0
 
 
-def agree(name: str, found: float | None, expected: float | None, scale: float) -> bool:
-    """Say whether a feature is that of the obvious version: a null is only a null; sketches have their error."""
-    if found is None or expected is None:
-        return found is expected
-    if "quantile" in name:
-        return math.isclose(found, expected, rel_tol=0.0109) or (abs(expected) < 2.0**-41 and found == 0.0)
-    if "distinct" in name:
+_LARGEST_BIN = 2.0**87
+
+
+def agree(measure: Measure | None, found: object, expected: object, scale: float) -> bool:
+    """Say whether a feature is that of the obvious version: a null is only a null; sketches have their error.
+
+    Sketches are asked about windows that their state holds without loss.
+    """
+    if measure is None or found is None or expected is None:
+        return found == expected and type(found) is type(expected)
+    assert isinstance(found, float)
+    assert isinstance(expected, float)
+    if measure.kind == "quantile":
+        small = abs(expected) < 2.0**-41 and found == 0.0
+        expected = math.copysign(min(abs(expected), _LARGEST_BIN), expected)
+        return small or math.isclose(found, expected, rel_tol=0.0109)
+    if measure.kind == "distinct":
         return abs(found - expected) <= max(0.3, 0.1 * expected)
-    allowed = slack(name, scale)
-    return found == expected if allowed is None else math.isclose(found, expected, rel_tol=1e-9, abs_tol=allowed)
+    allowed = slack(measure, scale)
+    return found == expected if not allowed else math.isclose(found, expected, rel_tol=1e-9, abs_tol=allowed)

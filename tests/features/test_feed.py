@@ -154,6 +154,31 @@ def test_a_decimal_has_one_form_whatever_way_it_comes(log: Any, store: Any, cloc
     assert files.push("orders", rows).duplicates == len(rows)
 
 
+def test_state_that_is_built_anew_knows_the_first_version_of_a_row_from_its_file(
+    log: Any, store: Any, clock: Any, tmp_path: Any
+) -> None:
+    """Its correction names another shop, whose windows do not count it; the log alone has no other version of it."""
+    declared = ck.Source("orders", FIELDS, ck.parquet("orders.parquet"), time="at", key="order")
+    pl.DataFrame({"order": [1], "shop": ["b"], "at": [NOON], "amount": [10.0]}).write_parquet(
+        tmp_path / "orders.parquet"
+    )
+    live = feed(log, store, clock, sources=[declared])
+    live.materialise(tmp_path, clock.now())
+    assert live.push("orders", [(1, "a", NOON, 15.0)]).corrections == 1
+    assert served(store, clock) == (None, 0.0, 15.0)
+    live.materialise(tmp_path, clock.now(), anew=True)
+    assert served(store, clock) == (None, 0.0, 15.0)
+    assert served(store, clock, "b") == (10.0, 1.0, 10.0)
+
+
+def test_the_oldest_tile_that_a_window_reaches_outlives_a_push(log: Any, store: Any, clock: Any) -> None:
+    live = feed(log, store, clock)
+    live.push("orders", [(1, "a", NOON, 10.0)])
+    clock.advance_to(clock.now() + 3_600_000_000)  # as many hops as the window has
+    live.push("orders", [(2, "a", NOON, 5.0)])
+    assert served(store, clock) == (15.0, 2.0, 5.0)
+
+
 def test_known_time_does_not_run_backwards_with_a_clock(log: Any, store: Any, clock: Any) -> None:
     feed(log, store, clock).push("orders", [(1, "a", NOON, 10.0)])
     slow = SimulatedClock(clock.now() - 5_000_000)

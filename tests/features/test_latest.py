@@ -18,7 +18,8 @@ FIELDS = {"id": str, "at": datetime, "x": float, "n": int, "flag": bool, "seen":
 NUMBERS = ("x", "n", "flag", "seen")
 FAR_US = 1 << 52
 
-whole = st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-1000, 1000)
+around = st.sampled_from([sign * ((1 << 53) + aside) for sign in (-1, 1) for aside in (-1, 0, 1, 2)])
+whole = st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-1000, 1000) | around
 numbers = st.tuples(
     st.none() | st.floats(allow_nan=False) | st.floats(width=32, allow_nan=False),
     st.none() | whole,

@@ -1,113 +1,119 @@
-"""The first invariant: what a prediction is served is what training would compute for it, over real storage."""
+"""The first invariant: what a prediction is served is what training would compute for it, over real storage.
 
-import tempfile
+Four ways to each feature: pushed and read online, over history in memory, from files to files, and the obvious version.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from math import isclose
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import polars as pl
-from feature_oracle import Event, agree, latest_row, slack, window_features
-from feature_streams import FIELDS, START_US, as_frame, as_values, questions, source, streams, view
-from hypothesis import given, settings
+import pytest
+from feature_oracle import Arrived, agree, answers, arrivals, slack
+from feature_streams import Asked, Stream, cases, streams
+from feature_ways import Live, from_files, in_memory
+from hypothesis import given
 from hypothesis import strategies as st
 
-from charkha.clock import SimulatedClock
-from charkha.engines.local import LocalEngine
-from charkha.features.feed import Feed
-from charkha.features.offline import offline_features
-from charkha.features.online import Fetched, fetch, online_columns, online_features
-from charkha.features.plan import FeaturePlan
-from charkha.features.request import frame_of
-from charkha.features.rows import read_rows
-from charkha.spec.views import FeatureView
+from charkha.features.events import decode_events, event_stream
+from charkha.features.feed import Pushed
+from charkha.spec.aggregates import Measure
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
-HOURS_48_US = 48 * 3_600_000_000
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where there is such a place, files cost next to nothing
 
 
-def plan_of(of: FeatureView) -> FeaturePlan:
-    expressions = {"request.excess": pl.col("view.max_value_2h") - pl.col("view.mean_value_2h")}
-    names = (*(f"view.{name}" for name in of.window_features()), "view.value", "view.text", "request.excess")
-    return FeaturePlan(views=(of,), request={"entity": str}, at="asked_at", expressions=expressions, names=names)
+@pytest.fixture(scope="module")
+def store() -> Iterator[LmdbOnline]:
+    """One store for all cases, each of which empties it: opening one takes longer than filling it."""
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        opened = LmdbOnline(Path(folder))
+        yield opened
+        opened.close()
 
 
-def assert_frames_agree(online: pl.DataFrame, offline: pl.DataFrame, scale: float) -> None:
+# Into how many buckets of keys the offline path in memory cuts; and how many questions a backfill answers at once, of
+# which one case in four has one, for it takes as long as all else.
+BUCKETS, AT_ONCE = st.sampled_from([1, 1, 1, 3]), st.sampled_from([None, None, None, 100, None, None, None, 4])
+
+
+@pytest.mark.timeout(7200)  # of the thorough profile
+@cases(800)
+@given(stream=streams(), buckets=BUCKETS, at_once=AT_ONCE)
+def test_four_ways_lead_to_the_same_features(
+    stream: Stream, buckets: int, at_once: int | None, store: LmdbOnline
+) -> None:
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        root = Path(folder)
+        live = Live.of(stream, root, store)
+        live.run()
+        offline = in_memory(stream, root, live.log, buckets)
+        files = offline if at_once is None else from_files(stream, root, live.log, at_once)
+        logged = rows_in(live.log)
+    pushes = [(push.at_us, push.rows) for push in stream.pushes]
+    arrived = arrivals([*stream.files[0], *stream.files[1]], pushes, stream.world.source.key)
+    assert [counts_of(pushed) for pushed in live.pushed] == expected_counts(stream, arrived)
+    assert logged == sum(row.push > 0 for row in arrived)
+    expected = [expected_features(stream, question, arrived) for question in stream.questions]
+    for row, features in zip(offline.rows(), expected, strict=True):
+        assert_as_expected(stream, dict(zip(offline.columns, row, strict=True)), features)
+    measures = {name: measure for features in expected for name, (_, measure) in features.items() if measure}
+    assert_they_agree(stream, files, offline, measures)
+    if live.asked:
+        places = [place for place, question in enumerate(stream.questions) if question in live.asked]
+        for online in (pl.concat(live.alone), live.together()):
+            assert_they_agree(stream, online, offline[places], measures)
+
+
+def counts_of(pushed: Pushed) -> tuple[int, int, int]:
+    """What became of the rows of a push: new, corrections, repetitions."""
+    return pushed.accepted, pushed.corrections, pushed.duplicates
+
+
+def expected_counts(stream: Stream, arrived: Sequence[Arrived]) -> list[tuple[int, int, int]]:
+    """The same of each push, as the obvious version has it."""
+    counted = Counter((row.push, row.first) for row in arrived)
+    counts = ((counted[push, True], counted[push, False]) for push in range(1, len(stream.pushes) + 1))
+    return [(*fresh, len(push.rows) - sum(fresh)) for fresh, push in zip(counts, stream.pushes, strict=True)]
+
+
+def rows_in(log: SegmentLog) -> int:
+    """How many rows a log holds."""
+    return sum(len(decode_events(record.payload).rows) for record in log.read(event_stream("events")))
+
+
+def expected_features(
+    stream: Stream, question: Asked, arrived: Sequence[Arrived]
+) -> dict[str, tuple[object, Measure | None]]:
+    """Each feature of the views as the obvious version has it, with what it measures."""
+    return {
+        f"{view.name}.{name}": (value, measure)
+        for view in stream.world.views
+        for name, value, measure in answers(view, arrived, question.entity(view.entity.keys), question.at_us)
+    }
+
+
+def assert_as_expected(
+    stream: Stream, found: dict[str, object], expected: dict[str, tuple[object, Measure | None]]
+) -> None:
+    for name, (value, measure) in expected.items():
+        assert agree(measure, found[name], value, stream.scale(measure)), (name, found[name], value)
+
+
+def assert_they_agree(
+    stream: Stream, online: pl.DataFrame, offline: pl.DataFrame, measures: Mapping[str, Measure]
+) -> None:
+    """Exactly, but for sums, which are added up in another order."""
     assert online.columns == offline.columns
     for name in online.columns:
-        left, right = online[name], offline[name]
-        assert left.is_null().to_list() == right.is_null().to_list(), name
-        allowed = slack(name, scale)
-        if allowed is None:
-            assert left.to_list() == right.to_list(), name
+        measure = measures.get(name)
+        allowed = slack(measure, stream.scale(measure))
+        if not allowed:
+            assert online[name].to_list() == offline[name].to_list(), (name, online[name], offline[name])
             continue
-        for a, b in zip(left.drop_nulls(), right.drop_nulls(), strict=True):
-            assert abs(a - b) <= max(1e-9 * max(abs(a), abs(b)), allowed), name
-
-
-@settings(max_examples=150, deadline=None)
-@given(streams(), questions, st.integers(0, HOURS_48_US), st.booleans())
-def test_online_equals_offline_and_the_obvious_version(events: Any, asked: Any, history_us: Any, restart: Any) -> None:
-    """Some rows come from files, the rest are pushed one by one, between questions in the order of time.
-
-    Each question is answered alone when it is asked; and all of them, one of nobody among them, together at the end.
-    """
-    history = [event for event in events if event.known_us <= START_US + history_us]
-    pushes = events[len(history) :]
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        as_frame(history).write_parquet(root / "history.parquet")
-        declared = source("history.parquet")
-        plan = plan_of(view(declared))
-        log, store = SegmentLog(root / "log"), LmdbOnline(root / "online")
-        clock = SimulatedClock(START_US + history_us)
-        feed = Feed({"events": declared}, plan.views, log, store, clock)
-        assert feed.materialise(root, clock.now()) == 1
-
-        def push_until(time_us: int) -> None:
-            while pushes and pushes[0].known_us <= time_us:
-                event = pushes.pop(0)
-                clock.advance_to(event.known_us)
-                feed.push("events", [as_values(event)])
-
-        questions = [*asked, (None, asked[0][1])]
-        order = [(START_US + max(offset, history_us), entity) for entity, offset in questions]
-        order.sort(key=lambda question: question[0])
-        online, fetched = [], []
-        for at_us, entity in order:
-            push_until(at_us)
-            clock.advance_to(at_us)
-            if restart:
-                feed = Feed({"events": declared}, plan.views, log, store, clock)
-                feed.catch_up()
-            with store.read() as state:
-                request = pl.DataFrame({"entity": [entity]}, schema={"entity": pl.String()})
-                online.append(online_features(plan, state, request, at_us))
-                fetched.append(fetch(plan, state, {"entity": [entity]}))
-        spine = pl.DataFrame(order, schema={"_at_us": pl.Int64(), "entity": pl.String()}, orient="row")
-        times, entities = spine["_at_us"].to_list(), {"entity": spine["entity"].to_list()}
-        together = frame_of(plan, online_columns(plan, entities, Fetched.together(fetched), times))
-        rows = {"events": read_rows(declared, root, log)}
-        offline = offline_features(plan, spine, rows, LocalEngine(1), buckets=2)
-        store.close()
-    scale = max((abs(event.value) for event in events if event.value is not None), default=1.0)
-    assert_frames_agree(pl.concat(online), offline, scale)
-    assert_frames_agree(together, offline, scale)
-    _assert_they_are_the_oracles(offline, events, order, plan, scale)
-
-
-def _assert_they_are_the_oracles(
-    offline: pl.DataFrame, events: list[Event], order: list[tuple[int, str | None]], plan: FeaturePlan, scale: float
-) -> None:
-    for place, (at_us, entity) in enumerate(order):
-        if entity is None:
-            assert offline.row(place) == (None,) * offline.width
-            continue
-        for name, expected in window_features(plan.views[0], events, entity, at_us).items():
-            found = offline[f"view.{name}"][place]
-            assert agree(name, found, expected, scale), (name, found, expected)
-        latest = latest_row(plan.views[0], events, entity, at_us)
-        assert offline["view.value"][place] == (latest.value if latest else None)
-
-
-def test_the_stream_has_every_declared_field() -> None:
-    assert list(FIELDS) == as_frame([]).columns
+        for one, other in zip(online[name], offline[name], strict=True):
+            same = one is other if None in (one, other) else isclose(one, other, rel_tol=1e-9, abs_tol=allowed)
+            assert same, (name, one, other)

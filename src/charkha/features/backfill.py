@@ -2,7 +2,8 @@
 
 Questions are answered a stretch of them at a time, each stretch in a file of its own. A source that fits in memory is
 read for each stretch; a larger one is cut into buckets of keys first, in files that are gone at the end, and each
-stretch reads each bucket once. Neither the length of a stretch nor the number of buckets changes a bit of the result.
+stretch reads each bucket once. The number of buckets changes no bit of the result; the length of a stretch may change
+the last ones of sums, which run from one question of a stretch to the next.
 """
 
 import hashlib

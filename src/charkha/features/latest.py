@@ -117,7 +117,8 @@ class LatestRows:
         rows = np.empty(len(event_us), object)
         for size, where, values in ((FLOATS, fits, narrow), (DOUBLES, ~fits, numbers)):
             rows[where] = self._packed_rows(size, event_us[where], values[where])
-        for place in np.flatnonzero((np.abs(numbers) > _LARGEST_EXACT).any(axis=1)).tolist():
+        # 2^53 itself may be what 2^53 + 1 was rounded to.
+        for place in np.flatnonzero((np.abs(numbers) >= _LARGEST_EXACT).any(axis=1)).tolist():
             rows[place] = self.encode(int(event_us[place]), plain.row(place))
         packed: list[bytes] = rows.tolist()
         return packed

@@ -104,7 +104,8 @@ def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[H
     codes, asked = key_codes(rows, spine, view.entity.keys)
     usable = np.flatnonzero((codes >= 0) & rows["_known_us"].is_not_null().to_numpy())
     order = usable[in_order(codes[usable], rows["_known_us"].fill_null(0).to_numpy()[usable])]
-    needed = [name for name in rows.columns if name.startswith("_") or name in columns_of(view)]
+    read = columns_of(view)
+    needed = [name for name in rows.columns if name.startswith("_") or name in read]
     frame = rows.select(needed)[order]
     at_us = spine["_at_us"].fill_null(0).to_numpy()
     places = np.flatnonzero((asked >= 0) & spine["_at_us"].is_not_null().to_numpy())
