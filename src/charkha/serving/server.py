@@ -1,5 +1,7 @@
 """`run`: a server of a project, with as many worker processes as wanted, until it is told to stop."""
 
+import logging
+import logging.config
 import multiprocessing
 import os
 import shutil
@@ -18,9 +20,12 @@ from charkha.clock import Clock, SystemClock
 from charkha.features.feed import Feed
 from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
+from charkha.serving.unread_files import unread_files
 from charkha.serving.worker import load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
+
+logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 30
 # A server that was just killed may still hold its port for a moment.
@@ -49,6 +54,7 @@ def run(
     clock = clock or SystemClock()
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
+    logging.config.dictConfig(log_settings())
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
     _clean_metrics(project.home / "serving" / f"metrics-{port}")
@@ -71,9 +77,12 @@ def run(
 
 
 def _prepare(project: Project, clock: Clock) -> None:
-    """Bring the ledger's tables and the online state up to date, once for all workers."""
+    """Bring the ledger's tables and the online state up to date, once for all workers; say which files are not read."""
     with open_project(project) as home:
         Feed(project.sources, project.views, home.log, home.online, clock).materialise(project.root, clock.now())
+        memory = project.home / "serving" / "judged-files.json"
+        for sentence in unread_files(project.sources, project.root, home.log, memory):
+            logger.warning("not read: %s", sentence)
 
 
 def _clean_metrics(folder: Path) -> None:
