@@ -210,6 +210,34 @@ def test_the_graph_is_a_tree_and_a_diagram(shell: Shell) -> None:
     assert len([line for line in diagram if "-->" in line]) == len(edges)
 
 
+@pytest.fixture
+def with_less(here: Path) -> Iterator[None]:
+    """The definition without a window and a request feature that the champion still reads."""
+    definition = here / "definition.py"
+    kept = definition.read_text()
+    fewer = kept.replace('ck.count(over=["1d", "28d"])', 'ck.count(over="28d")')
+    definition.write_text(fewer.replace("viewer, film, taste", "viewer, film"))
+    yield
+    definition.write_text(kept)
+
+
+@pytest.mark.usefixtures("with_less")
+def test_what_only_a_deployed_version_has_left_is_listed_as_that(shell: Shell) -> None:
+    features = {feature["name"]: feature for feature in shell("features", "list", "--json").json["features"]}
+    former = {name: feature for name, feature in features.items() if not feature["declared"]}
+    assert former.keys() == {"film.count_1d", "taste.gap"}
+    assert former["film.count_1d"]["versions"] == {"likes": ["v1"]}
+    assert former["taste.gap"]["nulls"]["likes"]["tested"] > 0.3
+    text = shell("features", "list").out
+    assert re.search(r"^film.count_1d +ratings by film +only in version v1 of likes +0.0%", text, re.MULTILINE)
+    assert re.search(r"^film.count_28d +ratings by film +likes \(v1\) +0.0%", text, re.MULTILINE)
+    shown = shell("features", "show", "film.count_1d").out
+    assert "for all features of film\n  read by   only in version v1 of likes\n" in shown
+    assert "only in version v1 of likes" in shell("features", "show", "taste.gap").out
+    assert "film.count_1d" not in shell("features", "graph").out
+    assert not any("film.count_1d" in edge["makes"] for edge in shell("features", "graph", "--json").json)
+
+
 def test_state_that_is_kept_for_nobody_is_named(shell: Shell, here: Path) -> None:
     """A view was read once; another took its place in the definition, and in every version that serves."""
     project = load_project(here)
