@@ -102,9 +102,14 @@ def out_of_the_way(home: Path) -> Iterator[None]:
     shutil.rmtree(former)
 
 
+def is_of_replay(home: Path) -> bool:
+    """Say whether a folder is the home of a replay."""
+    return (home / MARK).is_file()
+
+
 def claim(home: Path) -> None:
     """Mark a new or empty folder as a replay's home. Raises BadParameter for a folder that holds anything else."""
-    if (home / MARK).is_file():
+    if is_of_replay(home):
         return
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")
