@@ -70,8 +70,16 @@ def test_what_was_served_agrees(shell: Shell) -> None:
     assert ended.out.endswith("all agree\n")
     part = shell("features", "verify", "likes", "--since", "2013-09-03", "--until", "2013-09-05", "--json")
     assert (part.code, part.json["agrees"], part.json["predictions"]) == (0, True, 6)
+    assert shell("features", "verify", "--from", "2013-09-03", "--until", "2013-09-05", "--json").json == part.json
     assert shell("features", "verify", "--sample", "5", "--json").json["predictions"] == 5
     assert shell("features", "verify", "--until", "2013-01-01").out == "likes: no predictions to verify\n"
+
+
+@pytest.mark.usefixtures("here")
+def test_help_names_every_part_of_it_and_one_word_for_a_beginning(shell: Shell) -> None:
+    assert "compute them for many past questions, build the state that is served from" in shell("features", "-h").out
+    assert "--from" not in shell("features", "verify", "--help").out
+    assert "--since" not in shell("replay", "--help").out
 
 
 def test_what_differs_is_told_with_its_cause(shell: Shell, here: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_replay_that_cannot_begin_leaves_the_one_before_it(shell: Shell, here:
     report.parent.mkdir(exist_ok=True)
     (report.parent / ".replay").touch()
     report.write_text("of the replay before")
-    ended = shell("replay", "--from", "2030-01-01", "--fresh")
+    ended = shell("replay", "--since", "2030-01-01", "--fresh")
     assert ended.code == 2
     assert "when history ends, got 2030-01-01T00:00:00Z" in " ".join(ended.err.split())
     assert report.read_text() == "of the replay before"
