@@ -9,7 +9,7 @@ from server_process import server
 from serving_project import DEFINITION, champion, deploy, write_bundle, write_project
 
 import charkha as ck
-from charkha.features.batches import Batch
+from charkha.features.batches import Batch, batches_of
 from charkha.features.data_decisions import Word
 from charkha.features.file_decisions import mark_file
 from charkha.features.file_marks import Mark
@@ -93,6 +93,21 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "trips-1.csv").write_text("km\nfar\n")
     (said,) = look(tmp_path, trips())
     assert "cannot be read as declared" in said
+
+
+def test_a_file_that_is_gone_by_then_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trips-1.csv").write_text("km\n1\n")
+    listing = batches_of
+
+    def gone(source: ck.Source, root: Path) -> list[Batch]:
+        found = listing(source, root)
+        (root / "trips-1.csv").unlink()
+        return found
+
+    monkeypatch.setattr("charkha.serving.unread_files.batches_of", gone)
+    (said,) = look(tmp_path, trips())
+    assert said.startswith("source 'trips': ")
+    assert "No such file" in said
 
 
 def test_a_server_that_has_its_state_starts_and_warns(tmp_path: Path) -> None:

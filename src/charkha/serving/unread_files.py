@@ -45,8 +45,8 @@ def unread_files(sources: Mapping[str, Source], root: Path, log: Log, memory: Pa
             continue
         try:
             found[source.name] = dict(_judged(source, root, log, before.get(source.name, {})))
-        except DataError as error:
-            said.append(str(error))
+        except (DataError, OSError) as error:  # a file may be gone by the time it is looked at
+            said.append(str(error) if isinstance(error, DataError) else f"source {source.name!r}: {error}")
         said += [each.broken for each in found.get(source.name, {}).values() if each.broken]
     if found != before:
         _remember(memory, found)
