@@ -45,12 +45,12 @@ _WIDE_FIELDS: Mapping[str, FieldType] = {
 }
 
 
-def join(folder: str, out: str, *, known: bool = False) -> None:
+def join(folder: str, out: str, *, keyed: bool = False) -> None:
     """Join the history of three views to every question: Parquet in, Parquet out, into a folder beside `out`.
 
-    known: only what was created by then, rather than what had happened by then.
+    keyed: rows have a key, and only what was created by then counts, rather than what had happened by then.
     """
-    _backfill(_plan(_history_views(known=known), "event_timestamp"), folder, out)
+    _backfill(_plan(_history_views(keyed=keyed), "event_timestamp"), folder, out)
 
 
 def windows(folder: str, out: str) -> None:
@@ -134,7 +134,10 @@ class Online:
 
 @contextmanager
 def online(folder: str, shape: Shape, *, keyed: bool = False) -> Iterator[Online]:
-    """Open an online state. keyed: whether rows of "latest" have a key, and so could be corrected by a push."""
+    """Open an online state.
+
+    keyed: whether rows become known when they were created, and have a key: those of "wide" always do, "windows" never.
+    """
     root, views = Path(folder), _online_views(shape, keyed=keyed)
     sources = {view.source.name: view.source for view in views}
     store, clock = LmdbOnline(root / "online"), SimulatedClock(END_US)
@@ -158,12 +161,12 @@ def wide_rows(path: str) -> list[tuple[Any, ...]]:
     return plain_values(pl.read_parquet(path, columns=list(_WIDE_FIELDS))).rows()
 
 
-def _history_views(*, known: bool) -> list[FeatureView]:
-    return [_latest_view(view, _history_source(view, known=known)) for view in range(VIEWS)]
+def _history_views(*, keyed: bool) -> list[FeatureView]:
+    return [_latest_view(view, _history_source(view, keyed=keyed)) for view in range(VIEWS)]
 
 
-def _history_source(view: int, *, known: bool, keyed: bool = False) -> Source:
-    times = ["event_timestamp", "created"] if known else ["event_timestamp"]
+def _history_source(view: int, *, keyed: bool) -> Source:
+    times = ["event_timestamp", "created"] if keyed else ["event_timestamp"]
     values = feature_columns(view)
     fields: dict[str, FieldType] = {"entity_id": int, **dict.fromkeys(times, datetime), **dict.fromkeys(values, float)}
     key = ["entity_id", "event_timestamp"] if keyed else []
@@ -188,8 +191,10 @@ def _aggregates(column: str, kinds: Sequence[str]) -> list[Aggregate]:
     return [ck.count(over=OVER) if kind == "count" else getattr(ck, kind)(column, over=OVER) for kind in kinds]
 
 
-def _wide_views(*, windows: bool) -> list[FeatureView]:
-    source = Source("wide", _WIDE_FIELDS, ck.parquet("wide.parquet"), time="event_timestamp", key="event_id")
+def _wide_views(*, windows: bool, created: bool) -> list[FeatureView]:
+    fields = {**_WIDE_FIELDS, "created": datetime} if created else _WIDE_FIELDS
+    known, files = "created" if created else "event_timestamp", ck.parquet("wide.parquet")
+    source = Source("wide", fields, files, time="event_timestamp", known=known, key="event_id")
     kinds = ("count",), ("sum", "mean"), ("min", "max", "variance")
     views = [_latest_view(view, source) for view in range(VIEWS)]
     if not windows:
@@ -218,12 +223,11 @@ def _large_plan() -> FeaturePlan:
 def _online_views(shape: Shape, *, keyed: bool) -> list[FeatureView]:
     match shape:
         case "latest":
-            sources = [_history_source(view, known=False, keyed=keyed) for view in range(VIEWS)]
-            return [_latest_view(view, source) for view, source in enumerate(sources)]
+            return _history_views(keyed=keyed)
         case "windows":
             return [_window_view(["value"])]
         case _:
-            return _wide_views(windows=shape == "wide and windows")
+            return _wide_views(windows=shape == "wide and windows", created=keyed)
 
 
 def _plan(views: Sequence[FeatureView], at: str = "asked_at") -> FeaturePlan:

@@ -10,8 +10,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from attrs import frozen
@@ -27,6 +28,13 @@ class Outcome:
     values: Mapping[str, float]
     peak_rss_bytes: int
     process_cpu_seconds: float
+
+
+def middle(rounds: Sequence[Outcome]) -> Outcome:
+    """Return the median of each figure over several rounds of one measurement."""
+    values = {name: median(each.values[name] for each in rounds) for name in rounds[0].values}
+    peak = median(each.peak_rss_bytes for each in rounds)
+    return Outcome(values, round(peak), median(each.process_cpu_seconds for each in rounds))
 
 
 def in_child(function: str, log: Path, **arguments: Any) -> Outcome:

@@ -136,14 +136,16 @@ def make_online(folder: str, entities: int) -> dict[str, float]:
 
 
 def make_wide_events(folder: str, entities: int, events: int) -> dict[str, float]:
-    """Write wide.parquet: events with thirty values each, in the order of time."""
+    """Write wide.parquet: events with thirty values each, in the order of time, created within an hour."""
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(13)
-    at = _time(START_US + np.sort(random.integers(0, SPAN_US, events)))
+    at_us = START_US + np.sort(random.integers(0, SPAN_US, events))
     values = {name: random.random(events, dtype=np.float32) for name in all_features()}
     keys = {"event_id": np.arange(events), "entity_id": random.integers(0, entities, events)}
-    _write(pl.DataFrame({**keys, "event_timestamp": at, **values}), root / "wide.parquet")
+    created_us = np.minimum(at_us + random.integers(0, DAY_US // 24, events), END_US)
+    times = {"event_timestamp": _time(at_us), "created": _time(created_us)}
+    _write(pl.DataFrame({**keys, **times, **values}), root / "wide.parquet")
     return {}
 
 

@@ -17,7 +17,7 @@ from features_data import VIEWS, feature_columns
 Batches = Sequence[Sequence[int]]
 JOINS: dict[str, Callable[[str, str], None]] = {
     "charkha": charkha.join,
-    "charkha, by known time": partial(charkha.join, known=True),
+    "charkha, keyed": partial(charkha.join, keyed=True),
     "numpy": floors.packed_join,
     "polars": floors.polars_join,
 }
@@ -29,9 +29,14 @@ class Wrong(Exception):
     """Something was measured that did not do its work."""
 
 
-def join(how: str, folder: str, out: str) -> dict[str, float]:
-    """Join in one of the ways, Parquet to Parquet."""
-    return _settled(how, out, cpu_seconds(lambda: JOINS[how](folder, out)))
+def join(how: str, folder: str, out: str, again: int = 0) -> dict[str, float]:
+    """Join in one of the ways, Parquet to Parquet.
+
+    again: how often to do so once more in the same process, when all is imported; a call then costs `call_cpu_seconds`.
+    """
+    first, *more = (cpu_seconds(lambda: JOINS[how](folder, out)) for _ in range(1 + again))
+    calls = {"call_cpu_seconds": median(more), "again_cpu_seconds": sum(more)} if more else {}
+    return {**_settled(how, out, first), **calls}
 
 
 def windows(how: str, folder: str, out: str) -> dict[str, float]:
@@ -58,6 +63,13 @@ def reads(folder: str, root: str, shape: Shape, entities: int, calls: int) -> di
         if shape == "latest":
             _check_values(state, root, entities)
         return _read_costs(state.read, entities, calls)
+
+
+def first_read(folder: str, shape: Shape) -> dict[str, float]:
+    """Read one entity of a state that is there; the processor time of a process that does only that."""
+    with charkha.online(folder, shape) as state:
+        state.read([0])
+    return {"cpu_seconds": time.process_time()}
 
 
 def floor_reads(folder: str, root: str, entities: int, calls: int) -> dict[str, float]:
@@ -113,14 +125,22 @@ def _push_all(state: charkha.Online, batches: Sequence[Sequence[tuple[object, ..
         state.push(batch)
 
 
-def materialise(folder: str, root: str, shape: Shape) -> dict[str, float]:
-    """Build a state from the wide events; rows read, and states of entities written, a second of processor time."""
+def materialise(folder: str, root: str, shape: Shape, keyed: bool = False) -> dict[str, float]:
+    """Build a state from the wide events; rows read, and states of entities written, a second of processor time.
+
+    keyed: whether a row becomes known at a time of its own. It has a key in any case.
+    """
     path = Path(root) / "wide.parquet"
     rows = pl.scan_parquet(path).select(pl.len()).collect().item()
     entities = pl.read_parquet(path, columns=["entity_id"])["entity_id"].n_unique()
-    with charkha.online(folder, shape) as state:
+    with charkha.online(folder, shape, keyed=keyed) as state:
         spent = cpu_seconds(lambda: state.materialise(root))
-    return {"rows_per_second": rows / spent, "entities_per_second": entities * VIEWS / spent}
+    used = charkha.used_bytes(folder)
+    return {
+        "rows_per_second": rows / spent,
+        "entities_per_second": entities * VIEWS / spent,
+        "bytes_per_row": used / rows,
+    }
 
 
 def hot_key(folder: str, root: str, calls: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a newcomer meets: a clone of the repository, an empty package cache, and make."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from processes import Finished, environment, last_words, run, run_well
 from workbench import Workbench
 
 LONGEST_SECONDS = 3600.0
+SHOWN = 50_000  # characters of what a failed target said: a failed test among a thousand, with its traceback
 
 
 def clone_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
@@ -25,10 +27,12 @@ def clone_figures(bench: Workbench) -> Iterator[tuple[str, Measured]]:
 
 
 def _make(bench: Workbench, clone: Path, target: str) -> tuple[Finished, str]:
-    """Run a target of the clone, and return its last words too."""
+    """Run a target of the clone, and return its last words too; all that one which fails said is shown."""
     caches = {name: str(bench.folder / name.lower()) for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR")}
     log = bench.folder / f"make-{target}.log"
     finished = run(["make", target], log, timeout_seconds=LONGEST_SECONDS, cwd=clone, env=environment(**caches))
+    if finished.status:  # the folder is gone at the end, and last words are too few to tell why a test failed
+        print(log.read_text(errors="replace")[-SHOWN:], file=sys.stderr)
     return finished, last_words(log)
 
 

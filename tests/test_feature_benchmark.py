@@ -33,7 +33,7 @@ def bench(parts: Any, tmp_path: Path) -> Any:
         def feast(self) -> Any:
             raise feast.FeastMissing("not measured: no network")
 
-    return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50)
+    return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50, rounds=2)
 
 
 STEPS = ("join", "windows", "memory", "reads", "push", "materialise", "hot", "size")

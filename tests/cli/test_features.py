@@ -70,8 +70,16 @@ def test_what_was_served_agrees(shell: Shell) -> None:
     assert ended.out.endswith("all agree\n")
     part = shell("features", "verify", "likes", "--since", "2013-09-03", "--until", "2013-09-05", "--json")
     assert (part.code, part.json["agrees"], part.json["predictions"]) == (0, True, 6)
+    assert shell("features", "verify", "--from", "2013-09-03", "--until", "2013-09-05", "--json").json == part.json
     assert shell("features", "verify", "--sample", "5", "--json").json["predictions"] == 5
     assert shell("features", "verify", "--until", "2013-01-01").out == "likes: no predictions to verify\n"
+
+
+@pytest.mark.usefixtures("here")
+def test_help_names_every_part_of_it_and_one_word_for_a_beginning(shell: Shell) -> None:
+    assert "compute them for many past questions, build the state that is served from" in shell("features", "-h").out
+    assert "--from" not in shell("features", "verify", "--help").out
+    assert "--since" not in shell("replay", "--help").out
 
 
 def test_what_differs_is_told_with_its_cause(shell: Shell, here: Path) -> None:
@@ -208,6 +216,34 @@ def test_the_graph_is_a_tree_and_a_diagram(shell: Shell) -> None:
     assert '  model_32_likes{{"likes"}}' in diagram
     assert "  view_32_moods --> feature_32_moods_46_rating" in diagram
     assert len([line for line in diagram if "-->" in line]) == len(edges)
+
+
+@pytest.fixture
+def with_less(here: Path) -> Iterator[None]:
+    """The definition without a window and a request feature that the champion still reads."""
+    definition = here / "definition.py"
+    kept = definition.read_text()
+    fewer = kept.replace('ck.count(over=["1d", "28d"])', 'ck.count(over="28d")')
+    definition.write_text(fewer.replace("viewer, film, taste", "viewer, film"))
+    yield
+    definition.write_text(kept)
+
+
+@pytest.mark.usefixtures("with_less")
+def test_what_only_a_deployed_version_has_left_is_listed_as_that(shell: Shell) -> None:
+    features = {feature["name"]: feature for feature in shell("features", "list", "--json").json["features"]}
+    former = {name: feature for name, feature in features.items() if not feature["declared"]}
+    assert former.keys() == {"film.count_1d", "taste.gap"}
+    assert former["film.count_1d"]["versions"] == {"likes": ["v1"]}
+    assert former["taste.gap"]["nulls"]["likes"]["tested"] > 0.3
+    text = shell("features", "list").out
+    assert re.search(r"^film.count_1d +ratings by film +only in version v1 of likes +0.0%", text, re.MULTILINE)
+    assert re.search(r"^film.count_28d +ratings by film +likes \(v1\) +0.0%", text, re.MULTILINE)
+    shown = shell("features", "show", "film.count_1d").out
+    assert "for all features of film\n  read by   only in version v1 of likes\n" in shown
+    assert "only in version v1 of likes" in shell("features", "show", "taste.gap").out
+    assert "film.count_1d" not in shell("features", "graph").out
+    assert not any("film.count_1d" in edge["makes"] for edge in shell("features", "graph", "--json").json)
 
 
 def test_state_that_is_kept_for_nobody_is_named(shell: Shell, here: Path) -> None:

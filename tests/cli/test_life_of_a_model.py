@@ -1,6 +1,7 @@
 """One model's life by the command line: trained, served, promoted, rolled back, looked after; on real ratings."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -221,6 +222,11 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     assert "Served and recomputed features differ by" in ended.out
     assert shell("history", "--json").json == before
     assert shell("--home", ".charkha/replay", "history", "--json").json[0]["action"] == "train"
+    status = shell("--home", ".charkha/replay", "status")
+    assert re.search(r"\n  as of     2013-08-31T\d\d:\d\d:\d\dZ, when the replay ends\n", status.out)
+    assert "\n  tested    ROC-AUC 0." in status.out
+    assert "\n  last      promote: " in status.out
+    assert "\n  next      there is" not in status.out
 
     again = shell("replay", *period)
     assert again.code == 1
@@ -233,7 +239,7 @@ def test_a_replay_that_cannot_begin_leaves_the_one_before_it(shell: Shell, here:
     report.parent.mkdir(exist_ok=True)
     (report.parent / ".replay").touch()
     report.write_text("of the replay before")
-    ended = shell("replay", "--from", "2030-01-01", "--fresh")
+    ended = shell("replay", "--since", "2030-01-01", "--fresh")
     assert ended.code == 2
     assert "when history ends, got 2030-01-01T00:00:00Z" in " ".join(ended.err.split())
     assert report.read_text() == "of the replay before"

@@ -1,10 +1,13 @@
 """Figures in reasons: enough digits to see the interval, never a minus before nothing."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.clock import parse_time
+from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
 from charkha.operations.wording import (
     count_of,
     digits_for,
@@ -13,6 +16,7 @@ from charkha.operations.wording import (
     metric_name,
     moment,
     percent,
+    step_in_words,
     with_interval,
 )
 from charkha.spec.durations import DAY_US, HOUR_US
@@ -66,3 +70,22 @@ def test_every_metric_has_a_name_people_use() -> None:
     for metric in {name for names in (*METRICS.values(), *ROW_LOSSES.values()) for name in names}:
         assert "_" not in metric_name(metric)
     assert metric_name("calibration_error") == "calibration error"
+
+
+WHY: dict[str, Any] = {"reason": "because", "evidence": {}}
+OF_V3: dict[str, Any] = {"version": "v3", "generation": 2, **WHY}
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (TrainFirst(run_key="a", as_of_us=1, **WHY), "train the first champion"),
+        (Train(run_key="a", as_of_us=1, **WHY), "train"),
+        (NoteFailure(run_key="a", **WHY), "write down that a training failed"),
+        (StartShadow(**OF_V3), "start v3 as a shadow"),
+        (Promote(**OF_V3), "promote v3"),
+        (Reject(**OF_V3), "reject v3"),
+    ],
+)
+def test_a_step_is_said_in_words(step: Step, words: str) -> None:
+    assert step_in_words(step) == words

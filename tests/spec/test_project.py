@@ -155,6 +155,32 @@ def test_what_stops_a_definition_is_told_with_its_line(root: Path, code: str, ex
     assert fault.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ck.quantile('x')\n", "Mend that line; help(ck.quantile) says what it takes."),
+        ("ck.quantile('x', over='1h')\n", "Mend that line; help(ck.quantile) says what it takes."),
+        (
+            "ck.FeatureView('v', ck.Entity('city'), trips, windows=5)\n",
+            "Mend that line; help(ck.FeatureView) says what it takes.",
+        ),
+        ("ck.Model('late')\n", "Mend that line; help(ck.Model) says what it takes."),
+        (
+            "from charkha import Source as Rows, count\ncount(1, 2, 3)\n",
+            "Mend that line; help(count) says what it takes.",
+        ),
+        ("def count():\n    pass\ncount(1)\n", "Mend that line."),
+        ("pl.col('x').mean(1, 2)\n", "Mend that line."),
+        ("ck.count(over='1h') + 1\n", "Mend that line."),
+        ("1 / 0\n", "Mend that line."),
+    ],
+)
+def test_a_word_that_was_called_wrongly_is_pointed_at(root: Path, code: str, expected: str) -> None:
+    (root / "definition.py").write_text(DEFINITION + code)
+    (fault,) = faults_of(root)
+    assert fault.endswith(f" {expected}")
+
+
 def test_all_faults_of_the_definition_come_together(root: Path) -> None:
     faulty = DEFINITION.replace('"city_paid"', '"city paid"').replace('owner="us"', 'owner=""')
     (root / "definition.py").write_text(faulty)

@@ -24,8 +24,9 @@ EXAMPLES = {
 def list_features(context: typer.Context, *, json: AsJson = False) -> None:
     """List every feature: its source and entity, who reads it, how often it is null, and how large its state is.
 
-    Null shares are those of the champion, when it was tested and over the monitors' window. Views that no model reads,
-    and state that is kept for nobody, are named at the end.
+    What the definition has no more, and a deployed version still reads, is named with that version. Null shares are
+    those of the champion, when it was tested and over the monitors' window. Views that no model reads, and state that
+    is kept for nobody, are named at the end.
     """
     session = session_of(context)
     found = look_up(session)
@@ -96,7 +97,7 @@ def feature_table(found: "Catalogue") -> Table:
         origin = f"{feature.source} by {feature.entity}" if feature.source else ", ".join(feature.reads)
         tested = ", ".join(share(nulls.tested) for nulls in feature.nulls.values())
         now = ", ".join(share(nulls.now) for nulls in feature.nulls.values())
-        table.add_row(f"[bold]{escape(feature.name)}[/]", escape(origin), escape(readers(feature)), tested, now)
+        table.add_row(f"[bold]{escape(feature.name)}[/]", escape(origin), escape(read_by(feature)), tested, now)
     return table
 
 
@@ -119,13 +120,22 @@ def explain(session: Session, feature: "FeatureEntry", found: "Catalogue") -> No
     session.out.print(f"[bold]{escape(feature.name)}[/]  {feature.kind}", highlight=False)
     for number, sentence in enumerate(feature.says):
         line("is" if number == 0 else "", sentence)
-    view = next((view for view in found.views if view.name == feature.part and feature.kind != "request"), None)
+    view = next((view for view in found.views if feature.name in view.features), None)
     if view is not None:
         line("newest", f"{view.newest_known or 'no rows online'} in {view.source}")
         line("state", f"{size_in_words(view.state)} for all features of {view.name}")
-    line("read by", readers(feature) or "no model")
+    line("read by", read_by(feature) or "no model")
     for model, nulls in feature.nulls.items():
         line("null", f"{share(nulls.tested)} when {model} was tested, {share(nulls.now)} now")
+
+
+def read_by(feature: "FeatureEntry") -> str:
+    """Return who reads a feature; of one that the definition has no more, which versions still do."""
+    if feature.declared:
+        return readers(feature)
+    known = (f"{', '.join(versions)} of {model}" for model, versions in feature.versions.items())
+    several = sum(map(len, feature.versions.values())) > 1
+    return f"only in version{'s' if several else ''} {', '.join(known)}"
 
 
 def readers(entry: "FeatureEntry | ViewEntry") -> str:
@@ -161,9 +171,10 @@ def tree(found: "Catalogue") -> Tree:
         for view in found.views
         if view.declared
     }
-    computed = {feature.part for feature in found.features if feature.kind == "request"}
+    declared = [feature for feature in found.features if feature.declared]
+    computed = {feature.part for feature in declared if feature.kind == "request"}
     groups = {name: root.add(f"request [bold]{escape(name)}[/]") for name in sorted(computed)}
-    for feature in found.features:
+    for feature in declared:
         branch = (groups if feature.kind == "request" else views)[feature.part]
         reads = f" from {', '.join(feature.reads)}" if feature.reads else ""
         branch.add(escape(f"{feature.name}{reads} → {readers(feature) or 'no model'}"))

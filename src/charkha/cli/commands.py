@@ -54,7 +54,8 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
-        "Tell what features there are, prove that they were served as recomputed, and compute them from files.",
+        "Tell what features there are, compute them for many past questions, build the state that is served from, and "
+        "prove that features were served as they are recomputed.",
         LOOK,
     ),
 }

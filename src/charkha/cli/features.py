@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from charkha.cli.options import AsJson, ModelName
+from charkha.cli.options import AlsoFrom, AsJson, ModelName
 from charkha.cli.progress import parts
 from charkha.cli.session import Session, choose_model, opened, session_of
 
@@ -30,6 +30,7 @@ def verify(
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only predictions from then on, such as 2013-08-22.")
     ] = None,
+    begin: AlsoFrom = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only predictions before then.")] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only so many predictions, always the same ones.")
@@ -52,7 +53,7 @@ def verify(
 
     session = session_of(context)
     project = session.project()
-    chosen, span = choose_model(project, model), _span(since, until)
+    chosen, span = choose_model(project, model), _span(since or begin, until)
     with opened(project) as home, parts(session.err) as on_progress:
         recomputer = Recomputer.of(project, chosen, home, LocalEngine())
         found = verify_log(recomputer, span, sample, lambda done, total: on_progress(done, total, "recomputing"))

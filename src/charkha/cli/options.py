@@ -11,3 +11,6 @@ ModelName = Annotated[
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON; - for standard output.")
 ]
+# Another word for an option, understood and not shown: what one command calls --from, another calls --since.
+AlsoSince = Annotated[str | None, typer.Option("--since", hidden=True)]
+AlsoFrom = Annotated[str | None, typer.Option("--from", hidden=True)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charkha.cli.options import JsonFile, ModelName
+from charkha.cli.options import AlsoSince, JsonFile, ModelName
 from charkha.cli.progress import parts
 from charkha.cli.session import Session, as_json, choose_model, opened, session_of
 
@@ -49,6 +49,7 @@ def replay(
         str | None,
         typer.Option("--from", metavar="TIME", help="When it begins: the first champion learns from what was known."),
     ] = None,
+    since: AlsoSince = None,
     end: Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the replay before this one left.")] = False,
     json: JsonFile = None,
@@ -69,7 +70,7 @@ def replay(
     apart = evolve(project, home=session.home.absolute() if session.home else project.home / "replay", ledger=None)
     with out_of_the_way(apart.home) if fresh else nullcontext():
         claim(apart.home)
-        period = period_of(project, chosen, begin, end, with_marks_of(own, apart))
+        period = period_of(project, chosen, begin or since, end, with_marks_of(own, apart))
     summary = play(session, apart, chosen, period)
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
@@ -102,9 +103,14 @@ def out_of_the_way(home: Path) -> Iterator[None]:
     shutil.rmtree(former)
 
 
+def is_of_replay(home: Path) -> bool:
+    """Say whether a folder is the home of a replay."""
+    return (home / MARK).is_file()
+
+
 def claim(home: Path) -> None:
     """Mark a new or empty folder as a replay's home. Raises BadParameter for a folder that holds anything else."""
-    if (home / MARK).is_file():
+    if is_of_replay(home):
         return
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise typer.BadParameter(f"expected the home of a replay, {home} is not one: it is left as it is.")

@@ -21,7 +21,8 @@ EXAMPLES = {"status": ("charkha status", "charkha status likes --json | jq '.[0]
 def status(context: typer.Context, model: ModelName = None, json: AsJson = False) -> None:
     """Show for each model who serves, how it does on the newest labels, and what the operator would do next.
 
-    Nothing is changed. What was logged after the operator's last look is not counted yet.
+    Nothing is changed. What was logged after the operator's last look is not counted yet. In the home of a replay the
+    state is that at its end.
     """
     session = session_of(context)
     project = session.project()
@@ -37,18 +38,21 @@ def status(context: typer.Context, model: ModelName = None, json: AsJson = False
 
 def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]:
     """Return what is to be said of a model."""
-    from charkha.clock import SystemClock, to_iso
+    from charkha.clock import to_iso
     from charkha.operations.decide import decide
     from charkha.operations.look import champion_since, look
     from charkha.operations.outlook import outlook
 
-    situation = look(model, home, SystemClock().now())
+    replayed_us = end_of_replay(home)
+    situation = look(model, home, now() if replayed_us is None else replayed_us)
     deployment, step = situation.deployment, decide(situation, model)
     last = home.ledger.decisions(model.name)[-1:]
     since_us = champion_since(home.ledger.deployments(model.name))
     return {
         "model": model.name,
         "owner": model.owner,
+        "as_of": to_iso(situation.now_us),
+        "replay": replayed_us is not None,
         "generation": deployment.generation,
         "since": to_iso(since_us) if deployment.generation else None,
         "champion": deployment.champion.version if deployment.champion else None,
@@ -65,6 +69,24 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
     }
 
 
+def now() -> int:
+    """Return the time (µs)."""
+    from charkha.clock import SystemClock
+
+    return SystemClock().now()
+
+
+def end_of_replay(home: "Home") -> int | None:
+    """Return when the newest of what a replay did happened (µs); None for a home that no replay has made."""
+    from charkha.cli.replay import is_of_replay
+    from charkha.features.progress import newest_known
+
+    if not is_of_replay(home.folder):
+        return None
+    with home.online.read() as state:
+        return max([newest_known(state), *(decision.time_us for decision in home.ledger.decisions())])
+
+
 def served(situation: "Situation") -> dict[str, Any] | None:
     """Return the champion's performance on the matured labels of the monitors' window."""
     health = situation.health
@@ -75,28 +97,34 @@ def served(situation: "Situation") -> dict[str, Any] | None:
 
 def next_of(step: "Step | None") -> dict[str, str] | None:
     """Return what the operator would do, and why."""
-    return None if step is None else {"step": type(step).__name__, "reason": step.reason}
+    from charkha.operations.wording import step_in_words
+
+    return None if step is None else {"step": step_in_words(step), "reason": step.reason}
 
 
 def show(session: Session, state: dict[str, Any]) -> None:
     """Print the state of one model in a few lines."""
+    from charkha.operations.wording import metric_name
 
     def line(word: str, text: str) -> None:
         session.out.print(f"  [dim]{word:<10}[/]{escape(text)}", highlight=False)
 
     session.out.print(f"[bold]{state['model']}[/]  {escape(state['owner'])}", highlight=False)
+    if state["replay"]:
+        line("as of", f"{state['as_of']}, when the replay ends")
     line("champion", f"{state['champion']} since {state['since']}" if state["champion"] else "none: charkha train")
     for word in ("shadows", "waiting"):
         if state[word]:
             line(word, ", ".join(state[word]))
+    metric = metric_name(state["metric"])
     if state["tested"]:
-        line("tested", f"{state['metric']} {interval(state['tested'])}")
+        line("tested", f"{metric} {interval(state['tested'])}")
     if state["served"]:
-        line("served", f"{state['metric']} {interval(state['served']['value'])}, {state['served']['labels']:,} labels")
+        line("served", f"{metric} {interval(state['served']['value'])}, {state['served']['labels']:,} labels")
     for finding in state["findings"]:
         line("finding", finding)
     if state["last_decision"]:
-        line("last", f"{state['last_decision'].action}: {state['last_decision'].reason}")
+        line("last", f"{state['last_decision'].action.replace('_', ' ')}: {state['last_decision'].reason}")
     line("next", f"{state['next']['step']}: {state['next']['reason']}" if state["next"] else state["outlook"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from charkha.features.events import RowLayout
-from charkha.features.filters import with_filters
+from charkha.features.filters import filters_of, with_filters
 from charkha.features.keys import key_column
 from charkha.features.newest import newest_known
 from charkha.features.point_in_time import (
@@ -14,14 +14,14 @@ from charkha.features.point_in_time import (
     history_of_first_versions,
     tiles_of,
 )
-from charkha.features.progress import row_content, row_place, set_newest_known
+from charkha.features.progress import rows_to_remember, set_newest_known
 from charkha.features.segments import run_ends, run_starts
-from charkha.features.state import ViewState, key_bytes
+from charkha.features.state import ViewState, columns_of, key_bytes
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
 from charkha.storage.online import OnlineWriter
 
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 11
 
 
 def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
@@ -42,9 +42,8 @@ def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
         set_newest_known(state, source.name, int(rows["_known_us"][-1]))
     if source.key:
         layout = RowLayout.of(source)
-        for some in rows.select(list(source.fields)).iter_slices(_ROWS_AT_ONCE):
-            seen = {row_place(layout, row): row_content(row) for row in plain_values(some).iter_rows()}
-            state.put_many(list(seen.items()))
+        for some in plain_values(rows.select(list(source.fields))).iter_slices(_ROWS_AT_ONCE):
+            state.put_many(list(rows_to_remember(layout, some)))
 
 
 def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
@@ -54,11 +53,13 @@ def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
     """Return the rows of usable keys in the order of (key, known time), and the keys, of which their codes count."""
-    keyed = rows.with_columns(_key=key_column(rows, view.view.entity.keys)).drop_nulls(["_key", "_known_us"])
-    keyed = keyed.with_columns(_code=pl.col("_key").rank("dense").cast(pl.Int64) - 1)
-    keyed = keyed.sort("_code", "_known_us", maintain_order=True)
-    keys = keyed["_key"].unique(maintain_order=True).to_list()
-    return History(keyed, keyed["_code"].to_numpy(), keyed["_known_us"].to_numpy()), keys
+    read = columns_of(view.view) | filters_of([view.view]).keys() | {"_event_us", "_known_us", "_first"}
+    keyed = rows.select(read).with_columns(_key=key_column(rows, view.view.entity.keys))
+    keyed = keyed.drop_nulls(["_key", "_known_us"])
+    keys = keyed["_key"].unique().sort()
+    codes = keyed["_key"].cast(pl.Enum(keys)).to_physical()  # a rank among all rows would sort each key many times
+    keyed = keyed.with_columns(_code=codes.cast(pl.Int64)).sort("_code", "_known_us", maintain_order=True)
+    return History(keyed, keyed["_code"].to_numpy(), keyed["_known_us"].to_numpy()), keys.to_list()
 
 
 def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
+import polars as pl
 
 from charkha.features.events import Row, RowLayout
+from charkha.features.keys import key_column, key_text
 from charkha.storage.online import OnlineReader, OnlineWriter
 
 _APPLIED = b"\x00applied:"
@@ -125,10 +127,35 @@ def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None
 
 def row_place(layout: RowLayout, row: Row) -> bytes:
     """Return where it is remembered that the state has a row."""
-    place = rows_prefix(layout.source) + f"{layout.key_of(row)}".encode()  # rows that come together lie together
-    if len(place) > _LONGEST_PLACE:
-        place = rows_prefix(layout.source) + _LONG_PLACE + hashlib.blake2b(place, digest_size=32).digest()
-    return place
+    prefix = rows_prefix(layout.source)
+    return _short(prefix, prefix + f"{layout.key_of(row)}".encode())  # rows that come together lie together
+
+
+def rows_to_remember(layout: RowLayout, rows: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
+    """Yield where and what to remember of many rows, byte for byte as `row_place` and `row_content` say of each.
+
+    rows: the source's fields, times as µs; a slice that the caches of a processor hold costs half of a large one.
+    """
+    encode, digest = _CONTENT.encode, hashlib.blake2b
+    columns = [rows[name].to_list() for name in layout.fields]
+    contents = (digest(encode(row), digest_size=8).digest() for row in zip(*columns, strict=True))
+    prefix = rows_prefix(layout.source)
+    places = (_short(prefix, prefix + key.encode()) for key in _key_texts(layout, rows))
+    yield from zip(places, contents, strict=True)
+
+
+def _key_texts(layout: RowLayout, rows: pl.DataFrame) -> list[str]:
+    key = [layout.fields[place] for place in layout.key_places]
+    if any(rows[column].dtype.is_float() for column in key):  # which Polars and Python do not spell alike
+        return [str(key_text(row)) for row in rows.select(key).iter_rows()]
+    return key_column(rows, key).fill_null(str(None)).to_list()
+
+
+def _short(prefix: bytes, place: bytes) -> bytes:
+    """Return a place as the store can take it."""
+    if len(place) <= _LONGEST_PLACE:
+        return place
+    return prefix + _LONG_PLACE + hashlib.blake2b(place, digest_size=32).digest()
 
 
 def rows_prefix(source: str) -> bytes:

@@ -1,9 +1,6 @@
 """What features there are: from which source and entity, read by which models and versions, how full and how large."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-
-from attrs import frozen
 
 from charkha.bundles.profile import Profile
 from charkha.bundles.store import BundleStore
@@ -12,8 +9,8 @@ from charkha.features.feed import registered_views
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.progress import newest_known_of, view_registry
 from charkha.features.state import view_digest
-from charkha.monitoring.catalogue_entries import Catalogue, FeatureEntry, Nulls, StateSize, ViewEntry
-from charkha.monitoring.feature_words import latest_in_words, ratio_in_words, request_in_words, window_in_words
+from charkha.monitoring.catalogue_entries import Catalogue, Nulls, StateSize, ViewEntry
+from charkha.monitoring.catalogue_features import Known, declared_features, former_features
 from charkha.monitoring.profiles import ProfileReader
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
@@ -27,24 +24,9 @@ MOST_ENTRIES = 200_000
 _DIGEST_BYTES = 6
 
 
-@frozen(eq=False)
-class _Known:
-    """What the project and its home say.
-
-    plans: (model, deployed version) → its plan. kept: digest → the view whose state is kept. newest: source → ISO 8601.
-    """
-
-    project: Project
-    home: Home
-    plans: Mapping[tuple[str, str], FeaturePlan]
-    kept: Mapping[bytes, FeatureView]
-    newest: Mapping[str, str]
-
-
 def catalogue(project: Project, home: Home, now_us: int) -> Catalogue:
     """Return what there is at `now_us` (µs). Changes nothing. Raises UnknownBundle and BundleCorrupt."""
-    known = _known(project, home)
-    nulls = {name: _nulls(model, home, now_us) for name, model in project.models.items()}
+    known = _known(project, home, now_us)
     declared = [*project.views, *project.unused_views]
     deployed = {view_digest(view): view for plan in known.plans.values() for view in plan.views}
     read = {*deployed, *map(view_digest, project.views)}
@@ -52,7 +34,7 @@ def catalogue(project: Project, home: Home, now_us: int) -> Catalogue:
     idle = [view for digest, view in known.kept.items() if digest not in read]
     return Catalogue(
         project=project.name,
-        features=tuple(_features(known, nulls)),
+        features=(*declared_features(known), *former_features(known)),
         views=(
             *(_view_entry(known, view, declared=True) for view in declared),
             *(_view_entry(known, view, declared=False) for view in former),
@@ -74,7 +56,7 @@ def state_size(store: OnlineStore, view: FeatureView) -> StateSize:
     return StateSize(max(by_slot.values(), default=0), size, complete=True)
 
 
-def _known(project: Project, home: Home) -> _Known:
+def _known(project: Project, home: Home, now_us: int) -> Known:
     bundles = BundleStore(home.bundles)
     plans = {
         (name, assignment.version): FeaturePlan.from_json(bundles.manifest(name, assignment.version).plan_json)
@@ -85,7 +67,9 @@ def _known(project: Project, home: Home) -> _Known:
     with home.online.read() as state:
         newest = newest_known_of(state, sorted(sources))
         kept = registered_views(view_registry(state))
-    return _Known(project, home, plans, kept, {source: to_iso(time) for source, time in newest.items()})
+    times = {source: to_iso(time) for source, time in newest.items()}
+    nulls = {name: _nulls(model, home, now_us) for name, model in project.models.items()}
+    return Known(project, home, plans, kept, times, nulls)
 
 
 def _nulls(model: Model, home: Home, now_us: int) -> dict[str, Nulls]:
@@ -105,72 +89,7 @@ def _null_share(profile: Profile | None, feature: str) -> float | None:
     return profile.features[feature][-1] / profile.rows
 
 
-def _features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -> Iterator[FeatureEntry]:
-    for view in (*known.project.views, *known.project.unused_views):
-        readers, windows = _readers(known, view), _windows_in_words(view)
-        for name in feature_names(view):
-            short = name.removeprefix(f"{view.name}.")
-            says = windows.get(short) or latest_in_words(view, short)
-            yield FeatureEntry(
-                name=name,
-                kind="window" if short in windows else "latest",
-                part=view.name,
-                source=view.source.name,
-                entity=view.entity.name,
-                reads=(),
-                models=readers,
-                versions=_versions(known, name),
-                nulls=_nulls_of(name, readers, nulls),
-                says=tuple(says),
-            )
-    yield from _request_features(known, nulls)
-
-
-def _windows_in_words(view: FeatureView) -> dict[str, list[str]]:
-    """Return what each windowed feature of a view is, by its name in the view."""
-    windows = {name: window_in_words(view, window) for window in view.all_windows() for name in window.names}
-    return {**windows, **{ratio.name: ratio_in_words(view, ratio) for ratio in view.ratios()}}
-
-
-def _request_features(known: _Known, nulls: Mapping[str, Mapping[str, Nulls]]) -> Iterator[FeatureEntry]:
-    models = known.project.models.values()
-    groups = {group.name: group for model in models for group in model.request_features}
-    for group in groups.values():
-        readers = tuple(model.name for model in models if group.name in (g.name for g in model.request_features))
-        defaults = group.defaults_by_full_name()
-        for name, expression in group.by_full_name().items():
-            reads = tuple(dict.fromkeys(expression.meta.root_names()))
-            yield FeatureEntry(
-                name=name,
-                kind="request",
-                part=group.name,
-                source=None,
-                entity=None,
-                reads=reads,
-                models=readers,
-                versions=_versions(known, name),
-                nulls=_nulls_of(name, readers, nulls),
-                says=tuple(request_in_words(str(expression), reads, defaults.get(name))),
-            )
-
-
-def _readers(known: _Known, view: FeatureView) -> tuple[str, ...]:
-    return tuple(name for name, model in known.project.models.items() if any(view == each for each in model.views))
-
-
-def _nulls_of(feature: str, models: Sequence[str], nulls: Mapping[str, Mapping[str, Nulls]]) -> dict[str, Nulls]:
-    return {model: nulls[model][feature] for model in models if feature in nulls[model]}
-
-
-def _versions(known: _Known, feature: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for (model, version), plan in known.plans.items():
-        if feature in plan.names:
-            found[model] = (*found.get(model, ()), version)
-    return found
-
-
-def _view_entry(known: _Known, view: FeatureView, *, declared: bool) -> ViewEntry:
+def _view_entry(known: Known, view: FeatureView, *, declared: bool) -> ViewEntry:
     digest = view_digest(view)
     versions: dict[str, tuple[str, ...]] = {}
     for (model, version), plan in known.plans.items():

@@ -17,7 +17,7 @@ class FeatureEntry(msgspec.Struct, frozen=True):
 
     source, entity: where a view's feature is from; None for a request feature. reads: what a request feature reads.
     models: those that declare it. versions: model → the deployed versions that read it. nulls: by model. says: the
-    feature in words, line by line.
+    feature in words, line by line. declared: whether the definition still has it, and not only a deployed version.
     """
 
     name: str
@@ -30,6 +30,7 @@ class FeatureEntry(msgspec.Struct, frozen=True):
     versions: dict[str, tuple[str, ...]]
     nulls: dict[str, Nulls]
     says: tuple[str, ...]
+    declared: bool
 
 
 class StateSize(msgspec.Struct, frozen=True):

@@ -16,13 +16,14 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 def edges_of(found: Catalogue) -> list[Edge]:
-    """Return every edge once, in the order of the catalogue."""
+    """Return every edge once, in the order of the catalogue: of what is declared."""
     return list(dict.fromkeys(_edges(found)))
 
 
 def _edges(found: Catalogue) -> Iterator[Edge]:
-    names = {feature.name for feature in found.features}
-    for feature in found.features:
+    declared = [feature for feature in found.features if feature.declared]
+    names = {feature.name for feature in declared}
+    for feature in declared:
         if feature.kind == "request":
             yield from (Edge(f"feature {read}", f"feature {feature.name}") for read in feature.reads if read in names)
         else:

@@ -4,6 +4,7 @@ from math import ceil, log10
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
+from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -21,6 +22,23 @@ METRIC_NAMES = {
 
 # Measured now, or read from a manifest.
 Interval = Estimate | manifest.Estimate
+
+
+def step_in_words(step: Step) -> str:
+    """Return what a step does, such as "promote v3"."""
+    match step:
+        case TrainFirst():
+            return "train the first champion"
+        case NoteFailure():
+            return "write down that a training failed"
+        case StartShadow():
+            return f"start {step.version} as a shadow"
+        case Promote():
+            return f"promote {step.version}"
+        case Reject():
+            return f"reject {step.version}"
+        case _:
+            return "train"
 
 
 def metric_name(metric: str) -> str:

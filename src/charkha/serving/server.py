@@ -1,5 +1,6 @@
 """`run`: a server of a project, with as many worker processes as wanted, until it is told to stop."""
 
+import logging.config
 import multiprocessing
 import os
 import shutil
@@ -49,6 +50,7 @@ def run(
     clock = clock or SystemClock()
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
+    logging.config.dictConfig(log_settings())
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
     _clean_metrics(project.home / "serving" / f"metrics-{port}")

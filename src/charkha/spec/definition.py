@@ -12,6 +12,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from charkha.spec.faults import DefinitionError, Fault
+from charkha.spec.misuse import misused_word
 from charkha.spec.model import Model
 from charkha.spec.views import FeatureView
 
@@ -69,7 +70,9 @@ def _fault_of(error: BaseException, file: Path) -> Fault:
     own = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename).parent == file.parent]
     where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else file.name
     line = f" ({own[-1].line})" if own and own[-1].line else ""
-    return Fault(where, f"a line that runs{line}", found, "Mend that line; help(ck.Model) lists what each part takes.")
+    word = misused_word(error, file.parent) if isinstance(error, TypeError) else None
+    remedy = f"Mend that line; help({word}) says what it takes." if word else "Mend that line."
+    return Fault(where, f"a line that runs{line}", found, remedy)
 
 
 @contextmanager
