@@ -10,9 +10,9 @@ from claims import Measured
 from workbench import FROM_US, Workbench
 
 import charkha as ck
-from charkha.engines.local import LocalEngine
+from charkha.features.reading import opened_readings
 from charkha.spec.model import Model
-from charkha.training.dataset import Dataset, build_dataset
+from charkha.training.dataset import Dataset, build_dataset, sources_of
 from charkha.training.fit import fit_model
 from charkha.training.metrics import estimate
 from charkha.training.pipeline import SEED
@@ -57,7 +57,8 @@ def _by_event_time(bench: Workbench) -> Measured:
 
 def _planted(bench: Workbench, known: str | None) -> Dataset:
     model = _model_with_leak(bench.model, known)
-    return build_dataset(model, bench.project.root, None, FROM_US, LocalEngine())
+    with opened_readings(sources_of(model, bench.project.root, None), model.views) as readings:
+        return build_dataset(model, readings, FROM_US)
 
 
 def _model_with_leak(model: Model, known: str | None) -> Model:

@@ -7,12 +7,11 @@ from measuring import Cost, Work, again, cost
 from workbench import Workbench
 
 from charkha.bundles.store import BundleStore
-from charkha.engines.local import LocalEngine
 from charkha.governance.card import model_card
 from charkha.training.champion import Champion
 from charkha.training.examine import examine
 from charkha.training.fit import fit_model
-from charkha.training.pipeline import SEED, dataset_and_parts
+from charkha.training.pipeline import SEED
 from charkha.training.tracking import MlflowTracker
 
 REPEATS = 3
@@ -29,9 +28,7 @@ def training_costs(bench: Workbench) -> Iterator[Cost]:
 
 def _dataset(bench: Workbench) -> Cost:
     rows = bench.trained.dataset.spine.height
-    with bench.home("dataset") as home:
-        work = partial(dataset_and_parts, bench.order, home, LocalEngine())
-        return cost("dataset: read, join, split", "labelled row", rows, again(work, REPEATS))
+    return cost("dataset: read, join, split", "labelled row", rows, again(bench.dataset, REPEATS))
 
 
 def _fit(bench: Workbench) -> Cost:

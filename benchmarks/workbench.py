@@ -14,7 +14,7 @@ from charkha.bundles.manifest import Manifest
 from charkha.bundles.store import BundleStore
 from charkha.cli.demo import FROM
 from charkha.clock import Clock, parse_time
-from charkha.engines.local import LocalEngine
+from charkha.features.reading import opened_readings
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
 from charkha.governance.card import model_card
@@ -25,7 +25,7 @@ from charkha.spec.model import Model
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import VersionRow
-from charkha.training.dataset import Dataset
+from charkha.training.dataset import Dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import Examined, examine
 from charkha.training.fit import Fitted, fit_model
@@ -88,10 +88,14 @@ class Workbench:
     @cached_property
     def trained(self) -> Trained:
         """The first champion, trained once for all steps."""
-        with self.home("training") as home:
-            dataset, parts = dataset_and_parts(self.order, home, LocalEngine())
+        dataset, parts = self.dataset()
         fitted = fit_model(self.model, dataset.features, dataset.labels, parts, SEED)
         return Trained(dataset, parts, fitted, examine(self.model, dataset, parts, fitted, None))
+
+    def dataset(self) -> tuple[Dataset, Parts]:
+        """Build the dataset of the first champion from the files, and split it."""
+        with opened_readings(sources_of(self.model, self.project.root, None), self.model.views) as readings:
+            return dataset_and_parts(self.order, readings)
 
     def at(self, name: str) -> Project:
         """Return the project with a home of its own."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import charkha as ck
 from charkha.clock import to_micros
-from charkha.features.contracts import source_violations, violations
+from charkha.features.contracts import Volume, source_violations, violations
 from charkha.features.declared import DataError
 from charkha.features.file_marks import FileMark, file_digest, file_marks, write_marks
 from charkha.features.plan import view_from_plain, view_to_plain
@@ -141,19 +141,19 @@ def test_a_source_is_judged_by_its_newest_row_and_its_last_whole_day() -> None:
     day = to_micros(datetime(2024, 5, 1))
     now = day + DAY_US + 3_600_000_000
     fine = pl.Series([day - 1, day, day + 5, now - 3_600_000_000])
-    assert source_violations(fine, declared, now) == []
-    (old,) = source_violations(fine, declared, now + 2 * 3_600_000_000)
+    assert source_violations(Volume.of([fine], now), declared) == []
+    (old,) = source_violations(Volume.of([fine], now + 2 * 3_600_000_000), declared)
     assert old.message == "expected a new row within 2h, got the newest 3.0 hours ago"
     few, many = pl.Series([day - 1, day, now]), pl.Series([day - 1, day, day + 1, day + 2, day + DAY_US - 1, now])
-    assert [found.found for found in source_violations(few, declared, now)] == ["1 on 2024-05-01"]
-    assert [found.message for found in source_violations(many, declared, now)] == [
+    assert [found.found for found in source_violations(Volume.of([few], now), declared)] == ["1 on 2024-05-01"]
+    assert [found.message for found in source_violations(Volume.of([many], now), declared)] == [
         "expected 2 to 3 rows a day, got 4 on 2024-05-01"
     ]
     began_then = pl.Series([day, now])
-    assert source_violations(began_then, declared, now) == []
-    (none,) = source_violations(pl.Series([], dtype=pl.Int64), declared, now)
+    assert source_violations(Volume.of([began_then], now), declared) == []
+    (none,) = source_violations(Volume.of([pl.Series([], dtype=pl.Int64)], now), declared)
     assert none.found == "no row"
-    assert source_violations(few, source(None), now) == []
+    assert source_violations(Volume.of([few], now), source(None)) == []
 
 
 def test_a_contract_changes_no_feature() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import charkha as ck
 from charkha.clock import to_micros
-from charkha.features.contracts import source_violations, violations
+from charkha.features.contracts import Volume, source_violations, violations
 from charkha.features.data_check import WHOLE, check_source
 from charkha.features.file_marks import FileMark, Mark, file_digest, write_marks
 from charkha.features.suggest import Suggestion, suggest
@@ -127,7 +127,7 @@ def test_rows_keep_the_contract_that_is_made_of_them(rows: list[Any], times: int
         assert faults(bound) == []
         assert violations(frame, bound) == []
         known = frame["at"].dt.epoch("us")
-        assert source_violations(known, bound, int(known.max())) == []  # type: ignore[arg-type]
+        assert source_violations(Volume.of([known], int(known.max())), bound) == []  # type: ignore[arg-type]
     assert dict(pasted.fields) == dict(found.contract().fields)
     assert (pasted.unique, pasted.max_age, pasted.rows_per_day) == (found.unique, found.max_age, found.rows_per_day)
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -10,7 +11,13 @@ import polars as pl
 import charkha as ck
 from charkha.bundles.estimators import Linear
 from charkha.clock import parse_time, to_micros
+from charkha.engines.local import LocalEngine
+from charkha.features.reading import opened_readings
 from charkha.spec.model import Model
+from charkha.storage.home import Home
+from charkha.training.dataset import Dataset, build_dataset, sources_of
+from charkha.training.pipeline import Order, dataset_and_parts
+from charkha.training.split import BEGINNING, Parts
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 AS_OF = parse_time("2024-03-01")
@@ -84,3 +91,18 @@ def write_trips(root: Path, frame: pl.DataFrame | None = None) -> Path:
 
 
 FIRST_US = to_micros(BEGIN)
+
+
+def dataset_of(
+    model: Model, root: Path, as_of_us: int = AS_OF, *, since_us: int = BEGINNING, threads: int = 2, **bounds: Any
+) -> Dataset:
+    """The dataset of a model, its sources read within bounds."""
+    sources = attrs.evolve(sources_of(model, root, None), **bounds)
+    with opened_readings(sources, model.views, LocalEngine(threads)) as readings:
+        return build_dataset(model, readings, as_of_us, since_us=since_us)
+
+
+def order_dataset(order: Order, home: Home) -> tuple[Dataset, Parts]:
+    """The dataset of an order, and its parts."""
+    with opened_readings(sources_of(order.model, order.root, home.log), order.model.views) as readings:
+        return dataset_and_parts(order, readings)

@@ -4,13 +4,13 @@ from pathlib import Path
 import attrs
 import polars as pl
 import pytest
-from small_world import AS_OF, BEGIN, FIRST_US, LATE, trips, write_trips
+from small_world import AS_OF, BEGIN, FIRST_US, LATE, dataset_of, trips, write_trips
 
 import charkha as ck
-from charkha.engines.local import LocalEngine
 from charkha.features.rows import FileBreaksContract, SourceBreaksContract
 from charkha.spec.durations import DAY_US
-from charkha.training.dataset import NoLabels, TruthKnownAhead, build_dataset
+from charkha.spec.fields import TIME
+from charkha.training.dataset import NoLabels, TruthKnownAhead
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_only_labels_known_by_then(root: Path) -> None:
     as_of_us = FIRST_US + 10 * DAY_US
-    dataset = build_dataset(LATE, root, None, as_of_us, LocalEngine())
+    dataset = dataset_of(LATE, root, as_of_us)
     known = trips().filter(pl.col("done_at") <= BEGIN + timedelta(days=10))
     assert dataset.spine.height == dataset.features.height == known.height
     assert dataset.spine["_label_known_us"].max() == known["done_at"].dt.epoch("us").max()
@@ -30,8 +30,8 @@ def test_only_labels_known_by_then(root: Path) -> None:
 
 
 def test_the_past_does_not_change_when_the_future_comes(root: Path) -> None:
-    early = build_dataset(LATE, root, None, FIRST_US + 20 * DAY_US, LocalEngine())
-    late = build_dataset(LATE, root, None, FIRST_US + 40 * DAY_US, LocalEngine())
+    early = dataset_of(LATE, root, FIRST_US + 20 * DAY_US)
+    late = dataset_of(LATE, root, FIRST_US + 40 * DAY_US)
     then = (late.spine["_label_known_us"] <= FIRST_US + 20 * DAY_US).to_numpy()
     assert late.features.filter(then).equals(early.features)
 
@@ -41,28 +41,28 @@ def test_rows_without_a_truth_are_left_out(tmp_path: Path, caplog: pytest.LogCap
         late_by=pl.when(pl.int_range(pl.len()) % 4 == 0).then(None).otherwise("late_by"),
         done_at=pl.when(pl.int_range(pl.len()) % 4 == 1).then(None).otherwise("done_at"),
     )
-    dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
+    dataset = dataset_of(LATE, write_trips(tmp_path, some), AS_OF)
     assert (dataset.spine.height, dataset.left_out, caplog.text) == (50, 0, "")
 
 
 def test_since(root: Path) -> None:
-    dataset = build_dataset(LATE, root, None, AS_OF, LocalEngine(), since_us=FIRST_US + 50 * DAY_US)
+    dataset = dataset_of(LATE, root, AS_OF, since_us=FIRST_US + 50 * DAY_US)
     assert dataset.at_us[0] >= FIRST_US + 50 * DAY_US
     assert dataset.features["habits.count_7d"][0] > 0  # windows still reach further back
 
 
 def test_fingerprint_is_of_the_content_not_of_how_it_was_computed(root: Path) -> None:
-    alone, together = (build_dataset(LATE, root, None, AS_OF, LocalEngine(threads)) for threads in (1, 4))
+    alone, together = (dataset_of(LATE, root, threads=threads) for threads in (1, 4))
     assert alone.fingerprint == together.fingerprint
     write_trips(root, trips().with_columns(km=pl.when(pl.int_range(pl.len()) == 7).then(0.5).otherwise("km")))
-    assert build_dataset(LATE, root, None, AS_OF, LocalEngine()).fingerprint != alone.fingerprint
+    assert dataset_of(LATE, root, AS_OF).fingerprint != alone.fingerprint
 
 
 def test_no_labels_yet(root: Path) -> None:
     with pytest.raises(
         NoLabels, match=r"model 'late': .* source 'trips' .* known by 2024-01-01T00:00:00Z, got none among the 0 rows"
     ):
-        build_dataset(LATE, root, None, FIRST_US, LocalEngine())
+        dataset_of(LATE, root, FIRST_US)
 
 
 def test_occasions_whose_truth_is_known_already_are_left_out_and_counted(
@@ -70,7 +70,7 @@ def test_occasions_whose_truth_is_known_already_are_left_out_and_counted(
 ) -> None:
     early = pl.int_range(pl.len()) % 5 == 0
     some = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
-    dataset = build_dataset(LATE, write_trips(tmp_path, some), None, AS_OF, LocalEngine())
+    dataset = dataset_of(LATE, write_trips(tmp_path, some), AS_OF)
     assert (dataset.spine.height, dataset.left_out) == (80, 20)
     assert "model late: 20 of 100 occasions are left out" in caplog.text
     assert (dataset.spine["_label_known_us"] > dataset.spine["_at_us"]).all()
@@ -81,7 +81,7 @@ def test_a_correction_does_not_hide_that_its_truth_was_known_ahead(tmp_path: Pat
     early = pl.int_range(pl.len()) % 5 == 0
     first = trips(100).with_columns(done_at=pl.when(early).then("asked_at").otherwise("done_at"))
     corrected = trips(100).with_columns(late_by=pl.col("late_by") + 0.5, done_at=pl.col("done_at") + timedelta(hours=3))
-    dataset = build_dataset(LATE, write_trips(tmp_path, pl.concat([first, corrected])), None, AS_OF, LocalEngine())
+    dataset = dataset_of(LATE, write_trips(tmp_path, pl.concat([first, corrected])), AS_OF)
     assert dataset.spine.height == 80
     assert dataset.spine.columns == [*LATE.request, "asked_at", "trip", "_at_us", "_label", "_label_known_us"]
 
@@ -90,13 +90,13 @@ def test_a_version_without_a_truth_gives_none_away(tmp_path: Path) -> None:
     """A row that is told when it is asked for and told again, with the truth, when it is known."""
     told = trips(100).with_columns(late_by=pl.lit(None, pl.Float64), done_at="asked_at")
     root = write_trips(tmp_path, pl.concat([told, trips(100)]))
-    assert build_dataset(LATE, root, None, AS_OF, LocalEngine()).spine.height == 100
+    assert dataset_of(LATE, root, AS_OF).spine.height == 100
 
 
 def test_a_truth_that_features_see_before_the_prediction_is_refused(tmp_path: Path) -> None:
     swapped = trips(100).rename({"asked_at": "done_at", "done_at": "asked_at"})
     with pytest.raises(TruthKnownAhead, match=r"known after the prediction at 'asked_at', got 100 of 100 rows"):
-        build_dataset(LATE, write_trips(tmp_path, swapped), None, AS_OF, LocalEngine())
+        dataset_of(LATE, write_trips(tmp_path, swapped), AS_OF)
 
 
 def bound(contract: ck.Contract) -> ck.Model:
@@ -109,14 +109,30 @@ def bound(contract: ck.Contract) -> ck.Model:
 
 def test_a_dataset_is_not_built_from_rows_that_break_their_contract(root: Path) -> None:
     kept = bound(ck.Contract(fields={"km": ck.Expect(low=0, high=20, nulls=0)}, max_age="1d", rows_per_day=(1, 500)))
-    whole = build_dataset(kept, root, None, AS_OF, LocalEngine())
-    assert whole.fingerprint == build_dataset(LATE, root, None, AS_OF, LocalEngine()).fingerprint
+    whole = dataset_of(kept, root, AS_OF)
+    assert whole.fingerprint == dataset_of(LATE, root, AS_OF).fingerprint
     with pytest.raises(FileBreaksContract, match=r"km at most 10, got [\d,]+ of 3,000 rows"):
-        build_dataset(bound(ck.Contract(fields={"km": ck.Expect(high=10)})), root, None, AS_OF, LocalEngine())
+        dataset_of(bound(ck.Contract(fields={"km": ck.Expect(high=10)})), root, AS_OF)
     with pytest.raises(SourceBreaksContract, match="as of 2024-03-03T00:00:00Z: expected a new row within 1d, got"):
-        build_dataset(kept, root, None, AS_OF + 2 * DAY_US, LocalEngine())
+        dataset_of(kept, root, AS_OF + 2 * DAY_US)
     with pytest.raises(SourceBreaksContract, match="expected 5,000 to 6,000 rows a day, got"):
-        build_dataset(bound(ck.Contract(rows_per_day=(5000, 6000))), root, None, AS_OF, LocalEngine())
+        dataset_of(bound(ck.Contract(rows_per_day=(5000, 6000))), root, AS_OF)
+
+
+@pytest.mark.parametrize("bounds", [{"whole_rows": 0}, {"memory_rows": 0}, {"memory_rows": 0, "bucket_rows": 100}])
+def test_a_dataset_is_the_same_however_its_sources_are_read(tmp_path: Path, bounds: dict[str, int]) -> None:
+    """Column by column, or cut into buckets in files: with repetitions, corrections and rows that are never known."""
+    corrected = (
+        trips().head(300).with_columns(late_by=pl.col("late_by") + 0.5, done_at=pl.col("done_at") + timedelta(hours=3))
+    )
+    unknown = trips(50, seed=3).with_columns(trip="u" + pl.col("trip"), done_at=pl.lit(None, TIME))
+    root = write_trips(tmp_path, pl.concat([trips(), trips().head(200), corrected, unknown]))
+    model = bound(ck.Contract(max_age="1d", rows_per_day=(1, 500)))
+    whole, other = dataset_of(model, root, AS_OF), dataset_of(model, root, AS_OF, **bounds)
+    assert other.source_rows == whole.source_rows == {"trips": 3299}
+    assert (other.spine.equals(whole.spine), other.fingerprint) == (True, whole.fingerprint)
+    with pytest.raises(SourceBreaksContract, match="expected 5,000 to 6,000 rows a day, got"):
+        dataset_of(bound(ck.Contract(rows_per_day=(5000, 6000))), root, AS_OF, **bounds)
 
 
 def test_a_request_feature_that_fails_on_rows_is_said_and_stops_no_training(
@@ -124,7 +140,7 @@ def test_a_request_feature_that_fails_on_rows_is_said_and_stops_no_training(
 ) -> None:
     # Cities are letters: none of them is a number, and those that are null stay so.
     odd = ck.RequestFeatures("trip", number=pl.col("city").cast(pl.Int64), defaults={"number": 7})
-    dataset = build_dataset(attrs.evolve(LATE, features=[*LATE.views, odd]), root, None, AS_OF, LocalEngine())
+    dataset = dataset_of(attrs.evolve(LATE, features=[*LATE.views, odd]), root, AS_OF)
     expected = dataset.spine["city"].is_null().to_list()
     assert [value is None for value in dataset.features["trip.number"]] == expected
     assert set(dataset.features["trip.number"].drop_nulls()) == {7}

@@ -3,12 +3,11 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from small_world import AS_OF, LATE, MINUTES, write_trips
+from small_world import AS_OF, LATE, MINUTES, dataset_of, write_trips
 
 from charkha.bundles.estimators import LightGBM
-from charkha.engines.local import LocalEngine
 from charkha.spec.model import FloatArray
-from charkha.training.dataset import Dataset, build_dataset
+from charkha.training.dataset import Dataset
 from charkha.training.evaluate import time_clusters
 from charkha.training.fit import OneClassOnly, fit_model
 from charkha.training.metrics import Estimate, estimate
@@ -18,7 +17,7 @@ from charkha.training.split import Parts, split_by_time
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     root: Path = write_trips(tmp_path_factory.mktemp("project"))
-    return build_dataset(LATE, root, None, AS_OF, LocalEngine())
+    return dataset_of(LATE, root, AS_OF)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import attrs
 import numpy as np
 import polars as pl
 import pytest
-from small_world import AS_OF, FIRST_US, LATE, MINUTES, TRIPS, trips, write_trips
+from small_world import AS_OF, FIRST_US, LATE, MINUTES, TRIPS, order_dataset, trips, write_trips
 
 import charkha as ck
 from charkha.bundles.bundle import Bundle
@@ -20,7 +20,7 @@ from charkha.storage.home import Home, open_home
 from charkha.training.compare import paired_difference
 from charkha.training.evaluate import time_clusters
 from charkha.training.metrics import estimate
-from charkha.training.pipeline import Candidate, Order, dataset_and_parts, train
+from charkha.training.pipeline import Candidate, Order, train
 from charkha.training.split import SplitTooSmall
 from charkha.training.tracking import NoTracker, TrackingFailed
 
@@ -123,7 +123,7 @@ def test_what_is_measured_is_what_the_bundle_will_answer(home: Home) -> None:
     order = ordered(home)
     manifest = trained(home, order).manifest
     bundle = BundleStore(home.bundles).read("late", "v1")
-    dataset, parts = dataset_and_parts(order, home, LocalEngine())
+    dataset, parts = order_dataset(order, home)
     labels, scores = dataset.labels[parts.test], bundle.score(dataset.features[parts.test])
     clusters = time_clusters(dataset.at_us[parts.test])
     assert estimate("roc_auc", labels, scores, clusters) == manifest.metrics["test"]["roc_auc"]
@@ -182,7 +182,7 @@ def champion_gate(candidate: Candidate) -> tuple[bool, str]:
 
 def scored(home: Home, version: str, order: Order) -> tuple[Bundle, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     bundle = BundleStore(home.bundles).read("late", version)
-    dataset, parts = dataset_and_parts(order, home, LocalEngine())
+    dataset, parts = order_dataset(order, home)
     return bundle, bundle.score(dataset.features[parts.test])
 
 
@@ -191,7 +191,7 @@ def test_the_challenger_meets_the_champion_on_the_same_rows(home: Home) -> None:
     order = ordered(home, key="second", champion="v1")
     challenger = trained(home, order)
     gate = next(gate for gate in challenger.gates if gate.name == "beats_champion log_loss")
-    dataset, parts = dataset_and_parts(order, home, LocalEngine())
+    dataset, parts = order_dataset(order, home)
     a, b = (scored(home, version, order)[1] for version in ("v2", "v1"))
     clusters = time_clusters(dataset.at_us[parts.test])
     assert gate.value is not None

@@ -87,7 +87,7 @@ def suggest(
     from attrs import evolve
 
     from charkha.clock import SystemClock
-    from charkha.features.contracts import source_violations
+    from charkha.features.contracts import Volume, source_violations
     from charkha.features.rows import read_rows
     from charkha.features.suggest import suggest as suggest_contract
 
@@ -103,7 +103,7 @@ def suggest(
     suggestion = suggest_contract(chosen, drawn, rows["_known_us"])
     now_us = SystemClock().now()
     bound = evolve(chosen, contract=suggestion.contract())
-    late = source_violations(rows["_known_us"].drop_nulls(), bound, now_us)
+    late = source_violations(Volume.of([rows["_known_us"]], now_us), bound)
     session.err.print(f"made of {drawn.height:,} of {rows.height:,} rows; read it before you paste it", highlight=False)
     session.out.print(escape(suggestion.code(still=bool(late))), highlight=False, soft_wrap=True)
 

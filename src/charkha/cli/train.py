@@ -93,8 +93,9 @@ def moment(project: "Project", model: "Model", home: "Home", as_of: str | None) 
     So history that ended years ago can be learnt from as it is: the split counts back from this time.
     """
     from charkha.clock import SystemClock, parse_time
-    from charkha.features.rows import read_rows
+    from charkha.features.reading import opened_readings
     from charkha.features.spine import label_spine
+    from charkha.training.dataset import label_rows, sources_of
 
     now_us = SystemClock().now()
     if as_of is not None:
@@ -102,8 +103,8 @@ def moment(project: "Project", model: "Model", home: "Home", as_of: str | None) 
             return parse_time(as_of)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--as-of") from None
-    rows = read_rows(model.label.source, project.root, home.log, now_us)
-    known = label_spine(model.label, model.request, rows)["_label_known_us"]
+    with opened_readings(sources_of(model, project.root, home.log), ()) as readings:
+        known = label_spine(model.label, model.request, label_rows(model, readings, now_us))["_label_known_us"]
     newest = known.filter(known <= now_us).max()
     return newest if isinstance(newest, int) else now_us
 

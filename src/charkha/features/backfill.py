@@ -18,13 +18,12 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from charkha.features.answers import answered
 from charkha.features.batches import batches_of
-from charkha.features.evaluate import logged
 from charkha.features.events import event_stream
 from charkha.features.file_marks import marks_stream
 from charkha.features.plan import FeaturePlan
-from charkha.features.reading import Reading, Sources, reading_of
-from charkha.features.request import with_request_features
+from charkha.features.reading import Readings, Sources
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.storage.flush import flush
 from charkha.storage.locks import locked
@@ -70,7 +69,7 @@ def backfill(
     with locked(folder), _workplace(folder / WORKPLACE) as workplace:
         _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
         written: list[Path] = []
-        reads: dict[str, Reading] = {}  # all stretches read the same version of a table, and one result of a query
+        readings = Readings(sources, plan.views, workplace)
         for number, low in enumerate(range(0, max(1, total), rows_at_once)):
             path = folder / f"part-{number:05d}.parquet"
             if not path.exists():
@@ -79,7 +78,7 @@ def backfill(
                 def doing(what: str, low: int = low) -> None:
                     on_progress(low, total, what)
 
-                _write(path, answered(plan, asked, sources, workplace, reads, doing=doing).drop("_at_us"))
+                _write(path, answered(plan, asked, readings, doing=doing).drop("_at_us"))
             written.append(path)
     on_progress(total, total, "done")
     return written
@@ -144,30 +143,6 @@ def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
     return typed.with_columns(at.dt.replace_time_zone("UTC").alias(plan.at)).with_columns(
         _at_us=pl.col(plan.at).dt.epoch("us")
     )
-
-
-def answered(
-    plan: FeaturePlan,
-    asked: pl.DataFrame,
-    sources: Sources,
-    workplace: Path,
-    reads: dict[str, Reading],
-    *,
-    doing: Callable[[str], None],
-) -> pl.DataFrame:
-    """Return questions with their features. asked: as of `with_times`. workplace: a folder for files.
-
-    reads: the sources that were looked through already, by name; those that are now are added.
-    """
-    frame = asked
-    for view in plan.views:
-        name = view.source.name
-        if name not in reads:
-            views = [each for each in plan.views if each.source.name == name]
-            reads[name] = reading_of(sources.by_name[name], views, sources, workplace / name, doing)
-        frame = frame.hstack(reads[name].joined(view, asked, doing))
-    named = frame.with_columns(with_request_features(plan, frame, logged))
-    return named.select(*asked.columns, *(name for name in plan.names if name not in asked.columns))
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """What in rows breaks a contract, as data: one pure function for a batch, one for a source as a whole."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -77,16 +77,38 @@ def violations(rows: pl.DataFrame, source: Source, *, shares: bool = True) -> li
         return [found for rule in rules for found in _alone(rule, rows)]
 
 
-def source_violations(known_us: pl.Series, source: Source, as_of_us: int) -> list[Violation]:
+@frozen
+class Volume:
+    """How many rows of a source were known at a time (µs), of them before and on the last whole day; and the newest."""
+
+    as_of_us: int
+    rows: int
+    before: int
+    last_day: int
+    newest_us: int | None
+
+    @classmethod
+    def of(cls, known_us: Iterable[pl.Series], as_of_us: int) -> "Volume":
+        """Count rows. known_us: when they became known, in pieces; null for never."""
+        until_us = as_of_us // DAY_US * DAY_US
+        rows = before = last_day = 0
+        newest: list[int] = []
+        for some in known_us:
+            known = some.filter(some <= as_of_us)
+            rows += len(known)
+            before += int((known < until_us - DAY_US).sum())
+            last_day += int(known.is_between(until_us - DAY_US, until_us, closed="left").sum())
+            newest += known.top_k(1).to_list()
+        return cls(as_of_us, rows, before, last_day, max(newest, default=None))
+
+
+def source_violations(volume: Volume, source: Source) -> list[Violation]:
     """Return what a source breaks as a whole: no new rows, or too few or too many on the last whole day.
 
-    known_us: when its rows became known, by `as_of_us`. A source without a row breaks `max_age`; its volume is judged
-    from the first whole day on that it has rows before.
+    A source without a row breaks `max_age`; its volume is judged from the first whole day on that it has rows before.
     """
     contract = source.contract
-    if contract is None:
-        return []
-    return [*_age(known_us, contract, as_of_us), *_volume(known_us, contract, as_of_us)]
+    return [] if contract is None else [*_age(volume, contract), *_rows_per_day(volume, contract)]
 
 
 def expected_words(expect: Expect) -> str:
@@ -173,30 +195,27 @@ def said(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _age(known_us: pl.Series, contract: Contract, as_of_us: int) -> Iterator[Violation]:
+def _age(volume: Volume, contract: Contract) -> Iterator[Violation]:
     if contract.max_age_us is None:
         return
-    newest = known_us.max()
-    age_us = as_of_us - newest if isinstance(newest, int) else None
+    age_us = None if volume.newest_us is None else volume.as_of_us - volume.newest_us
     if age_us is None or age_us > contract.max_age_us:
         found = "no row" if age_us is None else f"the newest {_age_words(age_us)} ago"
-        yield Violation("max_age", None, f"a new row within {contract.max_age}", 0, len(known_us), found=found)
+        yield Violation("max_age", None, f"a new row within {contract.max_age}", 0, volume.rows, found=found)
 
 
 def _age_words(age_us: int) -> str:
     return f"{age_us / DAY_US:.1f} days" if age_us >= 2 * DAY_US else f"{age_us / HOUR_US:.1f} hours"
 
 
-def _volume(known_us: pl.Series, contract: Contract, as_of_us: int) -> Iterator[Violation]:
+def _rows_per_day(volume: Volume, contract: Contract) -> Iterator[Violation]:
     """Judge the last whole day: those before it cannot be mended, and would be told of for ever."""
-    if contract.rows_per_day is None or known_us.is_empty():
+    if contract.rows_per_day is None or not volume.before:
         return
     fewest, most = contract.rows_per_day
-    until_us = as_of_us // DAY_US * DAY_US
-    if not (known_us < until_us - DAY_US).any():
-        return
-    rows = int(known_us.is_between(until_us - DAY_US, until_us, closed="left").sum())
-    if not fewest <= rows <= most:
-        day = to_iso(until_us - DAY_US)[:10]
-        words = f"{fewest:,} to {most:,} rows a day"
-        yield Violation("rows_per_day", None, words, rows, len(known_us), found=f"{rows:,} on {day}")
+    if not fewest <= volume.last_day <= most:
+        day = to_iso((volume.as_of_us // DAY_US - 1) * DAY_US)[:10]
+        found = f"{volume.last_day:,} on {day}"
+        yield Violation(
+            "rows_per_day", None, f"{fewest:,} to {most:,} rows a day", volume.last_day, volume.rows, found=found
+        )

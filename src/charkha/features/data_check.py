@@ -7,7 +7,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.batches import batches_of
-from charkha.features.contracts import Violation, source_violations, violations
+from charkha.features.contracts import Violation, Volume, source_violations, violations
 from charkha.features.file_marks import Mark, file_marks
 from charkha.features.rows import pushed_rows, stamped
 from charkha.spec.sources import Source
@@ -45,12 +45,8 @@ def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[Ba
         if check.mark != "aside":
             frames.append(stamped(rows, source))
     # A row that was pushed, and comes in a file too, is one.
-    known_us = pl.concat(frames).unique(list(source.fields))["_known_us"]
-    known_us = known_us.filter(known_us <= as_of_us)
-    checks.append(
-        BatchCheck(source.name, WHOLE, len(known_us), None, tuple(source_violations(known_us, source, as_of_us)))
-    )
-    return checks
+    volume = Volume.of([pl.concat(frames).unique(list(source.fields))["_known_us"]], as_of_us)
+    return [*checks, BatchCheck(source.name, WHOLE, volume.rows, None, tuple(source_violations(volume, source)))]
 
 
 def _batches(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck, pl.DataFrame]]:

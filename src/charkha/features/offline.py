@@ -14,6 +14,8 @@ from charkha.features.request import with_request_features
 from charkha.spec.fields import TIME
 from charkha.spec.views import FeatureView
 
+BUCKETS = 8
+
 _Bucket = tuple[FeatureView, pl.DataFrame, pl.DataFrame]
 
 
@@ -22,7 +24,7 @@ def offline_features(
     spine: pl.DataFrame,
     rows: Mapping[str, pl.DataFrame],
     engine: Engine,
-    buckets: int = 8,
+    buckets: int = BUCKETS,
     *,
     on_failure: OnFailure = unheard,
 ) -> pl.DataFrame:
@@ -38,10 +40,16 @@ def offline_features(
         for name, frame in rows.items()
     }
     for view in plan.views:
-        parts = list(engine.map(_join_bucket, _buckets(view, rows[view.source.name], spine, buckets)))
-        joined = pl.concat(parts).sort("_place").drop("_place")
-        frame = frame.hstack(joined)
+        frame = frame.hstack(joined_in_buckets(view, rows[view.source.name], spine, engine, buckets))
     return with_request_features(plan, frame, on_failure)
+
+
+def joined_in_buckets(
+    view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, engine: Engine, buckets: int = BUCKETS
+) -> pl.DataFrame:
+    """Return the features of a view as `join_view` does, bucket by bucket of its entity's keys."""
+    parts = list(engine.map(_join_bucket, _buckets(view, rows, spine, buckets)))
+    return pl.concat(parts).sort("_place").drop("_place")
 
 
 def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:

@@ -1,6 +1,6 @@
 """A source whose keys and times fit in memory: latest values are found by them, then fetched, column after column."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -60,10 +60,17 @@ class Pieced:
 
     def _window_columns(self, view: FeatureView, asked: pl.DataFrame) -> pl.DataFrame:
         windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
-        rows = pl.concat(list(self._rows_of(columns_of(windows)))).sort(KNOWN, nulls_last=True, maintain_order=True)
-        return join_view(windows, rows, asked.select(*view.entity.keys, "_at_us"))
+        return join_view(windows, self.rows_of(list(columns_of(windows))), asked.select(*view.entity.keys, "_at_us"))
 
-    def _rows_of(self, reads: set[str]) -> Iterator[pl.DataFrame]:
+    def rows_of(self, fields: Sequence[str]) -> pl.DataFrame:
+        """Return some fields of all rows, with their times and `_first`, in the order in which they became known."""
+        return pl.concat(list(self._pieces_of(fields))).sort(KNOWN, nulls_last=True, maintain_order=True)
+
+    def known_us(self) -> Iterator[pl.Series]:
+        """Yield when the rows became known, µs; null for never."""
+        yield from (rows[KNOWN] for rows in self._pieces_of([]))
+
+    def _pieces_of(self, reads: Collection[str]) -> Iterator[pl.DataFrame]:
         """Yield the rows, piece by piece, with `_first`; no repetitions, none without its time. reads: the fields."""
         low, names = 0, [*(name for name in self.source.fields if name in reads), EVENT, KNOWN]
         for piece in self.pieces:

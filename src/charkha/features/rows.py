@@ -7,7 +7,7 @@ import polars as pl
 
 from charkha.clock import to_iso
 from charkha.features.batches import Batch, Stamp, batches_of
-from charkha.features.contracts import Violation, source_violations, violations
+from charkha.features.contracts import Violation, Volume, source_violations, violations
 from charkha.features.declared import DataError
 from charkha.features.events import RowLayout, decode_events, event_stream
 from charkha.features.file_marks import FileMark, file_marks
@@ -98,11 +98,11 @@ def _require_kept(source: Source, name: str, frame: pl.DataFrame) -> None:
         raise FileBreaksContract(source, name, found)
 
 
-def require_whole(source: Source, rows: pl.DataFrame, as_of_us: int) -> None:
-    """Raise SourceBreaksContract unless a source, read as it was known then, keeps its contract as a whole."""
-    found = source_violations(rows["_known_us"], source, as_of_us)
+def require_whole(source: Source, volume: Volume) -> None:
+    """Raise SourceBreaksContract unless a source keeps its contract as a whole."""
+    found = source_violations(volume, source)
     if found:
-        raise SourceBreaksContract(source, as_of_us, found)
+        raise SourceBreaksContract(source, volume.as_of_us, found)
 
 
 def stamped_schema(source: Source) -> pl.Schema:

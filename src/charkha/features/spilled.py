@@ -13,6 +13,7 @@ from attrs import frozen
 
 from charkha.features.buckets import Buckets
 from charkha.features.declared import DataError
+from charkha.features.pieced import Pieced
 from charkha.features.pieces import EVENT, KNOWN, Piece
 from charkha.features.point_in_time import join_view
 from charkha.features.rows import refuse_null_keys
@@ -35,6 +36,8 @@ Keys = tuple[str, ...]
 class Spilled:
     """A source whose rows lie in buckets, for each of the entities that are asked for by their keys."""
 
+    source: Source
+    pieces: Sequence[Piece]
     buckets: Mapping[Keys, Buckets]
 
     @classmethod
@@ -80,7 +83,7 @@ class Spilled:
                 f"source {source.name!r}: its {rows:,} rows are cut into files in {folder}, and one cannot be written: "
                 f"{error}. Make room there, or choose another folder for the output"
             ) from error
-        return cls(buckets)
+        return cls(source, pieces, buckets)
 
     def joined(self, view: FeatureView, asked: pl.DataFrame, doing: Doing) -> pl.DataFrame:
         """Return the features of a view for questions, in their order. asked: keys and `_at_us`."""
@@ -94,6 +97,18 @@ class Spilled:
         if not parts:
             parts.append(_of_bucket(view, pl.DataFrame(schema=buckets.schema), questions))
         return pl.concat(parts).sort(_PLACE).drop(_PLACE)
+
+    def rows_of(self, fields: Sequence[str]) -> pl.DataFrame:
+        """Return some fields of all rows, with their times and `_first`, in the order in which they became known.
+
+        They are in memory, and so are the keys and times of all rows while they are read.
+        """
+        return Pieced.of(self.source, self.pieces).rows_of(fields)
+
+    def known_us(self) -> Iterator[pl.Series]:
+        """Yield when the rows became known, µs."""
+        buckets = next(iter(self.buckets.values()))
+        yield from (buckets.read(number, [KNOWN])[KNOWN] for number in range(buckets.count))
 
 
 def _of_bucket(view: FeatureView, rows: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:

@@ -7,15 +7,21 @@ import polars as pl
 from charkha.spec.model import Label
 
 
+def label_fields(label: Label, request: Sequence[str]) -> list[str]:
+    """Return the fields of a label's source that `label_spine` reads."""
+    times = [label.at, *([label.known] if label.known else [])]
+    return list(dict.fromkeys((*request, *times, *label.source.key, *label.truth.meta.root_names())))
+
+
 def label_spine(label: Label, request: Sequence[str], rows: pl.DataFrame) -> pl.DataFrame:
     """Return one row per occasion, in the order of the time of prediction.
 
-    rows: of the label's source, as of `read_rows`. Columns: the request fields, the `at` column, the source's key,
-    `_at_us`, `_label` (float64, null where there is none), `_label_known_us` (null where it is never known) and
-    `_first_known_us`, from when a feature of this source may have seen a truth of the row. Of a corrected row, the
-    request is what the first version said and the truth what the newest says: a correction comes too late for the one,
-    and is the point of the other; but the first version that told a truth gave it away. Rows without a time of
-    prediction are left out.
+    rows: of the label's source, as of `read_rows`; `label_fields` and the times are enough. Columns: the request
+    fields, the `at` column, the source's key, `_at_us`, `_label` (float64, null where there is none), `_label_known_us`
+    (null where it is never known) and `_first_known_us`, from when a feature of this source may have seen a truth of
+    the row. Of a corrected row, the request is what the first version said and the truth what the newest says: a
+    correction comes too late for the one, and is the point of the other; but the first version that told a truth gave
+    it away. Rows without a time of prediction are left out.
     """
     key = list(label.source.key)
     asked = list(dict.fromkeys((*request, label.at, *key)))

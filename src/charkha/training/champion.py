@@ -3,7 +3,6 @@
 from attrs import frozen
 
 from charkha.bundles.bundle import Bundle
-from charkha.engines.engine import Engine
 from charkha.features.plan import FeaturePlan
 from charkha.spec.model import FloatArray
 from charkha.training.dataset import Dataset, features_of
@@ -22,7 +21,7 @@ class Champion:
     trouble: str = ""
 
 
-def score_champion(bundle: Bundle, plan_json: str, dataset: Dataset, rows: IndexArray, engine: Engine) -> Champion:
+def score_champion(bundle: Bundle, plan_json: str, dataset: Dataset, rows: IndexArray) -> Champion:
     """Return what the champion says on rows of the dataset; its features are computed unless its plan is the same."""
     version = bundle.manifest.version
     if bundle.manifest.plan_json == plan_json:
@@ -30,7 +29,8 @@ def score_champion(bundle: Bundle, plan_json: str, dataset: Dataset, rows: Index
     missing = missing_inputs(bundle.plan, dataset)
     if missing:
         return Champion(version, None, f"the champion {version} needs {', '.join(missing)}, gone from the definition")
-    return Champion(version, bundle.score(features_of(bundle.plan, dataset.spine[rows], dataset.rows, engine)))
+    readings = dataset.readings.anew(bundle.plan.views, version)
+    return Champion(version, bundle.score(features_of(bundle.plan, dataset.spine[rows], readings)))
 
 
 def missing_inputs(plan: FeaturePlan, dataset: Dataset) -> list[str]:
@@ -43,4 +43,5 @@ def missing_inputs(plan: FeaturePlan, dataset: Dataset) -> list[str]:
 
 
 def _lacks(dataset: Dataset, source: str, column: str) -> bool:
-    return source not in dataset.rows or column not in dataset.rows[source].columns
+    declared = dataset.readings.sources.by_name
+    return source not in declared or column not in declared[source].fields

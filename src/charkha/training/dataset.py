@@ -8,13 +8,14 @@ import polars as pl
 from attrs import frozen
 
 from charkha.clock import to_iso
-from charkha.engines.engine import Engine
-from charkha.features.evaluate import logged
-from charkha.features.offline import offline_features
+from charkha.features.answers import answered
+from charkha.features.contracts import Volume
 from charkha.features.plan import FeaturePlan, plan_features
-from charkha.features.rows import read_rows, require_whole
-from charkha.features.spine import label_spine
+from charkha.features.reading import Readings, Sources
+from charkha.features.rows import require_whole
+from charkha.features.spine import label_fields, label_spine
 from charkha.spec.checks.labels import sees_truth
+from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
@@ -55,14 +56,15 @@ class Dataset:
 
     features: the features' columns, in the plan's order. spine: the request fields, `_at_us`, `_label` (never null) and
     `_label_known_us` (at most `as_of_us`), row by row beside the features; in order of `_at_us`.
-    rows: source name → the rows known by `as_of_us` that the features were computed from.
-    fingerprint: of spine and features, which are all that a model learns from.
+    readings: the sources that the features were computed from. source_rows: source name → how many of its rows were
+    known by `as_of_us`. fingerprint: of spine and features, which are all that a model learns from.
     left_out: how many occasions with a label are not there, since their truth was known before the prediction.
     """
 
     features: pl.DataFrame
     spine: pl.DataFrame
-    rows: Mapping[str, pl.DataFrame]
+    readings: Readings
+    source_rows: Mapping[str, int]
     fingerprint: str
     as_of_us: int
     left_out: int = 0
@@ -78,30 +80,42 @@ class Dataset:
         return self.spine["_at_us"].to_numpy()
 
 
-def build_dataset(
-    model: Model, root: Path, log: Log | None, as_of_us: int, engine: Engine, *, since_us: int = BEGINNING
-) -> Dataset:
+def build_dataset(model: Model, readings: Readings, as_of_us: int, *, since_us: int = BEGINNING) -> Dataset:
     """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
 
-    Reads the batch files under `root` and what was pushed to the log. Raises NoLabels, TruthKnownAhead, and DataError
-    for files that are not as declared and sources that break their contract then.
+    In memory are what it holds, what labels are made of, and of any other source what `readings` allows: their number
+    of buckets and threads changes nothing. Raises NoLabels, TruthKnownAhead, and DataError for files that are not as
+    declared and sources that break their contract then.
     """
-    rows = {source.name: read_rows(source, root, log, as_of_us) for source in model.sources}
+    volumes = {source.name: Volume.of(readings.of(source.name).known_us(), as_of_us) for source in model.sources}
     for source in model.sources:
-        require_whole(source, rows[source.name], as_of_us)
-    occasions = rows[model.label.source.name]
-    spine = labelled(label_spine(model.label, model.request, occasions), as_of_us, since_us)
+        require_whole(source, volumes[source.name])
+    occasions = label_spine(model.label, model.request, label_rows(model, readings, as_of_us))
+    spine = labelled(occasions, as_of_us, since_us)
+    source_rows = {name: volume.rows for name, volume in volumes.items()}
     if spine.is_empty():
-        raise NoLabels(model, as_of_us, occasions.height)
+        raise NoLabels(model, as_of_us, source_rows[model.label.source.name])
     kept = without_truth_ahead(model, spine).drop("_first_known_us")
-    features = features_of(plan_features(model), kept, rows, engine)
-    return Dataset(features, kept, rows, fingerprint(kept, features), as_of_us, spine.height - kept.height)
+    features = features_of(plan_features(model), kept, readings)
+    print_of = fingerprint(kept, features)
+    return Dataset(features, kept, readings, source_rows, print_of, as_of_us, spine.height - kept.height)
+
+
+def sources_of(model: Model, root: Path, log: Log | None) -> Sources:
+    """Return the sources of a model: files under `root`, and what was pushed to the log."""
+    return Sources(root, {source.name: source for source in model.sources}, log)
+
+
+def label_rows(model: Model, readings: Readings, as_of_us: int) -> pl.DataFrame:
+    """Return what labels are made of: fields of the rows of their source that were known then. Raises DataError."""
+    rows = readings.of(model.label.source.name).rows_of(label_fields(model.label, model.request))
+    return rows.filter(pl.col("_known_us") <= as_of_us)
 
 
 def labelled(spine: pl.DataFrame, as_of_us: int, since_us: int = BEGINNING) -> pl.DataFrame:
-    """Return the occasions from `since_us` on whose label was known by `as_of_us`."""
+    """Return the occasions from `since_us` to `as_of_us` whose label was known by then."""
     known = pl.col("_label").is_not_nan() & (pl.col("_label_known_us") <= as_of_us)
-    return spine.filter(known & (pl.col("_at_us") >= since_us))
+    return spine.filter(known & pl.col("_at_us").is_between(since_us, as_of_us))
 
 
 def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
@@ -126,11 +140,10 @@ def without_truth_ahead(model: Model, spine: pl.DataFrame) -> pl.DataFrame:
     return kept
 
 
-def features_of(
-    plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
-) -> pl.DataFrame:
+def features_of(plan: FeaturePlan, spine: pl.DataFrame, readings: Readings) -> pl.DataFrame:
     """Return the features of a plan for occasions, in their order; the plan's request fields must be in the spine.
 
-    Request features that could not be evaluated are said in warnings.
+    Request features that could not be evaluated are said in warnings. Raises DataError.
     """
-    return offline_features(plan, spine.select(*plan.request, "_at_us"), rows, engine, on_failure=logged)
+    asked = spine.select(*plan.request, "_at_us").with_columns(pl.col("_at_us").cast(TIME).alias(plan.at))
+    return answered(plan, asked, readings).select(plan.names)

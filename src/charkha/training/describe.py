@@ -75,6 +75,6 @@ def _lineage(model: Model, seed: int, dataset: Dataset) -> Lineage:
         as_of_us=dataset.as_of_us,
         seed=seed,
         versions=library_versions(),
-        source_rows={source: rows.height for source, rows in dataset.rows.items()},
+        source_rows=dict(dataset.source_rows),
         left_out=dataset.left_out,
     )

@@ -17,13 +17,14 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.engines.engine import Engine
 from charkha.features.plan import plan_features
+from charkha.features.reading import Readings, opened_readings
 from charkha.governance.card import model_card
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import VersionRow
 from charkha.training.champion import Champion, score_champion
-from charkha.training.dataset import Dataset, build_dataset
+from charkha.training.dataset import Dataset, build_dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import fit_model
@@ -104,31 +105,32 @@ def _make_bundle(
 ) -> None:
     model = order.model
     on_step("building the dataset")
-    dataset, parts = dataset_and_parts(order, home, engine)
-    on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
-    fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
-    on_step(f"testing on {len(parts.test):,} rows")
-    examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts, engine))
+    with opened_readings(sources_of(model, order.root, home.log), model.views, engine) as readings:
+        dataset, parts = dataset_and_parts(order, readings)
+        on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
+        fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
+        on_step(f"testing on {len(parts.test):,} rows")
+        examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
     manifest = describe(model, birth, dataset, parts, fitted, examined=examined)
     bundles.write(manifest, fitted.state, model_card(manifest))
 
 
-def dataset_and_parts(order: Order, home: Home, engine: Engine) -> tuple[Dataset, Parts]:
+def dataset_and_parts(order: Order, readings: Readings) -> tuple[Dataset, Parts]:
     """Return the dataset of an order and the rows of its training, validation and test parts."""
     model, delay_us = order.model, order.model.label.delay_us
     window_us = parse_duration(model.retrain.window) if model.retrain.window else None
     since_us = split_spans(model.split, delay_us, order.as_of_us, window_us).train.since_us
-    dataset = build_dataset(model, order.root, home.log, order.as_of_us, engine, since_us=since_us)
+    dataset = build_dataset(model, readings, order.as_of_us, since_us=since_us)
     known_us = dataset.spine["_label_known_us"].to_numpy()
     parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
     return dataset, parts
 
 
-def _champion(order: Order, bundles: BundleStore, dataset: Dataset, parts: Parts, engine: Engine) -> Champion | None:
+def _champion(order: Order, bundles: BundleStore, dataset: Dataset, parts: Parts) -> Champion | None:
     if order.champion is None:
         return None
     bundle = bundles.read(order.model.name, order.champion)
-    return score_champion(bundle, plan_features(order.model).to_json(), dataset, parts.test, engine)
+    return score_champion(bundle, plan_features(order.model).to_json(), dataset, parts.test)
 
 
 def _row(manifest: Manifest, digest: str, run_key: str, tracking: Mapping[str, str]) -> VersionRow:
