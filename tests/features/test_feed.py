@@ -12,9 +12,11 @@ import pytest
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
 from charkha.engines.local import LocalEngine
-from charkha.features.feed import Feed, NotPushable, StateAheadOfLog, UnknownSource
+from charkha.features.feed import Feed
+from charkha.features.kept import StateAheadOfLog, UnknownSource
 from charkha.features.offline import offline_features
 from charkha.features.online import online_features
+from charkha.features.plain_rows import NotPushable
 from charkha.features.plan import FeaturePlan
 from charkha.features.rows import read_rows
 from charkha.features.state import ViewState

@@ -13,7 +13,8 @@ from test_backfill import BEGIN, SALES, VIEWS, sales
 from test_feed_killed import killed_at_random
 
 from charkha.clock import SimulatedClock, to_micros
-from charkha.features.feed import Feed, Followed, KnownLater
+from charkha.features.building import Followed, KnownLater
+from charkha.features.feed import Feed
 from charkha.features.file_marks import FileMark, write_marks
 from charkha.features.materialise import plain_values
 from charkha.features.state import ViewState

@@ -152,7 +152,7 @@ def cut(patch: pytest.MonkeyPatch, home: Home, feed: Feed, step: str, *, after: 
         "begin": (home.quarantine, "end", lambda _, ending: ending.state == "releasing"),
         "decide": (home.ledger, "decide", lambda draft: draft.action == "release"),
         "push": (feed, "push", lambda *_: True),
-        "append": (feed._writers["orders"], "append", bool),
+        "append": (feed._kept._writers["orders"], "append", bool),
         "finish": (home.quarantine, "end", lambda _, ending: ending.state == "released"),
     }
     owner, name, is_it = steps[step]

@@ -31,6 +31,7 @@ from charkha.engines.local import LocalEngine
 from charkha.features.aggregations.count import Count
 from charkha.features.events import PARTITION, EventBatch, decode_events, encode_events, event_stream
 from charkha.features.feed import Feed
+from charkha.features.kept import KeptViews
 from charkha.features.lanes import window_values
 from charkha.features.progress import applied_offset, set_applied_offset
 from charkha.features.state import ViewState
@@ -167,7 +168,7 @@ def test_an_event_that_was_marked_as_applied_and_was_not_is_found(
     stage.service.push("trips", [trip(1)])
     later(stage)
     with monkeypatch.context() as forgetful:
-        forgetful.setattr(Feed, "_apply_rows", lambda *given: None)
+        forgetful.setattr(KeptViews, "apply_rows", lambda *given: None)
         stage.service.push("trips", [trip(2)])
     later(stage, 2)
     stage.service.predict(MODEL, requests("Pune"))
@@ -318,7 +319,7 @@ def test_a_correction_that_was_lost_is_found(stage: Stage, monkeypatch: pytest.M
     stage.service.push("trips", [trip(1)])
     later(stage)
     with monkeypatch.context() as forgetful:
-        forgetful.setattr(Feed, "_apply_rows", lambda *given: None)
+        forgetful.setattr(KeptViews, "apply_rows", lambda *given: None)
         assert stage.service.push("trips", [(*trip(1)[:2], "bob", *trip(1)[3:])]).corrections == 1
     later(stage, 2)
     stage.service.predict(MODEL, requests("Pune"))

@@ -13,7 +13,7 @@ from charkha.cli.progress import parts
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
-    from charkha.features.feed import Followed
+    from charkha.features.building import Followed
 
 EXAMPLES = {
     "backfill": (

@@ -5,7 +5,7 @@ from collections import Counter
 from charkha.bundles.profile import Profile
 from charkha.bundles.store import BundleStore
 from charkha.clock import to_iso
-from charkha.features.feed import registered_views
+from charkha.features.kept import registered_views
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.progress import newest_known_of, view_registry
 from charkha.features.state import view_digest

@@ -21,7 +21,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from charkha.clock import Clock
-from charkha.features.feed import NotPushable, UnknownSource
+from charkha.features.kept import UnknownSource
+from charkha.features.plain_rows import NotPushable
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.body import Limits, read_body
 from charkha.serving.contracts import events_refused, request_check

@@ -1,0 +1,203 @@
+"""Online state from the sources' files: built as of a time, and brought up to what the files are later."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import polars as pl
+from attrs import frozen
+
+from charkha.clock import Clock, to_iso
+from charkha.features.declared import DataError
+from charkha.features.kept import KeptViews, state_of
+from charkha.features.materialise import build_views, seed_rows
+from charkha.features.news import Files, news_of, waiting_of
+from charkha.features.plan import view_to_plain
+from charkha.features.progress import (
+    Taken,
+    applied_offset,
+    newest_known,
+    newest_known_of,
+    rows_prefix,
+    set_taken,
+    set_view_registry,
+    taken_of,
+)
+from charkha.features.rows import batch_stamps, known_rows, stamped_rows
+from charkha.features.state import view_digest
+from charkha.spec.sources import Source
+from charkha.spec.views import FeatureView
+from charkha.storage.log import Log
+from charkha.storage.online import OnlineStore, OnlineWriter
+
+logger = logging.getLogger(__name__)
+
+
+class KnownLater(Exception):
+    """State that is to be built as of a time, and has rows that became known after it."""
+
+    def __init__(self, as_of_us: int, newest_us: int) -> None:
+        self.as_of_us, self.newest_us = as_of_us, newest_us
+        super().__init__(
+            f"expected no row that became known after {to_iso(as_of_us)}, got one of {to_iso(newest_us)}: what was "
+            "pushed stays in the log, from which the state goes on. Build it in a home of its own: --home DIR; or, "
+            "where only files have rows that late, anew: --anew"
+        )
+
+
+@frozen
+class Followed:
+    """What became of news in a source's files. rows: how many were applied. anew: why its state was built anew, or "".
+
+    problem: why nothing was done: files that cannot be read, or break their contract.
+    """
+
+    source: str
+    rows: int = 0
+    anew: str = ""
+    problem: str = ""
+
+
+class Builder:
+    """Builds the state of views. kept: those whose state is kept, to which what is built is added."""
+
+    def __init__(self, kept: KeptViews, log: Log, store: OnlineStore, clock: Clock) -> None:
+        self._kept, self._log, self._store, self._clock = kept, log, store, clock
+
+    def materialise(
+        self,
+        root: Path,
+        as_of_us: int,
+        on_progress: Callable[[int, int], None] | None = None,
+        views: Sequence[FeatureView] | None = None,
+        *,
+        anew: bool = False,
+        exactly: bool = False,
+    ) -> int:
+        """Build the state of every view the store does not hold, from what was known at a time; return how many.
+
+        From then on every process keeps it, whatever its own definition says: a version that serves may be older. State
+        that is ahead of the log is dropped first, all of it, and built anew.
+        root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
+        views: those of this feed unless given. anew: whether to drop all state first, and build it from the files and
+        the log; until that is done, readers see what was. Nothing can be pushed meanwhile. exactly: whether rows that
+        became known later, such as those pushed a moment ago, must not be there. Raises DataError, UnknownSource and
+        KnownLater.
+        """
+        with self._store.write() as state:
+            self._kept.follow_registry(state)
+            wanted = [*(self._kept.views if views is None else views), *self._dropped(state, anew=anew)]
+            for source in self._kept.sources:
+                self._kept.apply_log(state, source)
+            # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
+            newest_us = newest_known(state)
+            if exactly and newest_us > as_of_us:
+                raise KnownLater(as_of_us, newest_us)
+            as_of_us = max(as_of_us, newest_us)
+            kept = self._kept.registered()
+            missing = {view_digest(view): view for view in wanted}
+            missing = {digest: view for digest, view in missing.items() if digest not in kept}
+            unseen = {name for name in self._kept.sources if taken_of(state, name) is None}
+            order = {view.source.name: digest for digest, view in sorted(missing.items(), reverse=True)}
+            waiting = sorted(order.keys() | unseen, key=lambda name: (order.get(name, b""), name))
+            for done, name in enumerate(waiting):
+                self._build(state, name, list(missing.values()), root, as_of_us)
+                if on_progress:
+                    on_progress(done + 1, len(waiting))
+            if missing:
+                registry = [view_to_plain(view) for view in (*kept.values(), *missing.values())]
+                set_view_registry(state, msgspec.json.encode(registry))
+        return len(missing)
+
+    def _dropped(self, state: OnlineWriter, *, anew: bool) -> list[FeatureView]:
+        """Drop state if asked to, or if it has applied more than the log holds; return whose views others had built."""
+        ahead = [name for name in self._kept.sources if self._kept.end(name) < applied_offset(state, name)]
+        if not ahead and not anew:
+            return []
+        if ahead:
+            logger.warning("the online state is ahead of the log of %s: it is dropped and built anew", ", ".join(ahead))
+        dropped = [view for view in self._kept.registered().values() if self._kept.feeds(view)]
+        state.delete_prefix(b"")
+        self._kept.follow_registry(state)
+        return dropped
+
+    def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
+        declared = self._kept.source(source)
+        files = Files(root, self._log, as_of_us)
+        self._follow(state, source, files)  # views of one source have the same rows of it
+        read = _Read.of(declared, files)
+        self._build_from(state, read, [view for view in views if view.source.name == source])
+
+    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
+        """Build the state of views of one source, and the memory of its rows unless it is there.
+
+        What the log alone had made of either goes first: it knew corrections of rows in files for rows of their own.
+        """
+        declared, unbuilt = read.source, taken_of(state, read.source.name) is None
+        for prefix in (*map(view_digest, views), *([rows_prefix(declared.name)] if unbuilt else [])):
+            state.delete_prefix(prefix)
+        build_views(state, [state_of(view, declared) for view in views], read.rows)
+        if unbuilt:
+            seed_rows(state, declared, read.rows)
+            set_taken(state, declared.name, read.taken)
+
+    def follow(self, root: Path) -> list[Followed]:
+        """Bring state that is there up to what the sources' files are now; return what became of those with news.
+
+        New rows are applied, or the state of their source is built anew; see `news`. A source that cannot be read, or
+        whose new files break its contract, stays as it was, which is said in a warning.
+        """
+        found: list[Followed] = []
+        with self._store.write() as state:
+            self._kept.follow_registry(state)
+            for source in self._kept.sources:
+                self._kept.apply_log(state, source)
+            files = Files(root, self._log, max(self._clock.now(), newest_known(state)))
+            for source in self._kept.sources:
+                try:
+                    found += self._follow(state, source, files)
+                except DataError as error:
+                    logger.warning("source %s: its files are not followed. %s", source, error)
+                    found.append(Followed(source, problem=str(error)))
+        return found
+
+    def _follow(self, state: OnlineWriter, source: str, files: Files) -> list[Followed]:
+        taken, declared = taken_of(state, source), self._kept.sources[source]
+        if taken is None:
+            return []
+        newest_us = newest_known_of(state, [source]).get(source)
+        news = news_of(declared, files, taken, newest_us)
+        if news is None:
+            return []
+        if news.anew:
+            self._build_anew(state, source, files)
+            return [Followed(source, anew=news.anew)]
+        self._kept.apply_files(state, declared, news.rows)
+        set_taken(state, source, news.taken)
+        return [Followed(source, news.rows.height)]
+
+    def _build_anew(self, state: OnlineWriter, source: str, files: Files) -> None:
+        """Build all state of one source anew. Raises DataError: then nothing was changed."""
+        read = _Read.of(self._kept.sources[source], files)
+        views = [view for view in self._kept.registered().values() if view.source.name == source]
+        views = [view for view in views if self._kept.feeds(view)]
+        set_taken(state, source, None)
+        self._build_from(state, read, views)
+
+
+@frozen(eq=False)
+class _Read:
+    """A source as it was read. rows: of `read_rows`, by the time it is built as of."""
+
+    source: Source
+    rows: pl.DataFrame
+    taken: Taken
+
+    @classmethod
+    def of(cls, source: Source, files: Files) -> "_Read":
+        """Read a source. Raises DataError."""
+        stamps = batch_stamps(source, files.root, files.log)  # first: a file that changes now is news afterwards
+        everything = stamped_rows(source, files.root, files.log)
+        rows = known_rows(everything, source, files.as_of_us)
+        return cls(source, rows, Taken(files.as_of_us, stamps, waiting_of(everything, files.as_of_us)))

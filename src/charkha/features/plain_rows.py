@@ -1,0 +1,38 @@
+"""Rows as a caller has them, made what the log keeps; or refused, all that came together."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from charkha.clock import to_micros
+from charkha.features.events import Row, RowLayout
+from charkha.features.numbers import finite_number
+from charkha.spec.sources import Source
+
+
+class NotPushable(ValueError):
+    """Rows that cannot be taken: their source has no key, they lack theirs or their time, or values have odd types."""
+
+
+def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    """Return rows as the log keeps them: times as µs, decimals in their one form. Raises NotPushable."""
+    plain = [tuple(row) for row in rows]
+    if layout.datetime_places:
+        plain = [tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in plain]
+    try:
+        plain = msgspec.convert(plain, layout.rows_type)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(f"{name}: {kind.__name__}" for name, kind in source.fields.items())
+        raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
+    if float in source.fields.values():
+        plain = [tuple(finite_number(value) if type(value) is float else value for value in row) for row in plain]
+    for row in plain:
+        if layout.key_of(row) is None:
+            raise NotPushable(
+                f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
+            )
+        if layout.event_us(row) is None:
+            raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
+    return plain
