@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,19 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def verified(project: Project, home: Home, span: Span = ALWAYS, sample: int | None = None) -> Verification:
-    recomputer = Recomputer.of(project, project.models[MODEL], home, LocalEngine(1))
-    return verify_log(recomputer, span, sample, lambda done, total: None)
+    with opened(project, home) as recomputer:
+        return verify_log(recomputer, span, sample, lambda done, total: None)
+
+
+def opened(project: Project, home: Home) -> AbstractContextManager[Recomputer]:
+    return Recomputer.opened(project, project.models[MODEL], home, LocalEngine(1))
+
+
+@pytest.fixture(params=["all", "those of the keys"])
+def rows_in_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is small, or it is looked through for the rows of the keys that were asked for."""
+    if request.param != "all":
+        monkeypatch.setattr("charkha.features.sought.WHOLE_ROWS", -1)
 
 
 def blamed(found: Verification, feature: str) -> tuple[str, str]:
@@ -88,6 +99,7 @@ def busy_hour(stage: Stage) -> None:
         stage.service.predict(MODEL, requests("Pune", "Delhi", "Nowhere", None))
 
 
+@pytest.mark.usefixtures("rows_in_memory")
 def test_nothing_is_found_on_an_untouched_system(stage: Stage) -> None:
     deploy(stage.home, champion("v1"), Assignment(write_and_name(stage, "v2"), "shadow"))
     stage.service.refresh()
@@ -126,7 +138,8 @@ def test_what_is_asked_while_a_push_commits_is_no_skew(stage: Stage, monkeypatch
     assert logged.select("_at_us", "_seen_us", "traffic.count_1h").rows() == [(NOW_US + 2 * MINUTE_US, NOW_US, 1.0)]
     assert verified(stage.project, stage.home).skewed == []
     without = [record_without_seen(stage)]
-    found = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1)).verify(without)
+    with opened(stage.project, stage.home) as recomputer:
+        found = recomputer.verify(without)
     assert blamed(found, "traffic.count_1h") == ("concurrent_push", "source trips")
 
 
@@ -136,6 +149,7 @@ def record_without_seen(stage: Stage) -> pl.DataFrame:
     return frame.with_columns(_seen_us=pl.lit(None, pl.Int64))
 
 
+@pytest.mark.usefixtures("rows_in_memory")
 def test_a_lost_event_is_found(stage: Stage) -> None:
     """An event is in the log, the state passed over it, and went on."""
     stage.service.push("trips", [trip(1)])
@@ -201,6 +215,7 @@ def test_an_event_that_is_gone_from_the_log_is_found(stage: Stage, tmp_path: Pat
     assert blamed(found, "traffic.count_1h") == ("vanished_event", "source trips")
 
 
+@pytest.mark.usefixtures("rows_in_memory")
 def test_a_late_row_of_a_file_is_found(stage: Stage) -> None:
     """A row is added to the file, as if it had been known before the prediction."""
     later(stage)
@@ -213,6 +228,12 @@ def test_a_late_row_of_a_file_is_found(stage: Stage) -> None:
     first = first_of(found, "sky.rain")
     assert (first.keys, first.served, first.recomputed) == ({"city": "Delhi"}, None, 7.5)
     assert blamed(found, "sky.rain") == ("late_row", "source weather")
+    feed = Feed(stage.project.sources, stage.project.views, stage.home.log, stage.home.online, stage.clock)
+    assert [each.source for each in feed.follow(stage.project.root)] == ["weather"]
+    stage.service.predict(MODEL, requests("Delhi"))  # which sees what the state has taken in
+    after = verified(stage.project, stage.home)
+    assert [(feature.feature, feature.different) for feature in after.skewed] == [("sky.rain", 1)]
+    assert blamed(after, "sky.rain") == ("late_row", "source weather")
 
 
 def test_a_function_that_was_changed_only_online_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,16 +312,16 @@ def test_an_expression_that_is_declared_otherwise_is_blamed(stage: Stage, monkey
     text = DEFINITION.replace('pl.col("km") / pl.col("stops")', 'pl.col("km") / pl.col("stops") + 1')
     (stage.project.root / "definition.py").write_text(text)
     project = load_project(stage.project.root)
-    found = Recomputer.of(project, project.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+    found = recompute(stage, frame, project)
     assert blamed(found, "ask.per_stop") == ("definition_change", "ask.per_stop")
-    same = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+    same = recompute(stage, frame)
     assert blamed(same, "ask.per_stop") == ("code", "ask.per_stop")
 
 
 def recompute(stage: Stage, frame: pl.DataFrame, project: Project | None = None) -> Verification:
     """Verify a table of predictions in place of the log."""
-    of = project or stage.project
-    return Recomputer.of(of, of.models[MODEL], stage.home, LocalEngine(1)).verify([frame])
+    with opened(project or stage.project, stage.home) as recomputer:
+        return recomputer.verify([frame])
 
 
 def test_a_row_that_was_served_before_it_was_known_is_found(stage: Stage) -> None:
@@ -315,6 +336,7 @@ def test_a_row_that_was_served_before_it_was_known_is_found(stage: Stage) -> Non
     assert "known at 2013-04-01T12:00:00Z became known just after the prediction was timed" in first.cause.reason
 
 
+@pytest.mark.usefixtures("rows_in_memory")
 def test_a_correction_that_was_lost_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.service.push("trips", [trip(1)])
     later(stage)
@@ -378,8 +400,8 @@ def test_long_logs_are_compared_piece_by_piece(stage: Stage, monkeypatch: pytest
     whole = verified(stage.project, stage.home)
     monkeypatch.setattr("charkha.monitoring.served.RECORDS_AT_ONCE", 5)
     told: list[tuple[int, int]] = []
-    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
-    pieces = verify_log(recomputer, ALWAYS, None, lambda done, total: told.append((done, total)))
+    with opened(stage.project, stage.home) as recomputer:
+        pieces = verify_log(recomputer, ALWAYS, None, lambda done, total: told.append((done, total)))
     assert (pieces.predictions, pieces.skewed) == (whole.predictions, []) == (49, [])
     assert (pieces.since, pieces.until) == (whole.since, whole.until)
     assert told[0][0] == 0
@@ -389,24 +411,24 @@ def test_long_logs_are_compared_piece_by_piece(stage: Stage, monkeypatch: pytest
 def test_what_is_served_meanwhile_is_left_out(stage: Stage) -> None:
     """Rows are read once: what is asked after that may have seen newer ones."""
     stage.service.predict(MODEL, requests("Pune"))
-    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
 
     def meanwhile(done: int, total: int) -> None:
         later(stage)
         stage.service.push("trips", [trip(stage.clock.now())])
         stage.service.predict(MODEL, requests("Pune"))
 
-    found = verify_log(recomputer, ALWAYS, None, meanwhile)
+    with opened(stage.project, stage.home) as recomputer:
+        found = verify_log(recomputer, ALWAYS, None, meanwhile)
     assert (found.predictions, found.skewed) == (1, [])
 
 
 def test_a_field_that_is_gone_says_what_to_do(stage: Stage) -> None:
     stage.service.predict(MODEL, requests("Pune"))
     bare = evolve(stage.project.sources["weather"], fields={"city": str})
-    recomputer = Recomputer.of(stage.project, stage.project.models[MODEL], stage.home, LocalEngine(1))
-    gone = evolve(recomputer, sources={**stage.project.sources, "weather": bare})
-    with pytest.raises(CannotRecompute, match=r"expected the fields \['rain'\] of source 'weather'.*definition that"):
-        verify_log(gone, ALWAYS, None, lambda done, total: None)
+    with opened(stage.project, stage.home) as recomputer:
+        gone = evolve(recomputer, sources={**stage.project.sources, "weather": bare})
+        with pytest.raises(CannotRecompute, match=r"the fields \['rain'\] of source 'weather'.*definition that"):
+            verify_log(gone, ALWAYS, None, lambda done, total: None)
 
 
 def test_a_span_and_a_sample_are_parts_of_the_whole(stage: Stage) -> None:

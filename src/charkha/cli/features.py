@@ -55,8 +55,8 @@ def verify(
     project = session.project()
     chosen, span = choose_model(project, model), _span(since or begin, until)
     with opened(project) as home, parts(session.err) as on_progress:
-        recomputer = Recomputer.of(project, chosen, home, LocalEngine())
-        found = verify_log(recomputer, span, sample, lambda done, total: on_progress(done, total, "recomputing"))
+        with Recomputer.opened(project, chosen, home, LocalEngine()) as recomputer:
+            found = verify_log(recomputer, span, sample, lambda done, total: on_progress(done, total, "recomputing"))
     if json:
         session.print_json(found_as_plain(found))
     else:

@@ -4,7 +4,7 @@ So that a column can be read without the others, some of its rows fetched by the
 read some at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -113,6 +113,19 @@ def pieces_of(source: Source, root: Path, log: Log | None, spool: Path) -> list[
         height = pushed.select(pl.len()).collect().item()
         pieces.append(Piece(pushed, height, {name: pl.col(name) for name in names}))
     return pieces
+
+
+def stamped_pieces(
+    pieces: Sequence[Piece], source: Source, chosen: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
+) -> pl.DataFrame:
+    """Return the rows that happened, as of `stamped_rows`. chosen: given some rows at a time, returns those to keep."""
+    fields = polars_schema(source.fields)
+    frames = [pl.DataFrame(schema={**fields, EVENT: pl.Int64(), KNOWN: pl.Int64(), "_pushed": pl.Boolean()})]
+    for piece in pieces:
+        for rows in piece.chunks([*fields, EVENT, KNOWN]):
+            happened = rows.filter(pl.col(EVENT).is_not_null())
+            frames.append(chosen(happened).with_columns(_pushed=pl.lit(piece.batch is None)))
+    return pl.concat(frames)
 
 
 def fetched(pieces: Sequence[Piece], name: str, places: IntArray) -> pl.Series:

@@ -8,7 +8,7 @@ from attrs import frozen
 from charkha.engines.engine import Engine
 from charkha.features.filters import with_filters
 from charkha.features.offline import joined_in_buckets
-from charkha.features.pieces import EVENT, KNOWN, Piece
+from charkha.features.pieces import EVENT, KNOWN, Piece, stamped_pieces
 from charkha.features.rows import known_rows
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
@@ -24,9 +24,7 @@ class Whole:
     @classmethod
     def of(cls, source: Source, pieces: Sequence[Piece], views: Sequence[FeatureView], engine: Engine) -> "Whole":
         """Read a source. Raises DataError."""
-        names = [*source.fields, EVENT, KNOWN]
-        rows = pl.concat([piece.read(names) for piece in pieces]).filter(pl.col(EVENT).is_not_null())
-        return cls(with_filters(known_rows(rows, source), views), engine)
+        return cls(with_filters(known_rows(stamped_pieces(pieces, source), source), views), engine)
 
     def joined(self, view: FeatureView, asked: pl.DataFrame, doing: Callable[[str], None]) -> pl.DataFrame:
         """Return the features of a view for questions, in their order. asked: keys and `_at_us`."""

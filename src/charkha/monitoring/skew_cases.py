@@ -6,9 +6,10 @@ from typing import Any
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.features.keys import key_column, key_text
+from charkha.features.keys import key_text
 from charkha.features.point_in_time import join_view
 from charkha.features.seen import LONGEST_COMMIT_US
+from charkha.features.sought import SoughtRows
 from charkha.monitoring.skew import row_differences, tolerance
 from charkha.spec.sources import Entity
 from charkha.spec.views import FeatureView
@@ -64,10 +65,11 @@ class Difference:
         return bool(row_differences(served, found, exact=self.exact)[0] <= tolerance(exact=self.exact))
 
 
-def rows_of(view: FeatureView, rows: pl.DataFrame, key: Mapping[str, Any]) -> pl.DataFrame:
+def rows_of(view: FeatureView, rows: SoughtRows, key: Mapping[str, Any]) -> pl.DataFrame:
     """Return the rows of one key that ever become known."""
-    text = key_text([key[column] for column in view.entity.keys])
-    return rows.filter((key_column(rows, view.entity.keys) == text).fill_null(value=False)).drop_nulls("_known_us")
+    keys = view.entity.keys
+    text = key_text([key[column] for column in keys])
+    return rows.of_keys([(keys, pl.Series([text], dtype=pl.String()).drop_nulls())]).drop_nulls("_known_us")
 
 
 def missing_rows(found: Difference) -> list[pl.DataFrame]:

@@ -69,14 +69,15 @@ class Cause(msgspec.Struct, frozen=True):
 class Evidence:
     """What causes are looked for in: the version's plan and manifest, the definition now, all rows, the online state.
 
-    sources: name → the source as the rows were read. rows: source → its rows, as of `read_rows`.
+    sources: name → the source as the rows were read. rows: source → its rows, as of `read_rows`; None where
+    they are too many to be in memory.
     """
 
     plan: FeaturePlan
     manifest: Manifest
     model: Model
     sources: Mapping[str, Source]
-    rows: Mapping[str, pl.DataFrame]
+    rows: Mapping[str, pl.DataFrame | None]
     store: OnlineStore
 
 
@@ -227,9 +228,10 @@ def _places(view: FeatureView, key: Mapping[str, Any]) -> list[bytes]:
 
 def _strangers(source: Source, evidence: Evidence) -> Cause | None:
     """Blame a row that the state remembers and that neither log nor files have, or have with other content."""
-    rows = evidence.rows[source.name].drop_nulls("_known_us")
-    if not source.key or rows.height > MOST_REMEMBERED:
+    whole = evidence.rows[source.name]
+    if not source.key or whole is None or whole.height > MOST_REMEMBERED:
         return None
+    rows = whole.drop_nulls("_known_us")
     layout, culprit = RowLayout.of(source), f"source {source.name}"
     plain = plain_values(rows.select(list(source.fields))).iter_rows()
     # What was pushed stays as it was logged: only files are changed under one's hands.

@@ -1,7 +1,8 @@
 """Skew as a monitor: a sample of what was served, recomputed once a day, and once more before a shadow is promoted.
 
-A measurement reads the sources' rows once and recomputes a few hundred predictions; what it found is a checkpoint in
-the ledger, so that it is not done twice and every look can see it. It rests on the tables that `collect` has written.
+A measurement reads the rows of the keys in question and recomputes a few hundred predictions; what it found is a
+checkpoint in the ledger, so that it is not done twice and every look can see it. It rests on the tables that `collect`
+has written.
 """
 
 import msgspec
@@ -70,10 +71,8 @@ class SkewWatch:
         """Recompute a sample of what a version scored in a span, and remember what was found. Raises as `watch`."""
         name, most = self.model.name, self.model.monitors.skew_sample
         drawn = sample_of(served_by_tables(self.home, name, span, version), most)
-        recomputer = Recomputer(
-            self.model, self.project.root, self.project.sources, self.home, self.bundles, self.engine
-        )
-        found = recomputer.verify([] if drawn is None else [drawn])
+        with Recomputer.opened(self.project, self.model, self.home, self.engine) as recomputer:
+            found = recomputer.verify([] if drawn is None else [drawn])
         measure = SkewMeasure(version, span.since_us, span.until_us, found.predictions, tuple(found.skewed))
         self.home.ledger.set_checkpoint(_checkpoint(name, version), msgspec.to_builtins(measure))
         return measure

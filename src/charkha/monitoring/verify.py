@@ -3,8 +3,10 @@
 Feature by feature, with the first prediction that differs and, where the evidence can tell, why and who is to blame.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from attrs import field, frozen
@@ -14,8 +16,8 @@ from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.keys import key_column
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.rows import read_rows
 from charkha.features.seen import features_as_seen, seen_until
+from charkha.features.sought import SoughtRows, Wanted
 from charkha.features.state import columns_of
 from charkha.monitoring.performance import Span
 from charkha.monitoring.served import OnProgress, sample_of, served_by_log
@@ -56,7 +58,7 @@ def verify_log(recomputer: "Recomputer", span: Span, sample: int | None, on_prog
 class Recomputer:
     """What served features are recomputed with. sources: those declared now, by name. root: the project's folder.
 
-    rows: of each source, read when they are first needed, and once.
+    spool: a folder for files, needed as long as this is used.
     """
 
     model: Model
@@ -65,15 +67,18 @@ class Recomputer:
     home: Home
     bundles: BundleStore
     engine: Engine
-    rows: dict[str, pl.DataFrame] = field(factory=dict)
+    spool: Path
+    _sought: dict[str, SoughtRows] = field(factory=dict, init=False)
 
     @classmethod
-    def of(cls, project: Project, model: Model, home: Home, engine: Engine) -> "Recomputer":
-        """Return the recomputer of one of a project's models."""
-        return cls(model, project.root, project.sources, home, BundleStore(home.bundles), engine)
+    @contextmanager
+    def opened(cls, project: Project, model: Model, home: Home, engine: Engine) -> "Iterator[Recomputer]":
+        """Yield the recomputer of one of a project's models."""
+        with TemporaryDirectory(prefix="charkha-rows-") as folder:
+            yield cls(model, project.root, project.sources, home, BundleStore(home.bundles), engine, Path(folder))
 
     def verify(self, frames: Iterable[pl.DataFrame]) -> Verification:
-        """Recompute served predictions piece by piece, and compare; a piece and the sources' rows are in memory.
+        """Recompute served predictions piece by piece, and compare; a piece and the rows of its keys are in memory.
 
         frames: as of `decode_predictions`; nothing in them may have been served after this call, for rows that come
         later are not read. Raises DataError, UnknownBundle and CannotRecompute.
@@ -100,15 +105,18 @@ class Recomputer:
 
     def _rows_asked(self, plan: FeaturePlan, asked: pl.DataFrame) -> dict[str, pl.DataFrame]:
         """Return, of each source, the rows of the keys that are asked for: a sample needs few of them."""
-        wanted: dict[str, pl.Series] = {}
+        wanted: dict[str, list[Wanted]] = {}
         for view in plan.views:
-            name, keys = view.source.name, view.entity.keys
-            if name not in self.rows:
-                self.rows[name] = read_rows(self._source(view), self.root, self.home.log)
-            known = key_column(asked, keys).unique().drop_nulls().implode()
-            mine = key_column(self.rows[name], keys).is_in(known).fill_null(value=False)
-            wanted[name] = wanted[name] | mine if name in wanted else mine
-        return {name: self.rows[name].filter(mine) for name, mine in wanted.items()}
+            keys = view.entity.keys
+            wanted.setdefault(view.source.name, []).append((keys, key_column(asked, keys).unique().drop_nulls()))
+        return {view.source.name: self._rows(view).of_keys(wanted[view.source.name]) for view in plan.views}
+
+    def _rows(self, view: FeatureView) -> SoughtRows:
+        source = self._source(view)
+        if source.name not in self._sought:
+            spool = self.spool / source.name
+            self._sought[source.name] = SoughtRows.of(source, self.root, self.home.log, spool)
+        return self._sought[source.name]
 
     def _source(self, view: FeatureView) -> Source:
         """Return a view's source as it is declared now; of one that is no longer, pushed rows are all there is."""
@@ -160,7 +168,7 @@ class Recomputer:
             key=key,
             served=row[name],
             recomputed=first.recomputed[name],
-            rows=rows_of(view, self.rows[view.source.name], key),
+            rows=rows_of(view, self._rows(view), key),
         )
         return cause_of_view(difference, self._evidence(first))
 
@@ -171,7 +179,8 @@ class Recomputer:
         plan = self._plan(first)
         manifest = self.bundles.manifest(self.model.name, first.served["version"])
         sources = {view.source.name: self._source(view) for view in plan.views}
-        return Evidence(plan, manifest, self.model, sources, self.rows, self.home.online)
+        whole = {view.source.name: self._rows(view).whole for view in plan.views}
+        return Evidence(plan, manifest, self.model, sources, whole, self.home.online)
 
 
 def _requests(plan: FeaturePlan, served: pl.DataFrame) -> pl.DataFrame:
