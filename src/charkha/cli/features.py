@@ -54,9 +54,12 @@ def verify(
     session = session_of(context)
     project = session.project()
     chosen, span = choose_model(project, model), _span(since or begin, until)
-    with opened(project) as home, parts(session.err) as on_progress:
-        with Recomputer.opened(project, chosen, home, LocalEngine()) as recomputer:
-            found = verify_log(recomputer, span, sample, lambda done, total: on_progress(done, total, "recomputing"))
+    with (
+        opened(project) as home,
+        parts(session.err) as on_progress,
+        Recomputer.opened(project, chosen, home, LocalEngine()) as recomputer,
+    ):
+        found = verify_log(recomputer, span, sample, lambda done, total: on_progress(done, total, "recomputing"))
     if json:
         session.print_json(found_as_plain(found))
     else:
