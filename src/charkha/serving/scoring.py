@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 from attrs import frozen
 
 from charkha.bundles.encoding import encode_lists
@@ -32,16 +31,20 @@ from charkha.serving.routing import IndexArray
 from charkha.spec.model import FloatArray
 
 
+Row = tuple[Any, ...]
+
+
 @frozen(eq=False)
 class Question:
     """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
 
-    seen_us: when the newest row of that state became known. requests: the line-up's fields. started_ns: when it came,
-    by the counter that latencies are measured with.
+    seen_us: when the newest row of that state became known. rows: the values of the line-up's fields, row by row, and
+    asked: the same by field; times as datetime in UTC. started_ns: when it came, by the counter that latencies are
+    measured with.
     """
 
     lineup: LineUp
-    requests: pl.DataFrame
+    rows: Sequence[Row]
     asked: Columns
     time_us: int
     seen_us: int
@@ -100,7 +103,7 @@ def batch_of(questions: Sequence[Question]) -> Batch:
     """Return questions as one batch, features computed. Raises what the champion's features raise."""
     lineup = questions[0].lineup
     asked = {field: [value for question in questions for value in question.asked[field]] for field in lineup.fields}
-    times = [question.time_us for question in questions for _ in range(question.requests.height)]
+    times = [question.time_us for question in questions for _ in question.rows]
     failures: list[Failure] = []
     features = [
         _features(plan, asked, [question.fetched[number] for question in questions], times, failures.append)
@@ -165,7 +168,7 @@ def record(question: Question, answered: Answered, first: int, latency_us: int) 
         latency_us=latency_us,
         fields=lineup.fields,
         kinds=lineup.kinds,
-        requests=question.requests.rows(),
+        requests=question.rows,
         features=tuple(features_used(scored) for scored in kept.values()),
         answers=_blocks(answered, places),
         seen_us=question.seen_us,
@@ -184,7 +187,7 @@ def _blocks(answered: Answered, places: dict[str, int]) -> tuple[VersionAnswers,
 
 def answers(question: Question, answered: Answered, first: int) -> Answers:
     """Return the answers in the order of the requests."""
-    count, time_us = question.requests.height, question.time_us
+    count, time_us = len(question.rows), question.time_us
     ids = format_ids(first, count)
     if answered.who is None:
         only = answered.versions[0]

@@ -23,7 +23,7 @@ from charkha.serving.observer import Observer, Quiet
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import PredictionLog, Scored
 from charkha.serving.routing import IndexArray, assign, positions
-from charkha.serving.scoring import Answered, Answers, Batch, Question, answers, batch_of, record, score
+from charkha.serving.scoring import Answered, Answers, Batch, Question, Row, answers, batch_of, record, score
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
@@ -120,22 +120,29 @@ class Service:
         return self.answer([self.ask(model, requests)])[0]
 
     def ask(self, model: str, requests: pl.DataFrame) -> Question:
-        """Take requests in: fetch what the state holds for them now, from one snapshot, by those who answer now.
-
-        Several questions answered together cost little more than one. Raises as `predict`.
-        """
-        if requests.is_empty():
-            raise ValueError(f"model '{model}': expected at least one request, got an empty table")
-        started_ns = time.perf_counter_ns()
+        """Put the requests of a table; see `ask_rows`. Raises as `predict`."""
         lineup = self._lineup(model)
         if tuple(requests.columns) != lineup.fields:
             requests = _in_order(lineup, requests)
-        asked = requests.to_dict(as_series=False)
+        return self.ask_rows(model, requests.rows())
+
+    def ask_rows(self, model: str, rows: Sequence[Row], started_ns: int | None = None) -> Question:
+        """Take requests in: fetch what the state holds for them now, from one snapshot, by those who answer now.
+
+        rows: values in the order of the model's request fields, times as datetime in UTC. started_ns: when the first of
+        them came, by `time.perf_counter_ns`; now unless given. Several questions answered together cost little more
+        than one. Raises UnknownModel, NoChampion, and ValueError when there is no row.
+        """
+        if not rows:
+            raise ValueError(f"model '{model}': expected at least one request, got an empty table")
+        started_ns = started_ns or time.perf_counter_ns()
+        lineup = self._lineup(model)
+        asked = dict(zip(lineup.fields, zip(*rows, strict=True), strict=True))
         with self._home.online.read() as reader:
             # In this order: no row that the snapshot holds became known after the prediction.
             time_us, seen_us = self._clock.now(), newest_known(reader)
             fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
-        return Question(lineup, requests, asked, time_us, seen_us, started_ns, fetched)
+        return Question(lineup, rows, asked, time_us, seen_us, started_ns, fetched)
 
     def answer(self, questions: Sequence[Question]) -> list[Answers]:
         """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
@@ -149,7 +156,7 @@ class Service:
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
         batch = batch_of(questions)
         scored = self._score(batch)
-        ends = list(accumulate(question.requests.height for question in questions))
+        ends = list(accumulate(len(question.rows) for question in questions))
         parts = [scored.of(slice(low, high)) for low, high in pairwise((0, *ends))] if len(questions) > 1 else [scored]
         firsts = [first_id(question.time_us) for question in questions]
         scored_ns = time.perf_counter_ns()
@@ -157,7 +164,7 @@ class Service:
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
         log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         for question, latency_us in zip(questions, took, strict=True):
-            self._observer.predicted(lineup.model, question.requests.height, latency_us)
+            self._observer.predicted(lineup.model, len(question.rows), latency_us)
         for failure in batch.failures:
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         return [answers(*each) for each in answering]
