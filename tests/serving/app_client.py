@@ -1,20 +1,48 @@
-"""A client that calls an ASGI app directly: whole HTTP requests and responses, no socket."""
+"""A client that calls a router directly: whole HTTP requests and responses, no socket."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
-from starlette.applications import Starlette
+from attrs import frozen
+
+from charkha.serving.calls import Call
+from charkha.serving.router import Router
+
+
+@frozen(eq=False)
+class StreamBody:
+    """The body of a request of httpx."""
+
+    stream: httpx.AsyncByteStream
+
+    async def whole(self) -> bytes:
+        return b"".join([part async for part in self.stream])
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        async for part in self.stream:
+            yield part
+
+
+@frozen(eq=False)
+class RouterTransport(httpx.AsyncBaseTransport):
+    """Carries requests to a router."""
+
+    router: Router
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = StreamBody(cast(httpx.AsyncByteStream, request.stream))
+        reply = await self.router.reply(Call(request.method, request.url.path, request.headers, body))
+        return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body)
 
 
 class AppClient:
-    """Sends requests to an app, one after the other."""
+    """Sends requests to a router, one after the other."""
 
-    def __init__(self, app: Starlette, runner: asyncio.Runner) -> None:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://app")
+    def __init__(self, router: Router, runner: asyncio.Runner) -> None:
+        self._client = httpx.AsyncClient(transport=RouterTransport(router), base_url="http://app")
         self._runner = runner
 
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
@@ -26,9 +54,17 @@ class AppClient:
     def post(self, path: str, **parts: Any) -> httpx.Response:
         return self.request("POST", path, **parts)
 
+    def together(self, *bodies: dict[str, Any], path: str) -> list[httpx.Response]:
+        """Post bodies at the same time."""
+
+        async def posted() -> list[httpx.Response]:
+            return await asyncio.gather(*(self._client.post(path, json=body) for body in bodies))
+
+        return self._runner.run(posted())
+
 
 @contextmanager
-def app_client(app: Starlette) -> Iterator[AppClient]:
-    """Open a client of an app."""
+def app_client(router: Router) -> Iterator[AppClient]:
+    """Open a client of a router."""
     with asyncio.Runner() as runner:
-        yield AppClient(app, runner)
+        yield AppClient(router, runner)

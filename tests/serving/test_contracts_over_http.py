@@ -23,7 +23,7 @@ from charkha.features.feed import Feed
 from charkha.features.quarantine import release_batch
 from charkha.features.rows import pushed_rows
 from charkha.serving.contracts import ContractBroken, request_check
-from charkha.serving.http import build_app
+from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.schemas import request_frame
 from charkha.serving.service import Service
@@ -69,7 +69,7 @@ def asking(project: Project, home: Home) -> Iterator[AppClient]:
     deploy(home, champion("v1"))
     service = Service(project, home, clock, "w0", metrics)
     service.refresh()
-    with app_client(build_app(service, metrics, clock)) as client:
+    with app_client(build_router(service, metrics, clock)) as client:
         yield client
     service.close()
 

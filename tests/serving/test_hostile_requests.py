@@ -10,7 +10,7 @@ from app_client import AppClient, app_client
 from serving_project import NOW_US, Stage, open_stage
 
 from charkha.serving.body import Limits
-from charkha.serving.http import build_app
+from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_log import prediction_stream
 
@@ -35,7 +35,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def client(stage: Stage) -> Iterator[AppClient]:
-    app = build_app(stage.service, ServingMetrics(), stage.clock, limits=LIMITS)
+    app = build_router(stage.service, ServingMetrics(), stage.clock, limits=LIMITS)
     with app_client(app) as client:
         yield client
 

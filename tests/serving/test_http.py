@@ -4,20 +4,21 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from app_client import AppClient, app_client
 from serving_project import HOUR_US, NOW_US, Stage, champion, deploy, open_stage, write_bundle
-from starlette.applications import Starlette
 
 from charkha.bundles.store import BundleStore
+from charkha.serving.batcher import MOST_ROWS
 from charkha.serving.body import Limits
-from charkha.serving.http import MANY_ROWS, build_app
+from charkha.serving.calls import Call, Disconnected
+from charkha.serving.http import build_router
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.router import Router
 from charkha.spec.project import load_project
 from charkha.storage.ledger import Assignment
 
@@ -43,13 +44,13 @@ def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def app(stage: Stage, metrics: ServingMetrics) -> Starlette:
-    return build_app(stage.service, metrics, stage.clock, limits=Limits(body_seconds=0.2))
+def router(stage: Stage, metrics: ServingMetrics) -> Router:
+    return build_router(stage.service, metrics, stage.clock, limits=Limits(body_seconds=0.2))
 
 
 @pytest.fixture
-def client(app: Starlette) -> Iterator[AppClient]:
-    with app_client(app) as opened:
+def client(router: Router) -> Iterator[AppClient]:
+    with app_client(router) as opened:
         yield opened
 
 
@@ -68,7 +69,7 @@ def test_one_object_is_answered_by_one(client: AppClient, stage: Stage) -> None:
     }
 
 
-@pytest.mark.parametrize("count", [1, 3, MANY_ROWS + 1])
+@pytest.mark.parametrize("count", [1, 3, MOST_ROWS + 1])
 def test_many_rows_are_answered_in_their_order(client: AppClient, count: int) -> None:
     client.post(EVENTS, json=EVENT)
     rows = [{**ROW, "city": "Pune" if number % 2 else "Delhi"} for number in range(count)]
@@ -255,34 +256,32 @@ def test_the_docs_page_shows_all_and_loads_nothing(client: AppClient) -> None:
     assert "@import" not in page
 
 
-def test_a_slow_body_makes_room(app: Starlette) -> None:
-    assert asyncio.run(status_of_slow_body(app)) == 408
+class SlowBody:
+    """A body whose second part never comes."""
 
+    async def whole(self) -> bytes:
+        return b"".join([part async for part in self.parts()])
 
-async def status_of_slow_body(app: Starlette) -> int:
-    """Call the app with a body whose second part never comes."""
-    parts: Iterator[dict[str, Any]] = iter([{"type": "http.request", "body": b'{"city"', "more_body": True}])
-    statuses: list[int] = []
-
-    async def receive() -> dict[str, Any]:
-        for part in parts:
-            return part
+    async def parts(self) -> AsyncIterator[bytes]:
+        yield b'{"city"'
         await asyncio.sleep(60)
-        return {"type": "http.disconnect"}
 
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": PREDICT,
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }
-    await app(scope, receive, send)
-    return statuses[0]
+class CutBody(SlowBody):
+    """A body whose client goes away."""
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        yield b'{"city"'
+        raise Disconnected
+
+
+@pytest.mark.parametrize(("body", "status"), [(SlowBody(), 408), (CutBody(), 400)])
+@pytest.mark.parametrize("headers", [{}, {"content-length": "50"}])
+def test_a_body_that_does_not_come_makes_room(
+    router: Router, body: SlowBody, status: int, headers: dict[str, str]
+) -> None:
+    call = Call("POST", PREDICT, {"content-type": "application/json", **headers}, body)
+    assert asyncio.run(router.reply(call)).status == status
 
 
 def test_a_body_in_many_parts_is_one_body(client: AppClient) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from server_process import child_environment
 from serving_project import NOW_US, Stage, champion, deploy, open_stage, write_bundle, write_project
-from starlette.applications import Starlette
 
 from charkha.clock import SimulatedClock
 from charkha.serving.follower import Follower
@@ -113,12 +112,10 @@ def test_the_app_of_a_worker_opens_and_closes_its_home(tmp_path: Path) -> None:
         deploy(home, champion("v1"))
     for _ in range(2):
         app = open_app(project, SimulatedClock(NOW_US))
-        asyncio.run(live_and_die(app))
+        loop = asyncio.new_event_loop()
+        app.__rsgi_init__(loop)
+        app.__rsgi_del__(loop)
+        loop.close()
     claim = claim_partition(project.home / "serving")
     assert claim.name == "w0"
     claim.release()
-
-
-async def live_and_die(app: Starlette) -> None:
-    async with app.router.lifespan_context(app):
-        await asyncio.sleep(0)

@@ -3,8 +3,8 @@
 import asyncio
 
 from attrs import frozen
-from starlette.requests import ClientDisconnect, Request
 
+from charkha.serving.calls import Call, Disconnected
 from charkha.serving.refusals import Malformed, Refused, TooLarge
 
 
@@ -22,26 +22,27 @@ class Limits:
     body_seconds: float = 10.0
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(call: Call, limits: Limits) -> bytes:
     """Return the body of a JSON request. Raises Refused (400, 408, 413, 415)."""
-    _refuse_other_types(request)
-    declared = request.headers.get("content-length", "0")
+    _refuse_other_types(call)
+    declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            return await _collect(request, limits)
+            return await (call.body.whole() if declared else _collected(call, limits))
     except TimeoutError:
         said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
-    except ClientDisconnect:
+    except Disconnected:
         raise Malformed("expected the whole body, got the end of the connection") from None
 
 
-async def _collect(request: Request, limits: Limits) -> bytes:
+async def _collected(call: Call, limits: Limits) -> bytes:
+    """Return a body whose length nobody has said."""
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    async for part in call.body.parts():
         size += len(part)
         if size > limits.body_bytes:
             raise _too_large(limits)
@@ -49,11 +50,11 @@ async def _collect(request: Request, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
-def _refuse_other_types(request: Request) -> None:
-    encoding = request.headers.get("content-encoding", "identity")
+def _refuse_other_types(call: Call) -> None:
+    encoding = call.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise _unsupported(f"expected a body that is not compressed, got content-encoding {encoding!r}")
-    given = request.headers.get("content-type", "")
+    given = call.headers.get("content-type", "")
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):

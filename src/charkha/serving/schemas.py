@@ -17,7 +17,7 @@ import polars as pl
 from attrs import frozen
 from msgspec import Meta
 
-from charkha.clock import to_micros
+from charkha.clock import to_datetime, to_micros
 from charkha.serving.flaws import count_keys, duplicate, malformed, may_hold_nul, nul_field
 from charkha.serving.refusals import Invalid, Malformed, TooLarge
 from charkha.spec.fields import TIME, FieldType, polars_schema
@@ -86,7 +86,9 @@ class RowSchema:
             raise self._invalid(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(body, str(error)) from None
-        if count_keys(body) != len(structs) * len(self.words) + is_many:
+        keys = len(structs) * len(self.words) + is_many
+        # As many colons as keys: none is there twice. With more, some may be in text.
+        if body.count(b":") != keys and count_keys(body) != keys:
             raise duplicate(body)
         if may_hold_nul(body) and (field := nul_field(msgspec.json.decode(body))) is not None:
             raise Malformed(f"field '{field}': expected text without NUL characters", field)
@@ -143,6 +145,18 @@ def request_frame(fields: Mapping[str, FieldType], rows: Sequence[Row]) -> pl.Da
     columns = list(zip(*rows, strict=True))
     schema = polars_schema(fields)
     return pl.DataFrame([_series(n, dtype, v) for (n, dtype), v in zip(schema.items(), columns, strict=True)])
+
+
+def utc_rows(fields: Mapping[str, FieldType], rows: Sequence[Row]) -> Sequence[Row]:
+    """Return decoded rows with their times in UTC, as a table of them has them; times without a zone are UTC."""
+    times = {place for place, kind in enumerate(fields.values()) if kind is datetime}
+    if not times:
+        return rows
+    return [tuple(_in_utc(value) if place in times else value for place, value in enumerate(row)) for row in rows]
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else to_datetime(to_micros(moment))
 
 
 def _series(name: str, dtype: pl.DataType, values: Sequence[Any]) -> pl.Series:

@@ -30,7 +30,6 @@ from charkha.serving.prediction_log import (
 from charkha.serving.routing import IndexArray
 from charkha.spec.model import FloatArray
 
-
 Row = tuple[Any, ...]
 
 

@@ -58,7 +58,7 @@ def run(
         "charkha",
         host,
         port,
-        interface=Interfaces.ASGI,
+        interface=Interfaces.RSGI,
         workers=workers,
         http=HTTPModes.http1,
         websockets=False,
@@ -69,7 +69,8 @@ def run(
     )
     ready = partial(_say_when_ready, list(project.models), host, port, workers)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    server.serve(target_loader=partial(load_worker, project.root, clock, os.getpid()), wrap_loader=False)
+    loader = partial(load_worker, project.root, clock, os.getpid())
+    server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
 
 
 def _prepare(project: Project, clock: Clock) -> None:

@@ -1,0 +1,51 @@
+"""The app as Granian's own interface (RSGI) wants it: a path to its endpoint, and nothing between the two."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from attrs import frozen
+from granian.rsgi import (  # type: ignore[attr-defined]  # they are there, and not said to be exported
+    HTTPProtocol,
+    ProtocolClosed,
+    ProtocolError,
+    Scope,
+)
+
+from charkha.serving.calls import Call, Disconnected
+from charkha.serving.router import Router
+
+
+@frozen(eq=False)
+class _ProtocolBody:
+    proto: HTTPProtocol
+
+    async def whole(self) -> bytes:
+        try:
+            return await self.proto()
+        except (ProtocolClosed, ProtocolError) as error:
+            raise Disconnected from error
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self.proto:
+                yield part
+        except (ProtocolClosed, ProtocolError) as error:
+            raise Disconnected from error
+
+
+class RsgiApp:
+    """A router as an RSGI app. begin, end: called once in a worker, before its first and after its last call."""
+
+    def __init__(self, router: Router, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._router, self._begin, self._end = router, begin, end
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._begin()
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._end()
+
+    async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
+        reply = await self._router.reply(Call(scope.method, scope.path, scope.headers, _ProtocolBody(proto)))
+        body = b"" if scope.method == "HEAD" else reply.body
+        proto.response_bytes(reply.status, list(reply.headers), body)
