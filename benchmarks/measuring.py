@@ -23,7 +23,6 @@ LIBRARIES = (
     "msgspec",
     "lmdb",
     "sqlalchemy",
-    "starlette",
     "granian",
 )
 

@@ -29,7 +29,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-HEAVY = ("lightgbm", "mlflow", "sklearn", "pandas", "lmdb", "starlette", "sqlalchemy", "matplotlib", "granian")
+HEAVY = ("lightgbm", "mlflow", "sklearn", "pandas", "lmdb", "sqlalchemy", "matplotlib", "granian")
 
 
 def rooms() -> list[str]:

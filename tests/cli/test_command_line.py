@@ -61,7 +61,6 @@ def test_help_needs_none_of_the_heavy_libraries() -> None:
         "mlflow",
         "sklearn",
         "lightgbm",
-        "starlette",
         "granian",
         "msgspec",
     }

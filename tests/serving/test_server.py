@@ -303,6 +303,7 @@ HEAVY = ("sklearn", "mlflow", "pandas", "matplotlib", "scipy", "lightgbm", "char
 LEAN = f"""
 import asyncio, json, sys
 from pathlib import Path
+from types import SimpleNamespace
 import charkha.serving.server
 from charkha.clock import SystemClock
 from charkha.serving.worker import open_app
@@ -312,15 +313,19 @@ heavy = {HEAVY!r}
 found = lambda: [name for name in heavy if name in sys.modules]
 print(json.dumps(found()))
 
+class Proto:  # a call as the server hands it over
+    async def __call__(self):
+        return json.dumps({ROW!r}).encode()
+
+    def response_bytes(self, status, headers, body):
+        self.status = status
+
 async def ask(app):
-    body, sent = json.dumps({ROW!r}).encode(), []
-    async def receive(): return {{"type": "http.request", "body": body, "more_body": False}}
-    async def send(message): sent.append(message)
-    headers = [(b"content-type", b"application/json")]
-    async with app.router.lifespan_context(app):
-        scope = {{"type": "http", "method": "POST", "path": {PREDICT!r}, "query_string": b"", "headers": headers}}
-        await app(scope, receive, send)
-    return sent[0]["status"]
+    app.__rsgi_init__(asyncio.get_running_loop())
+    proto, headers = Proto(), {{"content-type": "application/json", "content-length": "9"}}
+    await app.__rsgi__(SimpleNamespace(method="POST", path={PREDICT!r}, headers=headers), proto)
+    app.__rsgi_del__(asyncio.get_running_loop())
+    return proto.status
 
 print(asyncio.run(ask(open_app(load_project(Path(sys.argv[1])), SystemClock()))))
 print(json.dumps(found()))
