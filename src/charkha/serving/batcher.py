@@ -1,75 +1,103 @@
 """Micro-batches: calls that have arrived by the next turn of the event loop are answered together.
 
 There is no timer: a call that comes alone is answered at once, and the more calls come, the more of them share one
-feature read, one pass of the rules and one call of the estimator.
+feature read, one pass of the rules and one call of the estimator. The queue is bounded in time: a call that would wait
+too long is refused at once, so that those that were let in are answered soon.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
 from attrs import frozen
 
+from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Row
 from charkha.serving.service import Service
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
+# How much the newest batch says of how long a row takes; the others before it say the rest.
+_NEWEST = 0.1
 
 
 @frozen(eq=False)
 class _Waiting:
-    """A call: its rows, when it came (`time.perf_counter_ns`), and where its answer goes."""
+    """A call: its rows, when it came and by when it must be begun (`time.perf_counter_ns`), where its answer goes."""
 
     rows: Sequence[Row]
     came_ns: int
+    deadline_ns: int
     answer: "asyncio.Future[list[Prediction]]"
 
 
 class Batcher:
-    """Answers the calls of one model, on the event loop that they come on."""
+    """Answers the calls of one model, on the event loop that they come on.
 
-    def __init__(self, service: Service, model: str) -> None:
-        self._service, self._model = service, model
+    most_wait_seconds: a call that would wait longer for its batch is refused.
+    """
+
+    def __init__(self, service: Service, model: str, most_wait_seconds: float = 0.03) -> None:
+        self._service, self._model, self._most_wait_seconds = service, model, most_wait_seconds
         self._waiting: list[_Waiting] = []
+        self._rows = 0
+        self._row_seconds = 0.0
 
-    def predict(self, rows: Sequence[Row]) -> "asyncio.Future[list[Prediction]]":
-        """Return what will be the answer of a call, which is in the log then. Awaited, raises as `Service.predict`."""
+    def admit(self) -> None:
+        """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
+        wait = self._rows * self._row_seconds
+        if wait > self._most_wait_seconds:
+            raise Overloaded(wait)
+
+    def predict(self, rows: Sequence[Row], timeout_seconds: float = math.inf) -> "asyncio.Future[list[Prediction]]":
+        """Return what will be the answer of a call, which is in the log then.
+
+        Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout.
+        """
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._answer, loop)
-        waiting = _Waiting(rows, time.perf_counter_ns(), loop.create_future())
+        now_ns = time.perf_counter_ns()
+        deadline_ns = now_ns + int(min(timeout_seconds, 3600) * 1e9)
+        waiting = _Waiting(rows, now_ns, deadline_ns, loop.create_future())
         self._waiting.append(waiting)
+        self._rows += len(rows)
         return waiting.answer
 
     def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer as many of the calls as fit in a batch; the others after what else the loop has to do."""
         rows, count = 0, 0
         for waiting in self._waiting:
-            rows += len(waiting.rows)
-            if count and rows > MOST_ROWS:
+            if count and rows + len(waiting.rows) > MOST_ROWS:
                 break
+            rows += len(waiting.rows)
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._rows -= rows
         if self._waiting:
             loop.call_soon(self._answer, loop)
-        self._answer_together(batch)
+        began_ns = time.perf_counter_ns()
+        self._answer_together([waiting for waiting in batch if _is_wanted(waiting, began_ns)])
+        took = (time.perf_counter_ns() - began_ns) / 1e9 / rows
+        self._row_seconds += _NEWEST * (took - self._row_seconds)
 
     def _answer_together(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
         try:
             answers = self._predicted([row for waiting in batch for row in waiting.rows], batch[0].came_ns)
         except Exception as error:
             if len(batch) == 1:
-                _tell(batch[0], error)
+                batch[0].answer.set_exception(error)
                 return
             for waiting in batch:  # a call must not fail for what another one asked
                 self._answer_together([waiting])
             return
         low = 0
         for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_result(answers[low : low + len(waiting.rows)])
+            waiting.answer.set_result(answers[low : low + len(waiting.rows)])
             low += len(waiting.rows)
 
     def _predicted(self, rows: Sequence[Row], came_ns: int) -> list[Prediction]:
@@ -77,6 +105,11 @@ class Batcher:
         return predictions(self._model, self._service.answer([question])[0])
 
 
-def _tell(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)
+def _is_wanted(waiting: _Waiting, now_ns: int) -> bool:
+    """Say whether anybody still waits for a call; one that is too late is told so."""
+    if waiting.answer.done():
+        return False
+    if now_ns > waiting.deadline_ns:
+        waiting.answer.set_exception(DeadlinePassed((now_ns - waiting.came_ns) / 1e9))
+        return False
+    return True

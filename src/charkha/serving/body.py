@@ -1,11 +1,14 @@
 """The body of a request, bounded in size and time."""
 
 import asyncio
+import math
 
 from attrs import frozen
 
 from charkha.serving.calls import Call, Disconnected
 from charkha.serving.refusals import Malformed, Refused, TooLarge
+
+TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
 @frozen(kw_only=True)
@@ -36,6 +39,17 @@ async def read_body(call: Call, limits: Limits) -> bytes:
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
     except Disconnected:
         raise Malformed("expected the whole body, got the end of the connection") from None
+
+
+def timeout_of(call: Call) -> float:
+    """Return how long a client waits for its answer (s), by its X-Request-Timeout-Ms. Raises Refused (400)."""
+    given = call.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return math.inf
+    if not given.isdecimal() or len(given) > 9 or int(given) == 0:
+        said = f"expected a whole number of milliseconds from 1 on, got {given[:80]!r}"
+        raise Refused(400, "invalid_header", said, TIMEOUT_HEADER)
+    return int(given) / 1000
 
 
 async def _collected(call: Call, limits: Limits) -> bytes:

@@ -6,14 +6,14 @@ online store's one writer) or takes long (many rows) goes to a thread.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.batcher import MOST_ROWS, Batcher
-from charkha.serving.body import Limits, read_body
+from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
@@ -24,6 +24,7 @@ from charkha.serving.responses import (
     Health,
     LabelsTaken,
     Models,
+    Prediction,
     Predictions,
     Ready,
     ServedModel,
@@ -33,7 +34,12 @@ from charkha.serving.responses import (
 )
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema, request_frame, request_schema, utc_rows
+from charkha.serving.scoring import Row
 from charkha.serving.service import Service, UnknownModel
+from charkha.serving.slots import Slots
+
+# So many calls that go to a thread are worked on or wait at a time.
+MOST_LONG, MOST_PUSHES = 8, 64
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
@@ -88,22 +94,27 @@ class Api:
         )
         self._checks = {name: request_check(model) for name, model in models.items()}
         self._batchers = {name: Batcher(service, name) for name in models}
+        self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
+        self._batchers[name].admit()
+        timeout_seconds = timeout_of(call)
         rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits))
         fields = self._service.project.models[name].request_fields
         if (check := self._checks[name]) is not None:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
         asked = utc_rows(fields, rows)
         if len(rows) > MOST_ROWS:
-            question = await asyncio.to_thread(self._service.ask_rows, name, asked)
-            answered = await asyncio.to_thread(self._service.answer, [question])
-            each = predictions(name, answered[0])
+            with self._long.slot():
+                each = await asyncio.to_thread(self._answered, name, asked)
         else:
-            each = await self._batchers[name].predict(asked)
+            each = await self._batchers[name].predict(asked, timeout_seconds)
         return json_reply(Predictions(each) if is_many else each[0])
+
+    def _answered(self, name: str, rows: Sequence[Row]) -> list[Prediction]:
+        return predictions(name, self._service.answer([self._service.ask_rows(name, rows)])[0])
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
@@ -116,7 +127,8 @@ class Api:
         """`POST /v1/sources/{source}/events`."""
         rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits))
         try:
-            pushed = await asyncio.to_thread(self._service.push, name, rows)
+            with self._pushes.slot():
+                pushed = await asyncio.to_thread(self._service.push, name, rows)
         except BatchBreaksContract as error:
             self._metrics.quarantined(name, len(rows))
             return json_reply(events_refused(error), 422)

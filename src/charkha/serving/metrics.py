@@ -76,6 +76,9 @@ class ServingMetrics:
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
+        self._of_route: dict[
+            tuple[str, int], tuple[Counter, Histogram]
+        ] = {}  # looking them up takes as long as counting
         self._said: set[tuple[str, str, str]] = set()
         self._warned_us: dict[tuple[str, str], int] = {}
 
@@ -122,8 +125,13 @@ class ServingMetrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an HTTP request. route: its pattern, never what the client wrote, which has no end of values."""
-        self._requests.labels(route, status).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        found = self._of_route.get((route, status))
+        if found is None:
+            found = self._requests.labels(route, status), self._request_seconds.labels(route)
+            self._of_route[route, status] = found
+        requests, request_seconds = found
+        requests.inc()
+        request_seconds.observe(seconds)
 
     def exposition(self) -> bytes:
         """Return everything in the format that Prometheus reads."""

@@ -4,11 +4,15 @@
     ├── Malformed            400  not JSON, or JSON that says two things
     ├── Invalid              422  JSON of the wrong shape: names the field
     ├── TooLarge             413  more bytes or rows than are taken at once
+    ├── Overloaded           429  more calls than can be answered soon
+    ├── DeadlinePassed       504  a call that waited longer than its client does
     └── …                    whatever else the routes refuse, with its own status and code
 
 Every refusal becomes `{"error": {"code", "message", "field"}}`; `field` is a path such as `rows[2].distance`, null
 where no field is to blame.
 """
+
+import math
 
 import msgspec
 
@@ -54,6 +58,22 @@ class TooLarge(Refused):
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(413, code, message, field)
+
+
+class Overloaded(Refused):
+    """More calls than can be answered soon. wait: how long this one would have waited (s)."""
+
+    def __init__(self, wait: float, what: str = "calls") -> None:
+        said = f"expected fewer {what} at a time: this one would have waited {wait * 1000:.0f} ms. Come again later"
+        super().__init__(429, "overloaded", said, headers={"retry-after": str(max(1, math.ceil(wait)))})
+
+
+class DeadlinePassed(Refused):
+    """A call whose answer would have come after its client had given it up. waited: how long it had waited (s)."""
+
+    def __init__(self, waited: float) -> None:
+        said = f"expected an answer within X-Request-Timeout-Ms, but the call had waited {waited * 1000:.0f} ms by then"
+        super().__init__(504, "deadline_passed", said)
 
 
 def body_of(refusal: Refusal) -> bytes:

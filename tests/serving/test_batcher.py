@@ -1,0 +1,123 @@
+"""Calls that come together are answered together, each with what is its own; and no more of them than can be soon."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from app_client import AppClient, app_client
+from serving_project import Stage, open_stage
+
+from charkha.serving.batcher import MOST_ROWS, Batcher
+from charkha.serving.http import build_router
+from charkha.serving.metrics import ServingMetrics
+from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.refusals import DeadlinePassed, Overloaded
+from charkha.serving.slots import Slots
+
+PREDICT = "/v1/models/late_trip/predict"
+ROW: dict[str, Any] = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": True}
+
+
+@pytest.fixture
+def stage(tmp_path: Any) -> Iterator[Stage]:
+    with open_stage(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(stage: Stage) -> Iterator[AppClient]:
+    with app_client(build_router(stage.service, ServingMetrics(), stage.clock)) as opened:
+        yield opened
+
+
+def records(stage: Stage) -> int:
+    return sum(1 for _ in stage.home.log.read(prediction_stream("late_trip")))
+
+
+def test_calls_that_come_together_are_one_batch(client: AppClient, stage: Stage) -> None:
+    bodies = [ROW, {"rows": [ROW, {**ROW, "city": "Delhi"}]}, {**ROW, "km": "far"}, {**ROW, "city": "Agra"}]
+    one, two, wrong, last = client.together(*bodies, path=PREDICT)
+    assert (one.status_code, two.status_code, wrong.status_code, last.status_code) == (200, 200, 422, 200)
+    ids = [one.json()["id"], *(each["id"] for each in two.json()["predictions"]), last.json()["id"]]
+    assert len(set(ids)) == 4
+    assert ids == sorted(ids)
+    assert records(stage) == 1
+
+
+def test_many_calls_are_cut_into_batches(client: AppClient, stage: Stage) -> None:
+    replies = client.together(*([{"rows": [ROW] * 10}] * 20), path=PREDICT)
+    assert [len(reply.json()["predictions"]) for reply in replies] == [10] * 20
+    assert records(stage) == -(-20 // (MOST_ROWS // 10))
+
+
+def test_a_call_does_not_fail_for_what_another_asked(
+    client: AppClient, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = stage.service.answer
+
+    def refusing(questions: Any) -> Any:
+        if any(row[0] == "Gone" for question in questions for row in question.rows):
+            raise RuntimeError("no such city")
+        return answer(questions)
+
+    monkeypatch.setattr(stage.service, "answer", refusing)
+    replies = client.together(ROW, {**ROW, "city": "Gone"}, ROW, path=PREDICT)
+    assert [reply.status_code for reply in replies] == [200, 500, 200]
+    assert records(stage) == 2
+
+
+def test_who_would_wait_too_long_is_refused_at_once(stage: Stage) -> None:
+    batcher = Batcher(stage.service, "late_trip", most_wait_seconds=0)
+
+    async def flooded() -> None:
+        await batcher.predict([("Pune", 1.0, 2, True)])  # from which it knows how long a row takes
+        batcher.admit()
+        waiting = batcher.predict([("Pune", 1.0, 2, True)])
+        with pytest.raises(Overloaded, match="expected fewer calls at a time") as error:
+            batcher.admit()
+        assert (error.value.status, error.value.headers) == (429, {"retry-after": "1"})
+        await waiting
+        batcher.admit()
+
+    asyncio.run(flooded())
+
+
+def test_a_call_that_waited_too_long_is_not_answered(stage: Stage) -> None:
+    async def late() -> None:
+        batcher = Batcher(stage.service, "late_trip")
+        first, second = batcher.predict([("Pune", 1.0, 2, True)], 1e-9), batcher.predict([("Pune", 1.0, 2, True)], 60)
+        with pytest.raises(DeadlinePassed):
+            await first
+        await second
+
+    asyncio.run(late())
+    assert records(stage) == 1
+
+
+def test_a_call_that_was_given_up_is_not_logged(stage: Stage) -> None:
+    async def given_up() -> None:
+        batcher = Batcher(stage.service, "late_trip")
+        batcher.predict([("Pune", 1.0, 2, True)]).cancel()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(given_up())
+    assert records(stage) == 0
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", "9" * 10, ""])
+def test_a_timeout_is_a_whole_number(client: AppClient, given: str) -> None:
+    reply = client.post(PREDICT, json=ROW, headers={"x-request-timeout-ms": given})
+    assert (reply.status_code, reply.json()["error"]["field"]) == (400, "x-request-timeout-ms")
+
+
+def test_a_timeout_is_kept(client: AppClient) -> None:
+    assert client.post(PREDICT, json=ROW, headers={"x-request-timeout-ms": "1000"}).status_code == 200
+
+
+def test_slots_refuse_whom_they_cannot_hold() -> None:
+    slots = Slots(1, "calls of many rows")
+    with slots.slot(), pytest.raises(Overloaded, match="expected fewer calls of many rows at a time"), slots.slot():
+        pass
+    with slots.slot():
+        pass
