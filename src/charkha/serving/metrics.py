@@ -53,13 +53,13 @@ class ServingMetrics:
         )
         self._prediction_seconds = Histogram(
             "charkha_prediction_seconds",
-            "Time to fetch the features of a call and score it.",
+            "Time from when the first call of a batch came until its rows were scored.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._batch_rows = Histogram(
-            "charkha_prediction_rows", "Rows of a call.", ["model"], buckets=_ROWS, registry=registry
+            "charkha_prediction_rows", "Rows of a batch.", ["model"], buckets=_ROWS, registry=registry
         )
         self._failures = Counter(
             "charkha_version_failures",
