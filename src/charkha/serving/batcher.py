@@ -49,7 +49,7 @@ class Batcher:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
         wait = self._rows * self._row_seconds
         if wait > self._most_wait_seconds:
-            raise Overloaded(wait)
+            raise Overloaded(wait, "calls")
 
     def predict(self, rows: Sequence[Row], timeout_seconds: float = math.inf) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.

@@ -1,11 +1,12 @@
 """The body of a request, bounded in size and time."""
 
-import asyncio
 import math
+from functools import lru_cache
 
 from attrs import frozen
 
 from charkha.serving.calls import Call, Disconnected
+from charkha.serving.patience import Patience, SlowBody
 from charkha.serving.refusals import Malformed, Refused, TooLarge
 
 TIMEOUT_HEADER = "x-request-timeout-ms"
@@ -25,16 +26,16 @@ class Limits:
     body_seconds: float = 10.0
 
 
-async def read_body(call: Call, limits: Limits) -> bytes:
-    """Return the body of a JSON request. Raises Refused (400, 408, 413, 415)."""
+async def read_body(call: Call, limits: Limits, patience: Patience) -> bytes:
+    """Return the body of a JSON request. patience: of `limits.body_seconds`. Raises Refused (400, 408, 413, 415)."""
     _refuse_other_types(call)
     declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
     try:
-        async with asyncio.timeout(limits.body_seconds):
+        with patience.for_body():
             return await (call.body.whole() if declared else _collected(call, limits))
-    except TimeoutError:
+    except SlowBody:
         said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
     except Disconnected:
@@ -65,14 +66,19 @@ async def _collected(call: Call, limits: Limits) -> bytes:
 
 
 def _refuse_other_types(call: Call) -> None:
-    encoding = call.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
+    encoding = call.headers.get("content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise _unsupported(f"expected a body that is not compressed, got content-encoding {encoding!r}")
     given = call.headers.get("content-type", "")
-    kind, _, parameters = given.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+    if not _is_json(given):
         raise _unsupported(f"expected content-type application/json in UTF-8, got {given!r}")
+
+
+@lru_cache(maxsize=64)  # what clients say is nearly always the same
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    return kind.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
 
 
 def _too_large(limits: Limits) -> TooLarge:

@@ -19,6 +19,7 @@ from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
+from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
 from charkha.serving.responses import (
     Health,
@@ -87,6 +88,7 @@ class Api:
         self._service = service
         self._metrics = metrics
         self._limits = limits
+        self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
             {name: request_schema(model, limits.rows) for name, model in models.items()},
             {name: event_schema(source, limits.rows) for name, source in sources.items()},
@@ -101,7 +103,7 @@ class Api:
         """`POST /v1/models/{model}/predict`."""
         self._batchers[name].admit()
         timeout_seconds = timeout_of(call)
-        rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits))
+        rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits, self._patience))
         fields = self._service.project.models[name].request_fields
         if (check := self._checks[name]) is not None:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
@@ -118,14 +120,14 @@ class Api:
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
-        rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits))
+        rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
         count = self._service.label(name, [str(id_) for id_, _ in rows], [float(label) for _, label in rows])
         self._metrics.labelled(name, count)
         return json_reply(LabelsTaken(count))
 
     async def events(self, name: str, call: Call) -> Reply:
         """`POST /v1/sources/{source}/events`."""
-        rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits))
+        rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits, self._patience))
         try:
             with self._pushes.slot():
                 pushed = await asyncio.to_thread(self._service.push, name, rows)

@@ -63,7 +63,7 @@ class TooLarge(Refused):
 class Overloaded(Refused):
     """More calls than can be answered soon. wait: how long this one would have waited (s)."""
 
-    def __init__(self, wait: float, what: str = "calls") -> None:
+    def __init__(self, wait: float, what: str) -> None:
         said = f"expected fewer {what} at a time: this one would have waited {wait * 1000:.0f} ms. Come again later"
         super().__init__(429, "overloaded", said, headers={"retry-after": str(max(1, math.ceil(wait)))})
 

@@ -1,0 +1,52 @@
+"""How long calls may take to send their bodies: looked at together, a few times within the limit.
+
+A timer for each call costs more than reading its body, and hardly ever runs out.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# How often within the limit it is looked who has run out of time.
+_LOOKS = 4
+
+
+class SlowBody(Exception):
+    """A body that did not come in time."""
+
+
+class Patience:
+    """Waits for the bodies of calls on one event loop, up to `seconds` for each, and a quarter more at most."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: dict[asyncio.Task[object], float] = {}
+        self._late: set[asyncio.Task[object]] = set()
+        self._looking: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def for_body(self) -> Iterator[None]:
+        """Wait for the body that the block reads. Raises SlowBody when it does not come."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        self._since[task] = loop.time()
+        if self._looking is None:
+            self._looking = loop.call_later(self._seconds / _LOOKS, self._look, loop)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task in self._late and task.uncancel() == 0:
+                raise SlowBody from None
+            raise
+        finally:
+            del self._since[task]
+            self._late.discard(task)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for task, since in self._since.items():
+            if now - since > self._seconds and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        self._looking = loop.call_later(self._seconds / _LOOKS, self._look, loop) if self._since else None
