@@ -56,7 +56,8 @@ def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets
     """Yield the view with the rows and the questions of each bucket of keys; null keys go with the first."""
     row_bucket = (key_column(rows, view.entity.keys).hash() % buckets).fill_null(0)
     spine_bucket = (key_column(spine, view.entity.keys).hash() % buckets).fill_null(0)
-    questions = spine.select(*view.entity.keys, "_at_us").with_row_index("_place")
+    times = [name for name in ("_at_us", "_asked_us") if name in spine.columns]
+    questions = spine.select(*view.entity.keys, *times).with_row_index("_place")
     for bucket in range(buckets):
         yield view, rows.filter(row_bucket == bucket), questions.filter(spine_bucket == bucket)
 
