@@ -102,5 +102,5 @@ def test_the_words_are_what_the_package_offers() -> None:
 
     assert dir(charkha) == sorted(words.__all__)
     assert all(getattr(charkha, name) is getattr(words, name) for name in words.__all__)
-    with pytest.raises(AttributeError, match="has no word 'FeatureVue'; it has Budget, "):
+    with pytest.raises(AttributeError, match="has no word 'FeatureVue'; did you mean 'FeatureView'"):
         _ = charkha.FeatureVue  # type: ignore[attr-defined]

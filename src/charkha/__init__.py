@@ -3,6 +3,7 @@
 The words of a definition (`charkha.words`) load when one of them is first used: `charkha --help` needs none.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ else:
     def __getattr__(name: str) -> object:
         words = import_module("charkha.words")
         if name != "__all__" and name not in words.__all__:
-            raise AttributeError(f"module 'charkha' has no word {name!r}; it has {', '.join(words.__all__)}")
+            like = get_close_matches(name, words.__all__, 1)
+            meant = f"did you mean {like[0]!r}?" if like else f"it has {', '.join(words.__all__)}"
+            raise AttributeError(f"module 'charkha' has no word {name!r}; {meant}")
         return getattr(words, name)
 
 

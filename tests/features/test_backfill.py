@@ -240,3 +240,9 @@ def test_times_in_text_are_read_as_training_reads_them(tmp_path: Path) -> None:
     (root / "sales.csv").write_text(frame.write_csv().replace("2024-01-0", "the day ", 1))
     with pytest.raises(DataError, match="cannot be read as declared"):
         backfill(plan, root / "questions.parquet", Sources(root, {"sales": source}), tmp_path / "again")
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    with pytest.raises(BackfillRefused, match="expected a folder that can be made"):
+        backfill(PLAN, root / "questions.parquet", Sources(root, {"sales": SALES}), root / "questions.parquet")

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 import charkha as ck
 from charkha.clock import SimulatedClock, to_datetime, to_micros
 from charkha.engines.local import LocalEngine
+from charkha.features.backfill import backfill
 from charkha.features.feed import Feed
 from charkha.features.offline import offline_features
 from charkha.features.online import online_features
 from charkha.features.plan import FeaturePlan
+from charkha.features.reading import Sources
 from charkha.features.rows import read_rows
 from charkha.spec.fields import polars_schema
 from charkha.storage.lmdb_online import LmdbOnline
@@ -220,6 +222,37 @@ def test_times_of_files_in_any_unit_mean_the_same(tmp_path: Path, unit: Any) -> 
     expected = read_rows(ORDERS, tmp_path)
     pl.read_parquet(path).with_columns(pl.col("at", "seen").cast(pl.Datetime(unit, "UTC"))).write_parquet(path)
     assert read_rows(ORDERS, tmp_path).equals(expected)
+
+
+def test_with_a_lag_a_row_is_not_seen_by_the_prediction_that_is_asked_at_its_time(tmp_path: Path) -> None:
+    """Nor until the lag is over; online and offline, and in a backfill, whichever way it reads."""
+    world = World(tmp_path, [Row(1, "a", 7.0)], [Ask("a"), Ask("a", 2_000_000 - 1), Ask("a", 2_000_000)])
+    world.write(tmp_path)
+    lagging = evolve(ORDERS, lag="2s")
+    plan = evolve(PLAN, views=(evolve(SHOP, source=lagging),))
+    answers = [(0.0, None), (0.0, None), (1.0, 7.0)]
+    assert [row[:2] for row in world.offline(read_rows(lagging, tmp_path))] == answers
+    asked = pl.DataFrame(
+        {
+            "shop": ["a"] * 3,
+            "price": [1.0] * 3,
+            "asked_at": [to_datetime(NOON_US + ask.at_us) for ask in world.asks],
+        }
+    )
+    asked.write_parquet(tmp_path / "questions.parquet")
+    whole = Sources(tmp_path, {"orders": lagging})
+    for number, sources in enumerate([whole, evolve(whole, whole_rows=0), evolve(whole, memory_rows=0)]):
+        (part,) = backfill(plan, tmp_path / "questions.parquet", sources, tmp_path / f"out-{number}")
+        assert pl.read_parquet(part).select("shop.count_1h", "shop.amount").rows() == answers
+    store, clock = LmdbOnline(tmp_path / "online"), SimulatedClock(NOON_US + 2_000_000 - 1)
+    feed = Feed({"orders": lagging}, plan.views, SegmentLog(tmp_path / "log"), store, clock)
+    feed.materialise(tmp_path, clock.now())
+    with store.read() as state:
+        assert online_features(plan, state, asked.drop("asked_at")[:1], clock.now()).row(0)[:2] == answers[1]
+    clock.advance_to(NOON_US + 2_000_000)
+    feed.follow(tmp_path)
+    with store.read() as state:
+        assert online_features(plan, state, asked.drop("asked_at")[:1], clock.now()).row(0)[:2] == answers[2]
 
 
 @pytest.mark.parametrize("year", [1931, 2024])

@@ -21,7 +21,7 @@ from charkha.bundles.store import BundleStore
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
-from charkha.serving.server import PortTaken, run
+from charkha.serving.server import NoSuchAddress, PortTaken, run
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment
@@ -288,6 +288,11 @@ def test_port_0_is_any_free_port(project: Project) -> None:
     assert client.get("/healthz")[0] == 200
     client.close()
     running.kill()
+
+
+def test_a_host_that_is_not_this_machines_is_said_to_be_so(project: Project) -> None:
+    with pytest.raises(NoSuchAddress, match="expected an address of this machine to listen at"):
+        run(project, host="nowhere.invalid", port=free_port())
 
 
 def test_a_definition_that_breaks_in_the_worker_ends_the_server(project: Project) -> None:

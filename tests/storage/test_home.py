@@ -9,7 +9,7 @@ import pytest
 
 from charkha.spec.project import load_project
 from charkha.storage import lmdb_environment
-from charkha.storage.home import open_home, open_project
+from charkha.storage.home import UnusableHome, open_home, open_project
 from charkha.storage.ledger import UnusableLedger
 
 DEFINITION = """
@@ -113,3 +113,9 @@ def test_the_settings_of_a_project_reach_the_log_the_tables_and_the_online_state
         handle = lmdb_environment._registry[(home.folder / "online").resolve()]._handle
         assert handle is not None
         assert handle.info()["map_size"] == gigabytes << 30
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(UnusableHome, match="expected a folder for the home"):
+        open_home(tmp_path / "home")

@@ -65,7 +65,10 @@ def backfill(
     """
     scan = _scanned(plan, questions)
     total = scan.select(pl.len()).collect().item()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackfillRefused(f"expected a folder that can be made, {folder} cannot: {error.strerror}") from error
     with locked(folder), _workplace(folder / WORKPLACE) as workplace:
         _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
         written: list[Path] = []

@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
+from charkha.engines.engine import Engine
 from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, newest_known
+from charkha.features.offline import joined_in_buckets
 from charkha.features.pieces import EVENT, KNOWN, Piece, fetched
-from charkha.features.point_in_time import join_view
 from charkha.features.segments import IntArray
 from charkha.features.state import columns_of
 from charkha.features.versions import Versions, versions_of
@@ -25,11 +26,12 @@ class Pieced:
     source: Source
     pieces: Sequence[Piece]
     versions: Versions
+    engine: Engine
 
     @classmethod
-    def of(cls, source: Source, pieces: Sequence[Piece]) -> "Pieced":
-        """Look through a source. Raises DataError."""
-        return cls(source, pieces, versions_of(pieces, source))
+    def of(cls, source: Source, pieces: Sequence[Piece], engine: Engine) -> "Pieced":
+        """Look through a source. engine: what joins its windows. Raises DataError."""
+        return cls(source, pieces, versions_of(pieces, source), engine)
 
     def joined(self, view: FeatureView, asked: pl.DataFrame, doing: Callable[[str], None]) -> pl.DataFrame:
         """Return the features of a view for questions, in their order. asked: keys and `_at_us`."""
@@ -60,7 +62,8 @@ class Pieced:
 
     def _window_columns(self, view: FeatureView, asked: pl.DataFrame) -> pl.DataFrame:
         windows = FeatureView(view.name, view.entity, view.source, windows=view.windows)
-        return join_view(windows, self.rows_of(list(columns_of(windows))), asked.select(*view.entity.keys, "_at_us"))
+        rows = self.rows_of(list(columns_of(windows)))
+        return joined_in_buckets(windows, rows, asked.select(*view.entity.keys, "_at_us"), self.engine)
 
     def rows_of(self, fields: Sequence[str]) -> pl.DataFrame:
         """Return some fields of all rows, with their times and `_first`, in the order in which they became known."""

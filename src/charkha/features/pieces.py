@@ -149,4 +149,4 @@ def fetched(pieces: Sequence[Piece], name: str, places: IntArray) -> pl.Series:
 def _times(source: Source, declared: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
     if source.time is None or source.known is None:
         return {EVENT: pl.lit(0, pl.Int64), KNOWN: pl.lit(0, pl.Int64)}
-    return {EVENT: declared[source.time].dt.epoch("us"), KNOWN: declared[source.known].dt.epoch("us")}
+    return {EVENT: declared[source.time].dt.epoch("us"), KNOWN: declared[source.known].dt.epoch("us") + source.lag_us}

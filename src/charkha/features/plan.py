@@ -112,6 +112,8 @@ def view_to_plain(view: FeatureView) -> dict[str, Any]:
     plain = asdict(view, value_serializer=plain_value)
     plain["source"]["fields"] = {name: kind.__name__ for name, kind in view.source.fields.items()}
     plain["source"]["data"] = None  # where history lies is the project's business, not the bundle's
+    if view.source.lag is None:
+        del plain["source"]["lag"]  # as bundles of before have it
     del plain["source"]["contract"]  # so is what its batches must keep: it changes no feature
     return plain
 

@@ -70,18 +70,24 @@ class History:
 
 @frozen(eq=False)
 class Questions:
-    """Keys and times in the order of (key, time); `places` says where each one's answer goes. k questions."""
+    """Keys and times in the order of (key, time); `places` says where each one's answer goes. k questions.
+
+    at_us: until when rows count. asked_us: when the question is asked, from which ages and decay are told; the same,
+    unless the question has not seen the newest rows.
+    """
 
     codes: IntArray
     at_us: IntArray
+    asked_us: IntArray
     places: IntArray
 
 
 def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the features of a view for every row of the spine, under their full names.
 
-    rows: as of `read_rows`, of the view's source. spine: the entity's key columns and `_at_us`. Result: as many rows as
-    the spine, in its order. A null key has no features; a key without rows has a count of 0 and nulls.
+    rows: as of `read_rows`, of the view's source. spine: the entity's key columns, `_at_us` until when rows count, and,
+    where it is later, `_asked_us`, when the question is asked: in the same hops. Result: as many rows as the spine, in
+    its order. A null key has no features; a key without rows has a count of 0 and nulls.
     """
     history, questions = align(view, with_filters(rows, [view]), spine)
     values: dict[str, FloatArray] = {}
@@ -108,11 +114,12 @@ def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[H
     needed = [name for name in rows.columns if name.startswith("_") or name in read]
     frame = rows.select(needed)[order]
     at_us = spine["_at_us"].fill_null(0).to_numpy()
+    asked_us = spine["_asked_us"].to_numpy() if "_asked_us" in spine.columns else at_us
     places = np.flatnonzero((asked >= 0) & spine["_at_us"].is_not_null().to_numpy())
     places = places[np.lexsort((at_us[places], asked[places]))]
     return (
         History(frame, codes[order], frame["_known_us"].to_numpy()),
-        Questions(asked[places], at_us[places], places),
+        Questions(asked[places], at_us[places], asked_us[places], places),
     )
 
 
@@ -226,7 +233,7 @@ def ring_features(ring: Ring, history: History, questions: Questions) -> dict[st
             number = ring.parts.index(part)
             tails = _merged_ranges(part.aggregation, tiles.parts[number], lows[different], whole[different])
             merged = _merged_pairs(part.aggregation, tails[owner], heads[number])
-            values.update(zip(window.names, part.aggregation.finalise(merged, questions.at_us).T, strict=True))
+            values.update(zip(window.names, part.aggregation.finalise(merged, questions.asked_us).T, strict=True))
     return values
 
 
@@ -291,7 +298,10 @@ def latest_features(view: FeatureView, history: History, questions: Questions, s
         return {}
     places = np.full(size, NOBODY)
     rows = history.arrivals
-    places[questions.places] = newest_known(rows, questions.codes, questions.at_us, view.max_age_us)
+    newest = newest_known(rows, questions.codes, questions.at_us)
+    if view.max_age_us is not None and len(rows.event_us):
+        newest[rows.event_us[newest] < questions.asked_us - view.max_age_us] = NOBODY
+    places[questions.places] = newest
     gather = pl.Series(places).set(pl.Series(places == NOBODY), None)
     return {column: history.frame[column].gather(gather) for column in view.latest}
 

@@ -93,9 +93,10 @@ class Readings:
         if views and rows > most:
             seekable = [piece.seekable(folder / "batches" / f"{n:05d}.arrow") for n, piece in enumerate(pieces)]
             size = sources.bucket_rows
-            return Spilled.of(source, seekable, views, folder / "buckets", bucket_rows=size, doing=doing)
+            folder = folder / "buckets"
+            return Spilled.of(source, seekable, views, folder, engine=self.engine, bucket_rows=size, doing=doing)
         if rows > sources.whole_rows:
-            return Pieced.of(source, pieces)
+            return Pieced.of(source, pieces, self.engine)
         return Whole.of(source, pieces, views, self.engine)
 
 

@@ -182,7 +182,7 @@ def stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     if source.time is None or source.known is None:
         return frame.with_columns(_event_us=pl.lit(0, pl.Int64), _known_us=pl.lit(0, pl.Int64))
     return frame.with_columns(
-        _event_us=pl.col(source.time).dt.epoch("us"), _known_us=pl.col(source.known).dt.epoch("us")
+        _event_us=pl.col(source.time).dt.epoch("us"), _known_us=pl.col(source.known).dt.epoch("us") + source.lag_us
     ).filter(pl.col("_event_us").is_not_null())
 
 

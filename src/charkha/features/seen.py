@@ -12,11 +12,13 @@ import polars as pl
 from attrs import evolve
 
 from charkha.engines.engine import Engine
+from charkha.features.keys import key_column
 from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.point_in_time import align
 from charkha.features.request import with_request_features
 from charkha.features.segments import IntArray
+from charkha.features.sought import has_any
 from charkha.spec.fields import TIME
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -51,10 +53,10 @@ def features_as_seen(
 def _asked_earlier(
     plan: FeaturePlan, numbered: pl.DataFrame, rows: Mapping[str, pl.DataFrame], engine: Engine
 ) -> pl.DataFrame:
-    """Return the features of questions that may be asked of the views when their snapshot was taken: all in one go."""
+    """Return the features of questions whose views had the same rows when their snapshot was taken: all in one go."""
     names = tuple(name for view in plan.views for name in feature_names(view))
     of_views = evolve(plan, expressions={}, names=names)
-    earlier = numbered.drop("_place", "_cut_us").with_columns(_at_us=numbered["_cut_us"])
+    earlier = numbered.drop("_place", "_cut_us").with_columns(_at_us=numbered["_cut_us"], _asked_us=numbered["_at_us"])
     fetched = offline_features(of_views, earlier, rows, engine)
     frame = numbered.with_columns(numbered["_at_us"].cast(TIME).alias(plan.at)).hstack(fetched)
     return with_request_features(plan, frame).insert_column(0, numbered["_place"])
@@ -66,18 +68,28 @@ def _without_the_unseen(
     """Yield the features of questions, those of one snapshot at a time, from the rows that it held."""
     for (cut_us,), asked in numbered.partition_by("_cut_us", as_dict=True, include_key=False).items():
         seen = {
-            name: frame.filter(~pl.col("_pushed") | (pl.col("_known_us") <= cut_us)) for name, frame in rows.items()
+            name: frame.filter(~pl.col("_pushed") | (pl.col("_known_us") <= cut_us))
+            for name, frame in _of_their_keys(plan, asked, rows).items()
         }
         part = offline_features(plan, asked.drop("_place"), seen, engine, buckets=1)
         yield part.insert_column(0, asked["_place"])
 
 
+def _of_their_keys(plan: FeaturePlan, asked: pl.DataFrame, rows: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return the rows of which a key is asked for."""
+    found: dict[str, pl.DataFrame] = {}
+    for name, frame in rows.items():
+        entities = [view.entity.keys for view in plan.views if view.source.name == name]
+        found[name] = frame.filter(has_any(frame, [(keys, key_column(asked, keys).drop_nulls()) for keys in entities]))
+    return found
+
+
 def _is_the_same_earlier(
     plan: FeaturePlan, spine: pl.DataFrame, rows: Mapping[str, pl.DataFrame], cut_us: pl.Series
 ) -> pl.Series:
-    """Say of each question whether its views give the same when asked at the time of its snapshot, a moment before.
+    """Say of each question whether its views have the same rows at the time of its snapshot, a moment before.
 
-    They do when no window moves on between the two, no row of a file becomes known, and no latest value grows too old.
+    They have when no window moves on between the two, and no row of a file becomes known.
     """
     at, cut = spine["_at_us"].to_numpy(), cut_us.to_numpy()
     same = np.ones(len(spine), bool)
@@ -86,8 +98,6 @@ def _is_the_same_earlier(
         for hop_us in {window.hop_us for window in view.all_windows()}:
             same &= at // hop_us == cut // hop_us
         same &= _none_between(frame.filter(~pl.col("_pushed"))["_known_us"], cut, at)
-        if view.max_age_us is not None:
-            same &= _none_between(frame["_event_us"], cut - view.max_age_us - 1, at - view.max_age_us)
     return pl.Series(same)
 
 

@@ -40,16 +40,17 @@ class SoughtRows:
         correction may have moved a row to another entity, and which version is the first is told by all of them.
         """
         if self.whole is not None:
-            return self.whole.filter(_has_any(self.whole, wanted))
-        found = stamped_pieces(self.pieces, self.source, lambda rows: rows.filter(_has_any(rows, wanted)))
+            return self.whole.filter(has_any(self.whole, wanted))
+        found = stamped_pieces(self.pieces, self.source, lambda rows: rows.filter(has_any(rows, wanted)))
         if self.source.key:
             keys = found.select(self.source.key).unique()
             found = stamped_pieces(self.pieces, self.source, lambda rows: rows.join(keys, on=keys.columns, how="semi"))
         versions = known_rows(found, self.source)
-        return versions.filter(_has_any(versions, wanted))
+        return versions.filter(has_any(versions, wanted))
 
 
-def _has_any(rows: pl.DataFrame, wanted: Iterable[Wanted]) -> pl.Series:
+def has_any(rows: pl.DataFrame, wanted: Iterable[Wanted]) -> pl.Series:
+    """Say of each row whether any of its keys is wanted."""
     found = pl.repeat(value=False, n=rows.height, eager=True)
     for columns, keys in wanted:
         found |= key_column(rows, columns).is_in(keys.implode()).fill_null(value=False)

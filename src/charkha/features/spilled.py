@@ -11,11 +11,12 @@ from pathlib import Path
 import polars as pl
 from attrs import frozen
 
+from charkha.engines.engine import Engine
 from charkha.features.buckets import Buckets
 from charkha.features.declared import DataError
+from charkha.features.offline import joined_in_buckets
 from charkha.features.pieced import Pieced
 from charkha.features.pieces import EVENT, KNOWN, Piece
-from charkha.features.point_in_time import join_view
 from charkha.features.rows import refuse_null_keys
 from charkha.features.state import columns_of
 from charkha.features.versions import told_apart
@@ -39,6 +40,7 @@ class Spilled:
     source: Source
     pieces: Sequence[Piece]
     buckets: Mapping[Keys, Buckets]
+    engine: Engine
 
     @classmethod
     def of(
@@ -48,12 +50,13 @@ class Spilled:
         views: Iterable[FeatureView],
         folder: Path,
         *,
+        engine: Engine,
         bucket_rows: int,
         doing: Doing,
     ) -> "Spilled":
         """Read a source once and cut its rows. views: those that will be joined. folder: for the buckets.
 
-        bucket_rows: about how many rows a bucket has. Raises DataError.
+        engine: what joins the rows of a bucket. bucket_rows: about how many rows a bucket has. Raises DataError.
         """
         read: dict[Keys, set[str]] = {}
         for view in views:
@@ -83,7 +86,7 @@ class Spilled:
                 f"source {source.name!r}: its {rows:,} rows are cut into files in {folder}, and one cannot be written: "
                 f"{error}. Make room there, or choose another folder for the output"
             ) from error
-        return cls(source, pieces, buckets)
+        return cls(source, pieces, buckets, engine)
 
     def joined(self, view: FeatureView, asked: pl.DataFrame, doing: Doing) -> pl.DataFrame:
         """Return the features of a view for questions, in their order. asked: keys and `_at_us`."""
@@ -93,27 +96,27 @@ class Spilled:
         parts: list[pl.DataFrame] = []
         for number, some in buckets.cut(questions):
             doing(f"joining {view.name}: {len(parts) + 1:,} of {buckets.count:,} buckets")
-            parts.append(_of_bucket(view, buckets.read(number, names), some))
+            parts.append(self._of_bucket(view, buckets.read(number, names), some))
         if not parts:
-            parts.append(_of_bucket(view, pl.DataFrame(schema=buckets.schema), questions))
+            parts.append(self._of_bucket(view, pl.DataFrame(schema=buckets.schema), questions))
         return pl.concat(parts).sort(_PLACE).drop(_PLACE)
+
+    def _of_bucket(self, view: FeatureView, rows: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
+        in_order = rows.sort(KNOWN, _PLACE).drop(_PLACE)
+        asked = questions.drop(_PLACE)
+        return joined_in_buckets(view, in_order, asked, self.engine).with_columns(questions[_PLACE])
 
     def rows_of(self, fields: Sequence[str]) -> pl.DataFrame:
         """Return some fields of all rows, with their times and `_first`, in the order in which they became known.
 
         They are in memory, and so are the keys and times of all rows while they are read.
         """
-        return Pieced.of(self.source, self.pieces).rows_of(fields)
+        return Pieced.of(self.source, self.pieces, self.engine).rows_of(fields)
 
     def known_us(self) -> Iterator[pl.Series]:
         """Yield when the rows became known, µs."""
         buckets = next(iter(self.buckets.values()))
         yield from (buckets.read(number, [KNOWN])[KNOWN] for number in range(buckets.count))
-
-
-def _of_bucket(view: FeatureView, rows: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
-    in_order = rows.sort(KNOWN, _PLACE).drop(_PLACE)
-    return join_view(view, in_order, questions).with_columns(questions[_PLACE])
 
 
 def _arrivals(source: Source, pieces: Sequence[Piece], names: Sequence[str], doing: Doing) -> Iterator[pl.DataFrame]:

@@ -35,9 +35,10 @@ _LONG_KEY = b"\xff"
 def view_digest(view: FeatureView) -> bytes:
     """Return six bytes that name what a view computes, whatever the view is called."""
     source = view.source
+    lag = [source.lag] if source.lag else []
     said = {
         "keys": view.entity.keys,
-        "source": (source.name, source.time, source.known, source.key, source.static),
+        "source": (source.name, source.time, source.known, source.key, source.static, *lag),
         "windows": [asdict(window, value_serializer=plain_value) for window in view.all_windows()],
         "latest": view.latest,
     }

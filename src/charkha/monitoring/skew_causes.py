@@ -54,7 +54,7 @@ MOST_REMEMBERED = 500_000
 # The state of a key with more rows is not made anew, row by row.
 MOST_APPLIED = 200_000
 # How a source is told from what it was.
-_SOURCE_WORDS = ("time", "known", "key", "static")
+_SOURCE_WORDS = ("time", "known", "key", "static", "lag")
 
 
 class Cause(msgspec.Struct, frozen=True):

@@ -28,6 +28,16 @@ DRAIN_SECONDS = 30
 PORT_SECONDS = 2.0
 
 
+class NoSuchAddress(Exception):
+    """A host whose name or address cannot be listened at."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        self.host = host
+        super().__init__(
+            f"expected an address of this machine to listen at, such as 127.0.0.1 or 0.0.0.0, got {host!r}: {reason}"
+        )
+
+
 class PortTaken(Exception):
     """Another process listens at the address."""
 
@@ -44,10 +54,11 @@ def run(
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
-    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. Raises PortTaken,
-    DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. Raises
+    NoSuchAddress, PortTaken, DataError and UnusableLedger; exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
+    _require_own_address(host)
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
     logging.config.dictConfig(log_settings())
@@ -95,6 +106,13 @@ def _wait_for_port(host: str, port: int) -> None:
         if time.monotonic() > deadline:
             raise PortTaken(host, port)
         time.sleep(0.05)
+
+
+def _require_own_address(host: str) -> None:
+    try:
+        _bound_port(host, 0)
+    except OSError as error:
+        raise NoSuchAddress(host, error.strerror or str(error)) from None
 
 
 def _is_free(host: str, port: int) -> bool:

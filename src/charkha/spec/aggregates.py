@@ -1,7 +1,7 @@
 """Windowed aggregates: what is summed up, of which rows, over which windows, and what the features are called."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import polars as pl
@@ -170,7 +170,8 @@ Over = str | Sequence[str]
 
 
 def _aggregate(measure: Measure, over: Over, hop: str | None, name: str | None) -> Aggregate:
-    return Aggregate(measure, (over,) if isinstance(over, str) else tuple(over), hop, name)
+    several = not isinstance(over, str) and isinstance(over, Iterable)  # what is neither is told by the checks
+    return Aggregate(measure, tuple(over) if several else (over,), hop, name)  # type: ignore[arg-type]
 
 
 def count(*, over: Over, hop: str | None = None, where: pl.Expr | None = None, name: str | None = None) -> Aggregate:

@@ -7,6 +7,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from charkha.spec.contracts import Contract
+from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 
 
@@ -115,6 +116,9 @@ class Source:
     time: the column with a row's event time.
     known: the column with the time from which a row was known; the event time unless given. A row whose known time is
         null never becomes known. A pushed row is known from the moment the log has it, whatever this column says.
+    lag: how long after its known time a row of the data reaches the features, such as "1s"; at once unless given.
+        Needed where a row was known, by its own account, at the very time of the prediction that is asked for it: a
+        payment is scored before it is written. Pushed rows are known when they come, whatever this says.
     key: the columns that identify a row. Needed to push rows: it makes a repeated push harmless, and tells a
         correction (same key, other content) from a new row.
     static: True for rows without time, known since always (a table of aircraft, say). Such a table hides when its rows
@@ -130,6 +134,12 @@ class Source:
     key: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
     static: bool = field(default=False, kw_only=True)
     contract: Contract | None = field(default=None, kw_only=True)
+    lag: str | None = field(default=None, kw_only=True)
+
+    @property
+    def lag_us(self) -> int:
+        """`lag` in µs."""
+        return parse_duration(self.lag) if self.lag else 0
 
     @known.default
     def _when_it_happened(self) -> str | None:

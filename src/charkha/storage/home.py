@@ -17,6 +17,14 @@ from charkha.storage.segment_log import Fsync, SegmentLog
 from charkha.storage.tables import Tables
 
 
+class UnusableHome(Exception):
+    """A home that is no folder, and cannot be made one."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self.folder = folder
+        super().__init__(f"expected a folder for the home, or a place where it can be made, got {folder}: {reason}")
+
+
 @frozen(eq=False)
 class Home:
     """The backends of a project, opened; close it, or use it as a context manager."""
@@ -48,7 +56,7 @@ class Home:
 
 
 def open_project(project: Project) -> Home:
-    """Open the home of a project as its settings say. Raises UnusableLedger."""
+    """Open the home of a project as its settings say. Raises UnusableHome and UnusableLedger."""
     return open_home(project.home, ledger_url=project.ledger, fsync=project.fsync, online_gb=project.online_gb)
 
 
@@ -59,10 +67,13 @@ def open_home(folder: Path, *, ledger_url: str | None = None, fsync: Fsync = "ne
     fsync: "always" has the disk confirm every append, part and decision: nothing acknowledged is lost in a power
         failure. With "never" only a killed process is safe.
     online_gb: the size that the online state can grow to; the first to open it in a process decides.
-    Raises UnusableLedger.
+    Raises UnusableHome and UnusableLedger.
     """
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableHome(folder, error.strerror or str(error)) from error
     sync = fsync == "always"
     # First, because it alone can refuse: nothing else is open then.
     ledger = Ledger(ledger_url or URL.create("sqlite", database=str(folder / "ledger.db")), sync=sync)

@@ -19,6 +19,7 @@ from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
+from charkha.training.simultaneous import say_simultaneous
 from charkha.training.split import BEGINNING, TimeArray
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def build_dataset(model: Model, readings: Readings, as_of_us: int, *, since_us: 
     if spine.is_empty():
         raise NoLabels(model, as_of_us, source_rows[model.label.source.name])
     kept = without_truth_ahead(model, spine).drop("_first_known_us")
+    say_simultaneous(model, kept, readings)
     features = features_of(plan_features(model), kept, readings)
     print_of = fingerprint(kept, features)
     return Dataset(features, kept, readings, source_rows, print_of, as_of_us, spine.height - kept.height)

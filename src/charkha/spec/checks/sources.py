@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from charkha.spec.checks.contracts import contract_faults
-from charkha.spec.checks.values import column_faults, name_faults, quote, repeated, text_faults
+from charkha.spec.checks.values import column_faults, duration_faults, name_faults, quote, repeated, text_faults
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.sources import VARIABLE, Entity, Files, Query, Source, written_secrets
@@ -106,6 +106,10 @@ def _time_faults(where: str, source: Source, fields: dict[str, FieldType]) -> It
     if not source.static and source.time is None:
         remedy = 'Name its time column (time="…"), or say static=True when its rows were known since always.'
         yield Fault(f"{where}, time", "an event time, or static=True", "neither", remedy)
+    if source.lag is not None:
+        yield from duration_faults(f"{where}, lag", source.lag)
+        if source.static:
+            yield Fault(f"{where}, lag", "a source with time", "a static one", "Leave out lag= or static=True.")
     for parameter, column in (("time", source.time), ("known", source.known)):
         known_when_it_happened = parameter == "known" and source.known is source.time
         if column is not None and not known_when_it_happened:
