@@ -24,7 +24,9 @@ from charkha.features.events import event_stream
 from charkha.features.file_marks import marks_stream
 from charkha.features.plan import FeaturePlan
 from charkha.features.reading import Readings, Sources
+from charkha.features.state import declaration_digest
 from charkha.spec.fields import POLARS_TYPES, FieldType
+from charkha.spec.sources import Query
 from charkha.storage.flush import flush
 from charkha.storage.locks import locked
 
@@ -71,6 +73,8 @@ def backfill(
         raise BackfillRefused(f"expected a folder that can be made, {folder} cannot: {error.strerror}") from error
     with locked(folder), _workplace(folder / WORKPLACE) as workplace:
         _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
+        if any(isinstance(sources.by_name[view.source.name].data, Query) for view in plan.views):
+            _begin_anew(folder)  # nobody knows what rows the query had given
         written: list[Path] = []
         readings = Readings(sources, plan.views, workplace)
         for number, low in enumerate(range(0, max(1, total), rows_at_once)):
@@ -179,6 +183,11 @@ def _claim(folder: Path, manifest: _Manifest) -> None:
     _take_name(unfinished, file)
 
 
+def _begin_anew(folder: Path) -> None:
+    for part in folder.glob("part-*.parquet"):
+        part.unlink()
+
+
 def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
     """Return a digest of what the result depends on: features, the stamps of batches, and the log's end."""
     names = sorted({view.source.name for view in plan.views})
@@ -187,5 +196,6 @@ def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
     stamps = [(str(questions), asked.st_size, asked.st_mtime_ns), *(batch.stamp() for batch in batches)]
     streams = [stream for name in names for stream in (event_stream(name), marks_stream(name))]
     ends = {stream: sources.log.end(stream) for stream in streams} if sources.log else {}
-    said = (plan.to_json(), stamps, ends)
+    declared = [declaration_digest(sources.by_name[name]) for name in names]
+    said = (plan.to_json(), declared, stamps, ends)
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()

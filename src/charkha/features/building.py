@@ -25,8 +25,8 @@ from charkha.features.progress import (
     taken_of,
 )
 from charkha.features.rows import batch_stamps, known_rows, stamped_rows
-from charkha.features.state import view_digest
-from charkha.spec.sources import Source
+from charkha.features.state import declaration_digest, view_digest
+from charkha.spec.sources import Query, Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
 from charkha.storage.online import OnlineStore, OnlineWriter
@@ -106,8 +106,7 @@ class Builder:
                 if on_progress:
                     on_progress(done + 1, len(waiting))
             if missing:
-                registry = [view_to_plain(view) for view in (*kept.values(), *missing.values())]
-                set_view_registry(state, msgspec.json.encode(registry))
+                _register(state, [*self._kept.registered().values(), *missing.values()])
         return len(missing)
 
     def _dropped(self, state: OnlineWriter, *, anew: bool) -> list[FeatureView]:
@@ -125,9 +124,12 @@ class Builder:
     def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
         declared = self._kept.source(source)
         files = Files(root, self._log, as_of_us)
+        mine = [view for view in views if view.source.name == source]
+        if isinstance(declared.data, Query):  # asked again, it may give other rows: all views have the same
+            self._build_anew(state, source, files, mine)
+            return
         self._follow(state, source, files)  # views of one source have the same rows of it
-        read = _Read.of(declared, files)
-        self._build_from(state, read, [view for view in views if view.source.name == source])
+        self._build_from(state, _Read.of(declared, files), mine)
 
     def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
         """Build the state of views of one source, and the memory of its rows unless it is there.
@@ -177,13 +179,24 @@ class Builder:
         set_taken(state, source, news.taken)
         return [Followed(source, news.rows.height)]
 
-    def _build_anew(self, state: OnlineWriter, source: str, files: Files) -> None:
-        """Build all state of one source anew. Raises DataError: then nothing was changed."""
+    def _build_anew(self, state: OnlineWriter, source: str, files: Files, more: Sequence[FeatureView] = ()) -> None:
+        """Build all state of one source anew, that of more views too. Raises DataError: then nothing was changed.
+
+        Views that read fields which this definition has not are built anew by the next that has them.
+        """
         read = _Read.of(self._kept.sources[source], files)
-        views = [view for view in self._kept.registered().values() if view.source.name == source]
-        views = [view for view in views if self._kept.feeds(view)]
+        registered = self._kept.registered()
+        mine = {digest: view for digest, view in registered.items() if view.source.name == source}
+        fed = {digest: view for digest, view in mine.items() if self._kept.feeds(view)}
+        if left := mine.keys() - fed.keys():
+            _register(state, [view for digest, view in registered.items() if digest not in left])
+            self._kept.follow_registry(state)
         set_taken(state, source, None)
-        self._build_from(state, read, views)
+        self._build_from(state, read, [*fed.values(), *more])
+
+
+def _register(state: OnlineWriter, views: Sequence[FeatureView]) -> None:
+    set_view_registry(state, msgspec.json.encode([view_to_plain(view) for view in views]))
 
 
 @frozen(eq=False)
@@ -200,4 +213,5 @@ class _Read:
         stamps = batch_stamps(source, files.root, files.log)  # first: a file that changes now is news afterwards
         everything = stamped_rows(source, files.root, files.log)
         rows = known_rows(everything, source, files.as_of_us)
-        return cls(source, rows, Taken(files.as_of_us, stamps, waiting_of(everything, files.as_of_us)))
+        waiting = waiting_of(everything, files.as_of_us)
+        return cls(source, rows, Taken(files.as_of_us, stamps, waiting, declaration_digest(source)))

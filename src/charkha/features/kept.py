@@ -70,6 +70,7 @@ class KeptViews:
         self._log = log
         self._writers = {name: log.writer(event_stream(name), PARTITION) for name in sources}
         self._registry: bytes | None = None
+        self._lacking: dict[str, int] = {}
         self._filters: dict[str, RowFilters] = {}
         self._states = self._states_of(self.views)
 
@@ -91,19 +92,25 @@ class KeptViews:
         return self.sources[name]
 
     def _states_of(self, views: Sequence[FeatureView]) -> dict[str, list[ViewState]]:
-        """Return the state of each view by source, reading rows as this definition has them; others stand still."""
-        readable: dict[str, dict[bytes, FeatureView]] = {name: {} for name in self.sources}
+        """Return the state of each view by source.
+
+        A view that another definition has may read fields that this one's source has not: a row that is taken here says
+        nothing of them, and is null there, as it will be for whoever reads it from the log.
+        """
+        mine: dict[str, dict[bytes, FeatureView]] = {name: {} for name in self.sources}
         for view in views:
-            if self.feeds(view):
-                readable[view.source.name][view_digest(view)] = view
-        self._filters = {name: RowFilters.of(self.sources[name], found.values()) for name, found in readable.items()}
+            if view.source.name in mine:
+                mine[view.source.name][view_digest(view)] = view
+        wide = {name: _with_fields_of(self.sources[name], found.values()) for name, found in mine.items()}
+        self._lacking = {name: len(source.fields) - len(self.sources[name].fields) for name, source in wide.items()}
+        self._filters = {name: RowFilters.of(wide[name], found.values()) for name, found in mine.items()}
         return {
-            name: [state_of(view, self.sources[name], self._filters[name]) for view in found.values()]
-            for name, found in readable.items()
+            name: [state_of(view, wide[name], self._filters[name]) for view in found.values()]
+            for name, found in mine.items()
         }
 
     def feeds(self, view: FeatureView) -> bool:
-        """Say whether the source of a view, as declared now, has what the view reads."""
+        """Say whether the source of a view, as declared now, has what the view reads: it can be built from files."""
         source = self.sources.get(view.source.name)
         return source is not None and columns_of(view) <= source.fields.keys()
 
@@ -147,6 +154,8 @@ class KeptViews:
     ) -> None:
         """Apply rows of a source, each with whether it is its first version, and when it became known (µs)."""
         views, touched = self._states[layout.source], Touched(state)
+        if lacking := self._lacking[layout.source]:
+            rows = [((*row, *[None] * lacking), first) for row, first in rows]
         # Not strict: rows of one push are known at one time, repeated without end.
         for (row, first), known_us in zip(self._filters[layout.source].applied(rows), known, strict=False):
             event = layout.event_us(row)
@@ -167,6 +176,14 @@ class KeptViews:
             versions = [(values[place], bool(firsts[place])) for place in fresh]
             self.apply_rows(state, layout, versions, [known[place] for place in fresh])
             set_newest_known(state, source.name, known[-1])
+
+
+def _with_fields_of(source: Source, views: Iterable[FeatureView]) -> Source:
+    """Return a source with the fields that it lacks, and views of it read, behind its own."""
+    fields = dict(source.fields)
+    for view in views:
+        fields |= {name: view.source.fields[name] for name in sorted(columns_of(view) - fields.keys())}
+    return evolve(source, fields=fields)
 
 
 def state_of(view: FeatureView, source: Source, filters: RowFilters | None = None) -> ViewState:

@@ -13,6 +13,7 @@ from attrs import frozen
 from charkha.features.batches import Stamp
 from charkha.features.progress import Taken
 from charkha.features.rows import batch_stamps, read_batches, refuse_null_keys, stamped, stamped_schema
+from charkha.features.state import declaration_digest
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
 
@@ -45,11 +46,14 @@ def news_of(source: Source, files: Files, taken: Taken, newest_us: int | None) -
 
     newest_us: when the newest row that the state has of the source became known. Raises DataError.
     """
+    nothing = pl.DataFrame(schema=stamped_schema(source))
+    declared = declaration_digest(source)
+    if taken.declared != declared:
+        return News(nothing, "it is declared otherwise than when its state was built", taken)
     stamps = batch_stamps(source, files.root, files.log)
     due = taken.waiting_us is not None and taken.waiting_us <= files.as_of_us
     if stamps == taken.batches and not due:
         return None
-    nothing = pl.DataFrame(schema=stamped_schema(source))
     changed = [name for name, stamp in taken.batches.items() if stamps.get(name) != stamp]
     if changed:
         return News(nothing, f"{changed[0]} is not what it was", taken)
@@ -61,7 +65,7 @@ def news_of(source: Source, files: Files, taken: Taken, newest_us: int | None) -
         refuse_null_keys(rows, source)
     later = found["_known_us"].filter(found["_known_us"] > files.as_of_us).min()
     waiting = _first_of([later, None if due else taken.waiting_us])
-    taken = Taken(max(files.as_of_us, taken.until_us), stamps, waiting)
+    taken = Taken(max(files.as_of_us, taken.until_us), stamps, waiting, declared)
     late = not rows.is_empty() and int(rows["_known_us"][0]) <= (_BEFORE_ALL if newest_us is None else newest_us)
     return News(rows, "rows became known before others that the state has" if late else "", taken)
 
@@ -72,15 +76,12 @@ def waiting_of(rows: pl.DataFrame, as_of_us: int) -> int | None:
 
 
 def _unseen(source: Source, files: Files, taken: Taken, stamps: dict[str, Stamp], *, due: bool) -> pl.DataFrame:
-    """Return the rows that the state lacks, in the order of their batches. due: whether to look into those it has."""
-    parts = [pl.DataFrame(schema=stamped_schema(source))]
-    for name in stamps:
-        if name not in taken.batches:
-            parts.append(stamped(read_batches(source, files.root, files.log, {name}), source))
-        elif due:
-            rows = stamped(read_batches(source, files.root, files.log, {name}), source)
-            parts.append(rows.filter(pl.col("_known_us") > taken.until_us))
-    return pl.concat(parts)
+    """Return the rows that the state lacks, of each kind in the order of their batches. due: look into those it has."""
+    new = stamped(read_batches(source, files.root, files.log, stamps.keys() - taken.batches.keys()), source)
+    if not due:
+        return new
+    old = stamped(read_batches(source, files.root, files.log, stamps.keys() & taken.batches.keys()), source)
+    return pl.concat([old.filter(pl.col("_known_us") > taken.until_us), new])
 
 
 def _first_of(times: Iterable[object]) -> int | None:

@@ -65,12 +65,14 @@ class Taken(msgspec.Struct, frozen=True):
     """What the state has of a source's files.
 
     until_us: their rows known by then. batches: the stamp of each batch that was read, by name. waiting_us: when the
-    first of their other rows becomes known, None when there are none.
+    first of their other rows becomes known, None when there are none. declared: how the source was declared then, as
+    of `declaration_digest`.
     """
 
     until_us: int
     batches: dict[str, tuple[str, ...]]
     waiting_us: int | None
+    declared: str = ""
 
 
 _TAKEN_DECODER = msgspec.json.Decoder(Taken)

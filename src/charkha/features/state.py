@@ -21,6 +21,7 @@ from charkha.features.fingerprints import fingerprint
 from charkha.features.latest import LatestRows
 from charkha.features.rings import Part, Ring, rings_of
 from charkha.spec.model import FloatArray
+from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 
 _LATEST_SLOT = 255
@@ -43,6 +44,17 @@ def view_digest(view: FeatureView) -> bytes:
         "latest": view.latest,
     }
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).digest()
+
+
+def declaration_digest(source: Source) -> str:
+    """Return a text that is another whenever a source's rows, or what they mean, may be; a contract changes neither."""
+    said = {
+        "fields": {name: kind.__name__ for name, kind in source.fields.items()},
+        "times": (source.time, source.known, source.lag, source.static),
+        "key": source.key,
+        "data": None if source.data is None else (type(source.data).__name__, asdict(source.data)),
+    }
+    return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=8).hexdigest()
 
 
 @frozen
