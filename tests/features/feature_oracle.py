@@ -143,8 +143,9 @@ def aggregate(measure: Measure, present: list[tuple[float, int]], at_us: int) ->
     """Return what a measure gives for values and the times they became known, at least one."""
     values = [value for value, _ in present]
     mean = math.fsum(values) / len(values)
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    spread = squares / (len(values) - 1) if len(values) > 1 else None
+    squares = math.fsum((value - mean) * (value - mean) for value in values)
+    # What a float cannot hold is null.
+    spread = squares / (len(values) - 1) if len(values) > 1 and math.isfinite(squares) else None
     match measure.kind:
         case "sum":
             return [math.fsum(values)]
@@ -202,7 +203,7 @@ def slack(measure: Measure | None, scale: float) -> float:
         case "sum" | "mean" | "std" | "decayed_sum":
             return 1e-9 * scale
         case "variance":
-            return 1e-9 * scale**2
+            return 1e-9 * scale * scale
     return 0.0
 
 

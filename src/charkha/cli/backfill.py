@@ -95,6 +95,8 @@ def materialise(
 
     session = session_of(context)
     project, time_us = session.project(), moment(as_of)
+    if time_us > SystemClock().now():
+        raise typer.BadParameter(f"expected a time that has come, got {as_of}.", param_hint="--as-of")
     with opened(project) as home, parts(session.err) as on_progress:
         feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
         followed = [] if anew or as_of is not None else feed.follow(project.root)

@@ -22,6 +22,7 @@ from charkha.features.answers import answered
 from charkha.features.batches import batches_of
 from charkha.features.events import event_stream
 from charkha.features.file_marks import marks_stream
+from charkha.features.numbers import finite
 from charkha.features.plan import FeaturePlan
 from charkha.features.reading import Readings, Sources
 from charkha.features.state import declaration_digest
@@ -140,16 +141,21 @@ def _is_of(kind: FieldType, found: pl.DataType) -> bool:
 def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
     """Return questions as the sources' keys are typed, their time as `plan.at` and, in µs, as `_at_us`.
 
-    A time without a zone is UTC. A question without a time has no features.
+    A time without a zone is UTC. A question without a time has no features. A number that is not finite is null.
+    Raises BackfillRefused for a whole number beyond 64 bits, or a time beyond the years 1 to 9999.
     """
     at, found = pl.col(plan.at), asked.schema[plan.at]
     if isinstance(found, pl.Datetime) and found.time_zone:
         at = at.dt.convert_time_zone("UTC")
     at = at.cast(pl.Datetime("us")) if found == pl.Date else at.dt.cast_time_unit("us")
-    typed = asked.with_columns(pl.col(name).cast(POLARS_TYPES[kind]) for name, kind in plan.request.items())
-    return typed.with_columns(at.dt.replace_time_zone("UTC").alias(plan.at)).with_columns(
-        _at_us=pl.col(plan.at).dt.epoch("us")
-    )
+    fields = {name: pl.col(name).cast(POLARS_TYPES[kind]) for name, kind in plan.request.items()}
+    fields |= {name: finite(fields[name]).alias(name) for name, kind in plan.request.items() if kind is float}
+    try:
+        typed = asked.with_columns(**fields).with_columns(at.dt.replace_time_zone("UTC").alias(plan.at))
+    except pl.exceptions.PolarsError as error:
+        said = str(error).partition("\n")[0]
+        raise BackfillRefused(f"expected questions that fit the request's types, got others: {said}") from error
+    return typed.with_columns(_at_us=pl.col(plan.at).dt.epoch("us"))
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from charkha.clock import Clock
+from charkha.clock import Clock, to_iso
 from charkha.features.building import Builder
 from charkha.features.kept import KeptViews
 from charkha.features.plain_rows import NotPushable, plain_rows
@@ -22,6 +22,21 @@ from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
 from charkha.storage.online import OnlineStore
+
+# Clocks are put right by less; known time stands still until this one has come as far as the state.
+MOST_AHEAD_US = 300_000_000
+
+
+class ClockBehind(Exception):
+    """A clock that says a time long before the newest row of the state: one of the two was wrong."""
+
+    def __init__(self, now_us: int, newest_us: int) -> None:
+        self.now_us, self.newest_us = now_us, newest_us
+        super().__init__(
+            f"expected a clock that has come as far as the newest row of the state, known at {to_iso(newest_us)}, got "
+            f"{to_iso(now_us)}. If this clock is wrong, put it right. If another was, which took rows in too early, "
+            "they are in the log as known then: move the log of their source away, and push them again"
+        )
 
 
 @frozen
@@ -47,13 +62,17 @@ class Feed(Builder):
 
         rows: values in the order of the source's fields, times as datetime or µs. All rows of a call become known at
         the same time. A row that is already there is ignored, and so are versions of one row that end in what it says
-        already. Raises UnknownSource, NotPushable and StateAheadOfLog: nothing was taken.
+        already. Raises UnknownSource, NotPushable, ClockBehind
+        and StateAheadOfLog: nothing was taken.
         """
         plain = plain_rows(self._pushable(source), self._kept.layouts[source], rows)
         with self._store.write() as state:
             self._kept.follow_registry(state)
             self._kept.apply_log(state, source)
-            known_us = max(self._clock.now(), newest_known(state))
+            now_us, newest_us = self._clock.now(), newest_known(state)
+            if newest_us - now_us > MOST_AHEAD_US:
+                raise ClockBehind(now_us, newest_us)
+            known_us = max(now_us, newest_us)
             fresh = self._kept.take(state, source, plain, known_us)
         new = sum(first for _, first in fresh)
         return Pushed(new, len(fresh) - new, len(plain) - len(fresh), known_us)

@@ -11,6 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from charkha.features.aggregations import Aggregation
+from charkha.features.aggregations.aggregation import finalised
 from charkha.features.segments import IntArray
 from charkha.features.state import RingState, ViewState
 from charkha.spec.model import FloatArray
@@ -88,7 +89,7 @@ def window_values(
         oldest = at_us // part.hop_us[:, None] - part.hops[:, None]
         lows = np.searchsorted(packed, ((asked << _HOP_BITS) + oldest).ravel())
         merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[asked.ravel()])
-        values = part.aggregation.finalise(merged, np.tile(at_us, len(part.names)))
+        values = finalised(part.aggregation, merged, np.tile(at_us, len(part.names)))
         by_feature = values.reshape(len(part.names), requests, -1).swapaxes(1, 2)
         for names, rows in zip(part.names, by_feature, strict=True):
             yield from zip(names, rows, strict=True)

@@ -5,7 +5,10 @@ NaN and infinities are what a division by nothing leaves behind: no value, so nu
 
 from math import isfinite
 
+import numpy as np
 import polars as pl
+
+from charkha.spec.model import FloatArray
 
 
 def finite(column: pl.Expr) -> pl.Expr:
@@ -17,3 +20,10 @@ def finite(column: pl.Expr) -> pl.Expr:
 def finite_number(value: float | None) -> float | None:
     """Return the same of one value."""
     return value + 0.0 if value is not None and isfinite(value) else None
+
+
+def ratio_of(above: FloatArray, below: FloatArray) -> FloatArray:
+    """Return a ratio, NaN for null: where a side is, where the lower one is 0, and where it is beyond a float."""
+    with np.errstate(over="ignore"):
+        ratio = np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+    return np.where(np.isfinite(ratio), ratio, np.nan)

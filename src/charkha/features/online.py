@@ -12,6 +12,7 @@ from charkha.features.evaluate import OnFailure, unheard
 from charkha.features.keys import key_text
 from charkha.features.lanes import Stack, stacks_of, window_values
 from charkha.features.latest import Column, LatestStack, latest_stacks
+from charkha.features.numbers import ratio_of
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns, frame_of, request_columns
 from charkha.features.state import ViewState, key_bytes
@@ -71,8 +72,9 @@ def online_columns(
     columns: dict[str, Column] = {**requests, plan.at: at_us}
     times = np.array(at_us, np.int64)
     stored = iter(fetched.stored)
-    for stack in layout.stacks:
-        columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is null at the end
+        for stack in layout.stacks:
+            columns.update(window_values(stack, list(islice(stored, len(stack.places))), times))
     for latest in layout.latest:
         columns.update(latest.values(list(islice(stored, len(latest.views))), times))
     for state in layout.with_ratios:
@@ -124,8 +126,7 @@ def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
 def _ratios(state: ViewState, columns: Columns) -> Iterator[tuple[str, Column]]:
     """Yield the ratios of a view, null where a side is or the denominator is 0."""
     for name, numerator, denominator in state.ratios:
-        above, below = (np.asarray(columns[side]) for side in (numerator, denominator))
-        yield name, np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+        yield name, ratio_of(np.asarray(columns[numerator]), np.asarray(columns[denominator]))
 
 
 def _forget_null_keys(columns: dict[str, Column], states: Iterable[ViewState], keys: Sequence[str | None]) -> None:

@@ -11,6 +11,8 @@ from charkha.features.events import Row, RowLayout
 from charkha.features.numbers import finite_number
 from charkha.spec.sources import Source
 
+_FIRST_US, _LAST_US = to_micros(datetime.min), to_micros(datetime.max)
+
 
 class NotPushable(ValueError):
     """Rows that cannot be taken: their source has no key, they lack theirs or their time, or values have odd types."""
@@ -28,6 +30,13 @@ def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]])
         raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
     if float in source.fields.values():
         plain = [tuple(finite_number(value) if type(value) is float else value for value in row) for row in plain]
+    for place in layout.datetime_places:
+        for row in plain:
+            if row[place] is not None and not _FIRST_US <= row[place] <= _LAST_US:
+                said = f"expected {layout.fields[place]!r} in the years 1 to 9999, got {row[place]} µs"
+                raise NotPushable(f"source {source.name!r}: {said}")
+    if str in source.fields.values():
+        _refuse_surrogates(source, plain)
     for row in plain:
         if layout.key_of(row) is None:
             raise NotPushable(
@@ -36,3 +45,16 @@ def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]])
         if layout.event_us(row) is None:
             raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain
+
+
+def _refuse_surrogates(source: Source, rows: Sequence[Row]) -> None:
+    """Raise NotPushable for text with half a character, which no file and no log can hold."""
+    for row in rows:
+        for value in row:
+            if isinstance(value, str) and not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    raise NotPushable(
+                        f"source {source.name!r}: expected text of whole characters, got a lone surrogate: {error}"
+                    ) from None

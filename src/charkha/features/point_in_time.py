@@ -10,10 +10,12 @@ import polars as pl
 from attrs import field, frozen
 
 from charkha.features.aggregations import Aggregation
+from charkha.features.aggregations.aggregation import finalised
 from charkha.features.filters import with_filters
 from charkha.features.fingerprints import fingerprints
 from charkha.features.keys import key_codes
 from charkha.features.newest import NOBODY, Arrivals, in_order, newest_known
+from charkha.features.numbers import ratio_of
 from charkha.features.rings import Part, Ring, rings_of
 from charkha.features.segments import (
     IntArray,
@@ -92,11 +94,11 @@ def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.
     history, questions = align(view, with_filters(rows, [view]), spine)
     values: dict[str, FloatArray] = {}
     first = history_of_first_versions(history)
-    for ring in rings_of(view):
-        values.update(ring_features(ring, first, questions))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is null at the end
+        for ring in rings_of(view):
+            values.update(ring_features(ring, first, questions))
     for ratio in view.ratios():
-        above, below = (values[side] for side in ratio.sides)
-        values[ratio.name] = np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+        values[ratio.name] = ratio_of(*(values[side] for side in ratio.sides))
     columns = {
         name: pl.Series(_placed(values[name], questions, len(spine)), nan_to_null=True)
         for name in view.window_features()
@@ -233,7 +235,7 @@ def ring_features(ring: Ring, history: History, questions: Questions) -> dict[st
             number = ring.parts.index(part)
             tails = _merged_ranges(part.aggregation, tiles.parts[number], lows[different], whole[different])
             merged = _merged_pairs(part.aggregation, tails[owner], heads[number])
-            values.update(zip(window.names, part.aggregation.finalise(merged, questions.asked_us).T, strict=True))
+            values.update(zip(window.names, finalised(part.aggregation, merged, questions.asked_us).T, strict=True))
     return values
 
 

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from charkha.features.evaluate import OnFailure, of_one, unheard, with_values
 from charkha.features.latest import Column
+from charkha.features.numbers import finite
 from charkha.features.plan import FeaturePlan
 from charkha.spec.fields import POLARS_TYPES, TIME
 
@@ -48,12 +49,17 @@ def program_of(plan: FeaturePlan) -> Program:
     types = _column_types(plan)
     # The time is always there: it gives the rows to an expression that reads nothing.
     inputs = pl.Schema({name: types[copies.get(name, name)] for name in sorted(used | {plan.at})})
-    layers = tuple(expression_layers(computed))
-    table = pl.LazyFrame(schema=inputs)
-    for layer in layers:
-        table = table.with_columns(layer)
-    outputs = table.collect_schema()
+    outputs = _types_of(computed, inputs)
+    floats = {name: finite(each) for name, each in computed.items() if outputs[name].is_float()}
+    layers = tuple(expression_layers({**computed, **floats}))
     return Program(copies, layers, inputs, pl.Schema({name: outputs[name] for name in computed}))
+
+
+def _types_of(expressions: Mapping[str, pl.Expr], inputs: pl.Schema) -> pl.Schema:
+    table = pl.LazyFrame(schema=inputs)
+    for layer in expression_layers(expressions):
+        table = table.with_columns(layer)
+    return table.collect_schema()
 
 
 def expression_layers(expressions: Mapping[str, pl.Expr]) -> Iterator[list[pl.Expr]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import frozen
 
+from charkha.features.feed import ClockBehind
 from charkha.features.kept import UnknownSource
 from charkha.features.plain_rows import NotPushable
 from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply
@@ -13,7 +14,8 @@ from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
 
-RETRY_SECONDS = "5"
+NOTHING: Headers = ()
+LATER: Headers = (("retry-after", "5"),)
 
 _logger = logging.getLogger("charkha.serving")
 
@@ -63,18 +65,24 @@ def _wrong_method(call: Call, route: Route) -> Refused:
 
 def refused(error: Exception) -> Reply:
     """Return what the client is told of an error. Only what nobody foresaw is a 500, and is logged with its trace."""
-    if isinstance(error, Refused):
-        return _error(error.status, error.refusal, tuple(error.headers.items()))
-    if isinstance(error, UnknownModel):
-        return _error(404, Refusal("unknown_model", str(error), "model"))
-    if isinstance(error, UnknownSource):
-        return _error(404, Refusal("unknown_source", str(error), "source"))
-    if isinstance(error, NotPushable):
-        return _error(409, Refusal("not_pushable", str(error)))
-    if isinstance(error, NoChampion):
-        return _error(503, Refusal("no_champion", str(error)), (("retry-after", RETRY_SECONDS),))
-    _logger.error("a request failed", exc_info=error)
-    return _error(500, Refusal("internal", "the request failed for a reason of the server's; its log has the trace"))
+    match error:
+        case Refused():
+            return _error(error.status, error.refusal, tuple(error.headers.items()))
+        case UnknownModel():
+            told, status, headers = Refusal("unknown_model", str(error), "model"), 404, NOTHING
+        case UnknownSource():
+            told, status, headers = Refusal("unknown_source", str(error), "source"), 404, NOTHING
+        case NotPushable():
+            told, status, headers = Refusal("not_pushable", str(error)), 409, NOTHING
+        case NoChampion():
+            told, status, headers = Refusal("no_champion", str(error)), 503, LATER
+        case ClockBehind():
+            told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
+        case _:
+            _logger.error("a request failed", exc_info=error)
+            said = "the request failed for a reason of the server's; its log has the trace"
+            told, status, headers = Refusal("internal", said), 500, NOTHING
+    return _error(status, told, headers)
 
 
 def _error(status: int, refusal: Refusal, headers: Headers = ()) -> Reply:

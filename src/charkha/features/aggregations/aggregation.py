@@ -7,6 +7,8 @@ second a row that has just arrived. Times are µs; rows come in the order of the
 
 from typing import Protocol
 
+import numpy as np
+
 from charkha.features.segments import IntArray
 from charkha.spec.model import FloatArray
 
@@ -46,3 +48,9 @@ class Aggregation(Protocol):
     def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
         """Return the features of each state, asked for at its time: (k, width) and (k,) → (k, features of a window)."""
         ...
+
+
+def finalised(aggregation: Aggregation, states: FloatArray, at_us: IntArray) -> FloatArray:
+    """Return the values of states; null where they are beyond what a float holds, and so are told by their order."""
+    values = aggregation.finalise(states, at_us)
+    return values if aggregation.exact else np.where(np.isfinite(values), values, np.nan)

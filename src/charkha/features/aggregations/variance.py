@@ -47,7 +47,8 @@ class Variance:
             number = np.bincount(owner, weight, size)
             distance = np.bincount(owner, weight * (states[index, 1] - anchor[owner]), size)
             mean = anchor + np.divide(distance, number, out=np.zeros(size), where=number > 0)
-            deviation = weight * (states[index, 1] - mean[owner]) ** 2
+            # An empty state has no mean to be far from.
+            deviation = weight * np.where(weight > 0, states[index, 1] - mean[owner], 0.0) ** 2
             merged[chunk] = np.column_stack((number, mean, np.bincount(owner, states[index, 2] + deviation, size)))
         return merged
 
