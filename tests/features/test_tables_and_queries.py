@@ -332,6 +332,24 @@ def test_what_drivers_give_becomes_what_is_declared(kind: Any, values: list[Any]
     assert found.dtype == polars_schema(declared.fields)["value"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        (int, "12", "expected int for 'value', got String, such as '12'. Mend"),
+        (int, 1.5, "expected int for 'value', got 1.5. Mend"),
+        (float, True, "expected float for 'value', got Boolean, such as True. Mend"),
+        (bool, 2, "expected bool for 'value', got 2. Mend"),
+        (datetime, "01/05/2024", "expected datetime for 'value', got '01/05/2024'. Mend"),
+        (datetime, 1764118800, "expected datetime for 'value', got Int64, such as 1764118800. Mend"),
+    ],
+)
+def test_what_drivers_give_of_another_type_is_refused(kind: Any, value: Any, says: str) -> None:
+    declared = ck.Source("values", {"value": kind}, ck.sql("select", URL), static=True)
+    with pytest.raises(DataError) as error:
+        _typed(declared, ["value"], [(None,), (value,)])
+    assert f"source 'values': its query cannot be read as declared: {says}" in str(error.value)
+
+
 SECRET = "hun:ter/2@x?"
 
 
