@@ -172,3 +172,44 @@ def test_a_replay_heeds_what_was_decided_of_files(shell: Shell) -> None:
         ended = shell(*home, "replay")
         assert ended.code == 1
         assert "breaks its contract" not in ended.err
+
+
+def cut(name: str) -> None:
+    """Leave only the beginning of a file, as a copy that was interrupted does."""
+    path = Path(name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_file_that_cannot_be_read_is_one_finding_among_others(shell: Shell) -> None:
+    cut("data/ratings-1.parquet")
+    ended = shell("data", "check")
+    assert ended.code == 1
+    assert "data/ratings-1.parquet' cannot be read as declared: " in ended.out
+    assert "leave it out: charkha data quarantine ratings@data/ratings-1.parquet --reason …" in ended.out
+    assert "ratings@data/ratings-2.parquet  rating from 1 to 10  1     33.33%" in ended.out
+    assert "broken: ratings@data/ratings-1.parquet, ratings@data/ratings-2.parquet" in ended.out
+    first, second, whole = shell("data", "check", "--json").json["batches"]
+    assert (first["ok"], first["rows"], first["violations"]) == (False, 0, [])
+    assert "cannot be read" in first["problem"]
+    assert (second["ok"], second["problem"], whole["rows"]) == (False, "", 3)
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_file_that_cannot_be_read_and_was_set_aside_is_as_if_it_were_not_there(shell: Shell) -> None:
+    cut("data/ratings-2.parquet")
+    assert shell("data", "quarantine", "ratings@data/ratings-2.parquet", "-m", "half a file").code == 0
+    ended = shell("data", "check")
+    assert (ended.code, "ratings@data/ratings-2.parquet (aside): source " in ended.out) == (0, True)
+    assert "kept: ratings, 2 files" in ended.out
+    assert "made of 20 of 20 rows" in shell("data", "suggest").err
+    assert shell("data", "release", "ratings@data/ratings-2.parquet", "-m", "all the same").code == 0
+    assert shell("data", "check").code == 1
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_file_is_not_discarded(shell: Shell) -> None:
+    ended = shell("data", "discard", "ratings@data/ratings-2.parquet", "-m", "x")
+    assert ended.code == 2
+    said = " ".join(ended.err.replace("│", " ").split())
+    assert "got the file 'ratings@data/ratings-2.parquet': files are not discarded here. Set it aside: charkha" in said

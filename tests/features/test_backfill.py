@@ -142,6 +142,21 @@ def test_a_part_that_is_there_is_kept_and_another_backfill_is_refused(tmp_path: 
         backfill(PLAN, questions, sources, out, rows_at_once=100)
 
 
+def test_a_part_that_was_spoilt_since_it_was_written_is_made_anew(tmp_path: Path) -> None:
+    root = write_world(tmp_path)
+    sources, questions, out = Sources(root, {"sales": SALES}), root / "questions.parquet", tmp_path / "out"
+    parts = backfill(PLAN, questions, sources, out, rows_at_once=100)
+    before = read(parts)
+    whole = parts[1].read_bytes()
+    parts[0].write_bytes(b"")
+    parts[1].write_bytes(whole[: len(whole) // 2])
+    parts[2].write_bytes(whole[:200] + bytes(200) + whole[400:])
+    pl.read_parquet(parts[3]).head(99).write_parquet(parts[3])
+    kept = parts[4].stat().st_mtime_ns
+    assert read(backfill(PLAN, questions, sources, out, rows_at_once=100)).equals(before)
+    assert parts[4].stat().st_mtime_ns == kept
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

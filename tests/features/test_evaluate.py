@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from charkha.engines.local import LocalEngine
 from charkha.features import evaluate
 from charkha.features.evaluate import Failure, logged, with_values
+from charkha.features.numbers import finite
 from charkha.features.offline import offline_features
 from charkha.features.online import Fetched, online_columns
 from charkha.features.plan import FeaturePlan, in_order_of_use
@@ -215,10 +216,11 @@ def assert_they_are_the_obvious(plan: FeaturePlan, rows: list[tuple[Any, ...]], 
     """The obvious version: one expression at a time on a row and its like; an exception is the default."""
     for place, row in enumerate(rows):
         frame = pl.DataFrame([row] * 2, schema=dict(zip(FIELDS, TYPES, strict=True)), orient="row")
-        for name, expression in plan.expressions.items():
-            kind = frame.lazy().with_columns(expression.alias(name)).collect_schema()[name]
+        for name, declared in plan.expressions.items():
+            kind = frame.lazy().with_columns(declared.alias(name)).collect_schema()[name]
+            computed = kind.is_float() and not declared.meta.is_column()
             try:
-                frame = frame.with_columns(expression.alias(name))
+                frame = frame.with_columns((finite(declared) if computed else declared).alias(name))
             except PolarsError:
                 frame = frame.with_columns(pl.Series(name, [plan.defaults.get(name)] * 2, dtype=kind, strict=False))
         assert_frame_equal(frame[:1].select(plan.names), found[place : place + 1], check_exact=True)

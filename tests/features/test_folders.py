@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pytest
@@ -45,11 +46,36 @@ def test_folders_say_columns(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("lane", "said"), [("four", "Int64 for 'lane'"), ("1.5", "got '1.5'")])
-def test_a_folder_that_does_not_fit_is_told(tmp_path: Path, lane: str, said: str) -> None:
-    write(tmp_path / f"data/day=2024-05-01/shop=a/lane={lane}/open=true", [1])
-    with pytest.raises(DataError, match=said):
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("lane", "four", "int"),
+        ("lane", "1.5", "int"),
+        ("day", "oops", "a time such as 2026-02-11 or 2026-02-11T08:30:00Z"),
+        ("day", "01/05", "a time such as 2026-02-11 or 2026-02-11T08:30:00Z"),
+        ("open", "perhaps", "true or false"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_told(tmp_path: Path, field: str, value: str, wanted: str) -> None:
+    folders = {"day": "2024-05-01", "shop": "a", "lane": "4", "open": "true", field: value}
+    write(tmp_path.joinpath("data", *(f"{name}={quote(text, safe='')}" for name, text in folders.items())), [1])
+    with pytest.raises(DataError) as error:
         read_rows(source(), tmp_path)
+    said = f"expected {wanted} for {field!r} in the name of its folder '{field}={value}', got {value!r}"
+    assert str(error.value).startswith(f"source 'sales': '{tmp_path}/data/")
+    assert said in str(error.value)
+
+
+def test_folders_of_csv_are_iso_whatever_its_times(tmp_path: Path) -> None:
+    folder = tmp_path / "data/day=2024-05-02"
+    folder.mkdir(parents=True)
+    (folder / "x.csv").write_text("id,paid,sold\n1,2.5,03/05/2024\n")
+    fields = {"id": int, "paid": float, "day": datetime, "sold": datetime}
+    sales = ck.Source("sales", fields, ck.csv("data/*/*.csv", times="%d/%m/%Y"), time="day", key="id")
+    assert read_rows(sales, tmp_path).select("day", "sold").row(0) == (
+        datetime(2024, 5, 2, tzinfo=UTC),
+        datetime(2024, 5, 3, tzinfo=UTC),
+    )
 
 
 def test_a_field_that_nobody_says_is_missing(tmp_path: Path) -> None:

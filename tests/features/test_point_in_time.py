@@ -20,7 +20,7 @@ def history_of(stream: Stream) -> tuple[list[Event], pl.DataFrame]:
     pushed = [evolve(event, known_us=push.at_us) for push in stream.pushes for event in push.rows]
     events, source = [*stream.files[0], *stream.files[1], *pushed], stream.world.source
     frame = as_frame(events, stream.world)
-    rows = stamped(frame.select(**declared_fields(source, frame.schema, "here")), source)
+    rows = stamped(frame.select(**declared_fields(source, frame.lazy(), "here")), source)
     known_us = [event.known_us for event in events if event.event_us is not None]
     rows = rows.with_columns(_known_us=pl.Series(known_us, dtype=pl.Int64))
     return events, mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)

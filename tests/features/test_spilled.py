@@ -85,7 +85,7 @@ def test_large_files_are_cut_and_pushed_rows_come_behind_them(tmp_path: Path, bu
     assert "sorting sales into buckets: 333 of 3,200 rows read" in told
 
 
-def test_times_in_text_are_told_by_the_first_of_all_rows(tmp_path: Path) -> None:
+def test_times_in_text_are_read_some_at_a_time(tmp_path: Path) -> None:
     root = write_world(tmp_path)
     frame = pl.concat([pl.read_parquet(root / f"sales-{number}.parquet") for number in range(2)])
     frame.write_csv(root / "sales.csv", datetime_format="%Y-%m-%d %H:%M:%S")

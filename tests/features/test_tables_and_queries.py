@@ -17,7 +17,7 @@ import charkha as ck
 from charkha.engines.local import LocalEngine
 from charkha.features.backfill import BackfillRefused, backfill, with_times
 from charkha.features.batches import batches_of
-from charkha.features.data_check import check_source
+from charkha.features.data_check import WHOLE, check_source
 from charkha.features.data_decisions import NothingToDecide, Word
 from charkha.features.declared import DataError
 from charkha.features.file_decisions import mark_file
@@ -183,6 +183,29 @@ def test_a_contract_holds_it_as_one_batch_and_a_person_decides(kind: str, tmp_pa
         assert read_rows(declared, tmp_path, home.log).height == 0
 
 
+@pytest.mark.parametrize("data", [ck.delta("lake/*"), ck.sql("select * from gone", URL)])
+def test_what_cannot_be_read_is_a_finding_and_can_be_set_aside(data: Any, tmp_path: Path) -> None:
+    write_delta(orders(), tmp_path)
+    write_sqlite(orders(), tmp_path)
+    (tmp_path / "lake" / "broken").mkdir()
+    declared, name = source(data), "query" if isinstance(data, Query) else "lake/broken"
+    with open_home(tmp_path / "home") as home:
+        (found,) = [check for check in check_source(declared, tmp_path, home.log, 0) if check.fails]
+        assert (found.batch, "source 'orders': " in found.problem) == (name, True)
+        with pytest.raises(DataError):
+            mark_file(home, declared, tmp_path, name, mark="released", word=WORD)
+        mark_file(home, declared, tmp_path, name, mark="aside", word=WORD)
+        assert not any(check.fails for check in check_source(declared, tmp_path, home.log, 0))
+        assert read_rows(declared, tmp_path, home.log).height == (0 if isinstance(data, Query) else 7)
+
+
+def test_a_source_without_any_file_is_a_finding(tmp_path: Path) -> None:
+    with open_home(tmp_path / "home") as home:
+        (found,) = check_source(source(ck.parquet("gone.parquet")), tmp_path, home.log, 0)
+    assert (found.batch, found.fails) == (WHOLE, True)
+    assert "no file matches 'gone.parquet'" in found.problem
+
+
 def test_another_version_of_a_table_is_another_backfill(tmp_path: Path) -> None:
     declared = source(write_delta(orders(), tmp_path))
     view = ck.FeatureView("city", ck.Entity("city"), declared, latest="amount")
@@ -330,6 +353,24 @@ def test_what_drivers_give_becomes_what_is_declared(kind: Any, values: list[Any]
     found = _typed(declared, ["other", "value"], [(None, value) for value in values])["value"]
     assert found.to_list() == expected
     assert found.dtype == polars_schema(declared.fields)["value"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        (int, "12", "expected int for 'value', got String, such as '12'. Mend"),
+        (int, 1.5, "expected int for 'value', got 1.5. Mend"),
+        (float, True, "expected float for 'value', got Boolean, such as True. Mend"),
+        (bool, 2, "expected bool for 'value', got 2. Mend"),
+        (datetime, "01/05/2024", "expected datetime for 'value', got '01/05/2024'. Mend"),
+        (datetime, 1764118800, "expected datetime for 'value', got Int64, such as 1764118800. Mend"),
+    ],
+)
+def test_what_drivers_give_of_another_type_is_refused(kind: Any, value: Any, says: str) -> None:
+    declared = ck.Source("values", {"value": kind}, ck.sql("select", URL), static=True)
+    with pytest.raises(DataError) as error:
+        _typed(declared, ["value"], [(None,), (value,)])
+    assert f"source 'values': its query cannot be read as declared: {says}" in str(error.value)
 
 
 SECRET = "hun:ter/2@x?"

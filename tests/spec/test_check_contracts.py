@@ -1,6 +1,6 @@
 """Faults of a contract, each with its way out; a sound contract has none."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -112,3 +112,42 @@ def test_a_spelling_of_null_is_a_text() -> None:
     assert found == (
         "source 'weather', data, nulls: expected a text, got 9. Write it as it stands in the file: nulls=[\"n/a\"]."
     )
+
+
+DAY = 'that tells a day, and all of the time or none, got {}. Write all its parts, such as "%d/%m/%Y %H:%M"'
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ("%d/%m %H:%M", DAY.format("'%d/%m %H:%M'")),
+        ("%d/%m/%Y %H", DAY.format("'%d/%m/%Y %H'")),
+        ("%d/%m/%Y %I:%M", DAY.format("'%d/%m/%Y %I:%M'")),
+        ("%Q", DAY.format("'%Q'")),
+        ("", DAY.format("''")),
+        (3, DAY.format("3")),
+        ({"observed_at": "day first"}, DAY.format("'day first'")),
+        ({"wind": "%Y-%m-%d"}, "expected fields that are times (observed_at), got 'wind'. Name one of them."),
+    ],
+)
+def test_a_format_of_times_must_tell_the_day_of_a_time(times: Any, expected: str) -> None:
+    parts = sound_parts()
+    parts["weather"]["data"] = ck.csv("weather.csv", times=times)
+    (found,) = [str(fault) for fault in check([build(parts)])]
+    assert found.startswith("source 'weather', data, times: expected ")
+    assert expected in found
+
+
+@pytest.mark.parametrize("times", ["%d/%m/%Y", "%d %b %y %I:%M %p", "%s", "%Y-%m-%dT%H:%M:%S%.f%#z", "%+"])
+def test_formats_that_tell_a_day_are_sound(times: str) -> None:
+    parts = sound_parts()
+    parts["weather"]["data"] = ck.csv("weather.csv", times=times)
+    assert check([build(parts)]) == []
+
+
+@pytest.mark.parametrize("kind", [date, pl.Date, pl.Datetime, "datetime"])
+def test_a_day_is_declared_as_a_time(kind: Any) -> None:
+    parts = sound_parts()
+    parts["weather"]["fields"] = {**parts["weather"]["fields"], "day": kind}
+    (found,) = [str(fault) for fault in check([build(parts)])]
+    assert found.endswith("for 'day'. Write datetime, of the module datetime: a day is its midnight in UTC.")

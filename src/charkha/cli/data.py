@@ -50,10 +50,11 @@ def check(
 ) -> None:
     """Hold every file of the sources to their contracts, and each source as a whole.
 
-    Shows each rule that is broken, by how many rows, and one of them. A file that was set aside or released is shown
-    but does not count: what to do about it was decided. Rows that were pushed were checked when they came.
+    Shows each rule that is broken, by how many rows, and one of them, and each file that cannot be read. A file that
+    was set aside or released is shown but does not count: what to do about it was decided. Rows that were pushed were
+    checked when they came.
 
-    Exits with 1 when a contract is broken.
+    Exits with 1 when a contract is broken, or something cannot be read.
     """
     from charkha.features.data_check import check_source
 
@@ -167,6 +168,12 @@ def discard(context: typer.Context, *, what: BatchName, reason: Reason, json: As
     """Delete the rows of a batch in quarantine for good; its report stays, and so does the decision."""
     from charkha.features.quarantine import discard_batch
 
+    if "@" in what:
+        raise typer.BadParameter(
+            f"expected a batch of pushed rows, got the file {what!r}: files are not discarded here. Set it aside: "
+            f"charkha data quarantine {what} --reason …; read it again: charkha data release {what} --reason …",
+            param_hint="ID",
+        )
     session = session_of(context)
     with opened(session.project()) as home:
         decision = discard_batch(home, what, word_of(reason))

@@ -21,11 +21,14 @@ def as_plain(check: "BatchCheck") -> dict[str, Any]:
     from charkha.features.quarantine import plain_of
 
     plain = {"source": check.source, "batch": check.batch, "rows": check.rows, "mark": check.mark}
-    return {**plain, "ok": not check.fails, "violations": plain_of(check.violations)}
+    return {**plain, "ok": not check.fails, "violations": plain_of(check.violations), "problem": check.problem}
 
 
 def show_checks(session: Session, sources: "list[Source]", found: "list[BatchCheck]") -> None:
-    """Print every rule that is broken, and what can be done."""
+    """Print every rule that is broken, what cannot be read, and what can be done."""
+    for each in found:
+        if each.problem:
+            session.out.print(escape(_told(each)), highlight=False, soft_wrap=True)
     broken = [(each, violation) for each in found for violation in each.violations]
     if broken:
         table = Table("batch", "rule", "rows", "share", "example", box=None, header_style="dim", pad_edge=False)
@@ -46,6 +49,17 @@ def show_checks(session: Session, sources: "list[Source]", found: "list[BatchChe
         batches = sum(each.source in bound for each in found) - len(bound)
         files = f"{batches} file{'' if batches == 1 else 's'}"
         session.out.print(f"[green]kept: {', '.join(bound)}, {files}[/]", highlight=False)
+
+
+def _told(check: "BatchCheck") -> str:
+    """Return why a batch cannot be read, and the way out."""
+    from charkha.features.data_check import WHOLE
+
+    name = f"{check.source}@{check.batch}"
+    if check.mark == "aside":
+        return f"{name} (aside): {check.problem}"
+    way_out = "" if check.batch == WHOLE else f". Or leave it out: charkha data quarantine {name} --reason …"
+    return f"{check.problem}{way_out}"
 
 
 def show_list(session: Session, project: "Project", home: "Home", *, every: bool, json: bool) -> None:

@@ -62,9 +62,9 @@ def backfill(
     """Write the features of every question into Parquet files in a folder, and return them in the questions' order.
 
     questions: a Parquet file with the plan's request fields and the time of each question, under `plan.at`. Each file
-    of the result has the columns of the questions, then `plan.names`. A file that is there already is kept: call it
-    again after a crash, and it goes on. on_progress: called with questions answered, questions in all, and what is
-    going on. Raises BackfillRefused and DataError.
+    of the result has the columns of the questions, then `plan.names`. A file that is there already, whole, is kept:
+    call it again after a crash, and it goes on. on_progress: called with questions answered, questions in all, and what
+    is going on. Raises BackfillRefused and DataError.
     """
     scan = _scanned(plan, questions)
     total = scan.select(pl.len()).collect().item()
@@ -80,7 +80,7 @@ def backfill(
         readings = Readings(sources, plan.views, workplace)
         for number, low in enumerate(range(0, max(1, total), rows_at_once)):
             path = folder / f"part-{number:05d}.parquet"
-            if not path.exists():
+            if not _is_kept(path, min(rows_at_once, total - low)):
                 asked = with_times(plan, scan.slice(low, rows_at_once).collect())
 
                 def doing(what: str, low: int = low) -> None:
@@ -156,6 +156,14 @@ def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
         said = str(error).partition("\n")[0]
         raise BackfillRefused(f"expected questions that fit the request's types, got others: {said}") from error
     return typed.with_columns(_at_us=pl.col(plan.at).dt.epoch("us"))
+
+
+def _is_kept(path: Path, rows: int) -> bool:
+    """Say whether a part is there whole: one that was cut short or spoilt since it was written is made anew."""
+    try:
+        return pl.read_parquet(path).height == rows
+    except (pl.exceptions.PolarsError, OSError):
+        return False
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

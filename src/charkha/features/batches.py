@@ -12,13 +12,12 @@ from pathlib import Path
 import polars as pl
 from attrs import frozen
 
-from charkha.features.declared import DataError, declared_fields
+from charkha.features.declared import DataError, declared_fields, unlike_declared
 from charkha.features.file_marks import FileMark, file_digest, file_name
 from charkha.features.folders import with_folders
 from charkha.features.lake import LakeTable, delta_table, iceberg_table
 from charkha.features.queries import QUERY, query_frames
 from charkha.features.spool import spooled
-from charkha.spec.fields import TIME, polars_schema
 from charkha.spec.sources import Files, Query, Source
 
 Stamp = tuple[str, ...]
@@ -44,7 +43,7 @@ class Batch:
         """Return the rows unread, as they are, and how each declared field comes of their columns. Raises DataError."""
         try:
             frame = self.opened()
-            return frame, declared_fields(self.source, frame.collect_schema(), self.place)
+            return frame, declared_fields(self.source, frame, self.place)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -62,6 +61,12 @@ class Batch:
 
     def unreadable(self, error: Exception) -> DataError:
         """Return what to raise when the rows turn out not to be as declared."""
+        try:
+            told = unlike_declared(self.source, self.opened(), self.place)
+        except (pl.exceptions.PolarsError, OSError):
+            told = None
+        if told is not None:
+            return told
         said = str(error).partition("\n")[0]  # what follows is the query plan
         return DataError(f"source {self.source.name!r}: {self.place} cannot be read as declared: {said}")
 
@@ -102,20 +107,23 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         source,
         file_name(path, root),
         repr(str(path)),
-        opened=lambda: with_folders(source, _scan_file(source, files, path), path, root),
+        opened=lambda: with_folders(source, _scan_file(files, path), path, root),
         digest=lambda: file_digest(path),
-        stamp=stamp,
+        stamp=lambda: (*stamp(), *_read_how(files)),
     )
 
 
-def _scan_file(source: Source, files: Files, path: Path) -> pl.LazyFrame:
+def _read_how(files: Files) -> Stamp:
+    """Return what changes what the same bytes say."""
+    return (repr((files.nulls, files.times)),) if files.nulls or files.times else ()
+
+
+def _scan_file(files: Files, path: Path) -> pl.LazyFrame:
     if files.format == "parquet":
         return pl.scan_parquet(path)
     if files.format == "arrow":
         return pl.scan_ipc(path)
-    schema = polars_schema(source.fields)
-    text = {name: pl.String() if kind == TIME else kind for name, kind in schema.items()}
-    return pl.scan_csv(path, schema_overrides=text, null_values=list(files.nulls) or None)
+    return pl.scan_csv(path, infer_schema=False, null_values=list(files.nulls) or None)
 
 
 def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:

@@ -8,8 +8,10 @@ from attrs import frozen
 
 from charkha.features.batches import batches_of
 from charkha.features.contracts import Violation, Volume, source_violations, violations
+from charkha.features.declared import DataError
 from charkha.features.file_marks import Mark, file_marks
 from charkha.features.rows import pushed_rows, stamped
+from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
 
@@ -18,41 +20,57 @@ WHOLE = "all rows"
 
 @frozen(eq=False)
 class BatchCheck:
-    """What was found of a batch. batch: the file, or `WHOLE`. mark: what a person decided of it, if it still holds."""
+    """What was found of a batch. batch: the file, or `WHOLE`. mark: what a person decided of it, if it still holds.
+
+    problem: why its rows cannot be read, or "".
+    """
 
     source: str
     batch: str
     rows: int
     mark: Mark | None
-    violations: tuple[Violation, ...]
+    violations: tuple[Violation, ...] = ()
+    problem: str = ""
 
     @property
     def fails(self) -> bool:
         """Whether it keeps the source from being read: not one that is left out, or read all the same."""
-        return bool(self.violations) and self.mark is None
+        return bool(self.problem and self.mark != "aside") or bool(self.violations and self.mark is None)
 
 
 def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[BatchCheck]:
     """Return what is found of each file of a source, and then of the whole as of a time (µs).
 
-    The whole are the rows that would be read if no file failed, and those pushed, known by then. Pushed rows were held
-    to the contract when they came. Raises DataError for a file that cannot be read as declared.
+    The whole are the rows that would be read if no file failed, and those pushed, known by then, without what cannot be
+    read. Pushed rows were held to the contract when they came.
     """
     frames = [pushed_rows(source, log)]
     checks: list[BatchCheck] = []
-    for check, rows in _batches(source, root, log):
-        checks.append(check)
-        if check.mark != "aside":
-            frames.append(stamped(rows, source))
+    problem = ""
+    try:
+        for check, rows in _batches(source, root, log):
+            checks.append(check)
+            if check.mark != "aside":
+                frames.append(stamped(rows, source))
+    except DataError as error:  # there are no batches at all
+        problem = str(error)
     # A row that was pushed, and comes in a file too, is one.
     volume = Volume.of([pl.concat(frames).unique(list(source.fields))["_known_us"]], as_of_us)
-    return [*checks, BatchCheck(source.name, WHOLE, volume.rows, None, tuple(source_violations(volume, source)))]
+    found = tuple(source_violations(volume, source))
+    return [*checks, BatchCheck(source.name, WHOLE, volume.rows, None, found, problem)]
 
 
 def _batches(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck, pl.DataFrame]]:
+    """Yield what is found of each batch, and its rows, of which one that cannot be read has none."""
     marks = file_marks(log, source.name)
+    nothing = pl.DataFrame(schema=polars_schema(source.fields))
     for batch in batches_of(source, root):
-        rows, mark = batch.read(), marks.get(batch.name)
-        holds = mark is not None and (mark.mark == "aside" or batch.is_released(mark))
-        held = mark.mark if mark is not None and holds else None
+        mark = marks.get(batch.name)
+        aside: Mark | None = "aside" if mark is not None and mark.mark == "aside" else None
+        try:
+            rows = batch.read()
+            held: Mark | None = "released" if batch.is_released(mark) else aside
+        except DataError as error:
+            yield BatchCheck(source.name, batch.name, 0, aside, problem=str(error)), nothing
+            continue
         yield BatchCheck(source.name, batch.name, rows.height, held, tuple(violations(rows, source))), rows

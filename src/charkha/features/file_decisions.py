@@ -5,6 +5,7 @@ from pathlib import Path
 
 from charkha.features.batches import Batch, batches_of
 from charkha.features.data_decisions import QUARANTINE, RELEASE, NothingToDecide, Word, decide
+from charkha.features.declared import DataError
 from charkha.features.file_marks import FileMark, Mark, file_marks, write_marks
 from charkha.spec.sources import Source
 from charkha.storage.home import Home
@@ -30,9 +31,10 @@ def mark_file(home: Home, source: Source, root: Path, file: str, *, mark: Mark, 
     """Have a file of a source not read from now on ("aside"); or read as it is, even if it breaks the contract.
 
     file: its path in the project's folder, or "query" for what a query gives. Raises UnknownFile, NothingToDecide, and
-    DataError where there are no files.
+    DataError where there are no files, or one that is to be read cannot be.
     """
-    digest, last = _batch_of(source, root, file).digest(), file_marks(home.log, source.name).get(file)
+    digest = _digest(_batch_of(source, root, file), mark)
+    last = file_marks(home.log, source.name).get(file)
     if last is not None and last.mark == mark and (mark == "aside" or last.digest == digest):
         done = "set aside" if mark == "aside" else "released as it is"
         raise NothingToDecide(f"file {file!r} of {source.name!r} was {done} by {last.actor} already: {last.reason}")
@@ -43,6 +45,16 @@ def mark_file(home: Home, source: Source, root: Path, file: str, *, mark: Mark, 
     marked = FileMark(file, mark, digest, number, decision.time_us, decision.actor, decision.reason)
     write_marks(home.log, source.name, [marked])
     return decision
+
+
+def _digest(batch: Batch, mark: Mark) -> str:
+    """Return a batch's digest; none of one that is set aside because it cannot be read."""
+    try:
+        return batch.digest()
+    except (DataError, OSError):
+        if mark == "aside":
+            return ""
+        raise
 
 
 def _batch_of(source: Source, root: Path, name: str) -> Batch:

@@ -6,7 +6,8 @@ from urllib.parse import unquote
 import polars as pl
 
 from charkha.features.declared import DataError
-from charkha.spec.fields import TIME, polars_schema
+from charkha.features.texts import from_text, words
+from charkha.spec.fields import POLARS_TYPES
 from charkha.spec.sources import Source
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -15,14 +16,11 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 def with_folders(source: Source, frame: pl.LazyFrame, path: Path, root: Path) -> pl.LazyFrame:
     """Return a file's rows with the declared fields that only its folders say. Raises DataError for an odd value."""
     said = folder_values(path, root)
-    schema = polars_schema(source.fields)
-    named = [name for name in schema if name in said]
+    named = [name for name in source.fields if name in said]
     if not named:
         return frame
     there = frame.collect_schema().names()
-    return frame.with_columns(
-        _column(source, name, schema[name], said[name], path) for name in named if name not in there
-    )
+    return frame.with_columns(_column(source, name, said[name], path) for name in named if name not in there)
 
 
 def folder_values(path: Path, root: Path) -> dict[str, str | None]:
@@ -32,19 +30,13 @@ def folder_values(path: Path, root: Path) -> dict[str, str | None]:
     return {unquote(name): None if text == _NULL else unquote(text) for name, _, text in pairs}
 
 
-def _column(source: Source, name: str, kind: pl.DataType, text: str | None, path: Path) -> pl.Expr:
-    value = pl.Series(name, [text], dtype=pl.String())
-    try:
-        typed = value if kind == TIME else _cast(value, kind)
-    except pl.exceptions.PolarsError:
+def _column(source: Source, name: str, text: str | None, path: Path) -> pl.Expr:
+    kind = POLARS_TYPES[source.fields[name]]
+    value = pl.select(from_text(pl.lit(text, pl.String()), kind, None, strict=False)).item()
+    if value is None and text is not None:
         raise DataError(
-            f"source {source.name!r}: {str(path)!r} cannot be read as declared: expected {kind} for {name!r} in the "
-            f"folder's name, got {text!r}. Mend the source's fields, or the folder"
-        ) from None
-    return pl.lit(typed.item(), dtype=typed.dtype).alias(name)
-
-
-def _cast(value: pl.Series, kind: pl.DataType) -> pl.Series:
-    if kind != pl.Boolean():
-        return value.cast(kind)
-    return value.str.to_lowercase().replace_strict({"true": True, "false": False}, return_dtype=pl.Boolean())
+            f"source {source.name!r}: {str(path)!r} cannot be read as declared: expected {words(source.fields[name])} "
+            f"for {name!r} in the name of its folder {f'{name}={text}'!r}, got {text!r}. Mend the source's fields, or "
+            "the folder"
+        )
+    return pl.lit(value, dtype=kind).alias(name)

@@ -6,7 +6,6 @@ read some at a time.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -46,48 +45,32 @@ class Piece:
     def fetch(self, name: str, places: pl.Series) -> pl.Series:
         """Return a field of some rows; null where a place is null. Only that field is read. Raises DataError.
 
-        Numbers are cast afterwards, when they are few. Text is cast before: how a time is written is told by all rows.
+        It is read of all rows: what cannot be taken is found whichever rows are wanted.
         """
-        roots = list(dict.fromkeys(self.fields[name].meta.root_names()))
-        if not roots:  # the times of a static source: the same for all rows
+        if not self.fields[name].meta.root_names():  # the times of a static source: the same for all rows
             return pl.select(self.fields[name].repeat_by(len(places)).explode().alias(name)).to_series()
-        rows = self._collected(self.frame.select(roots))
-        if not all(kind.is_numeric() for kind in rows.dtypes):
-            return self._collected(rows.lazy().select(self.fields[name].alias(name))).to_series().gather(places)
-        gathered = rows.select(pl.all().gather(places))
-        return self._collected(gathered.lazy().select(self.fields[name].alias(name))).to_series()
+        return self.read([name]).to_series().gather(places)
 
     def chunks(self, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield some fields of all rows, some rows at a time. Raises DataError."""
         fields = {name: self.fields[name] for name in names}
         roots = list(dict.fromkeys(root for field in fields.values() for root in field.meta.root_names()))
         at_once = min(_MOST_ROWS, max(1, _MOST_VALUES // max(1, len(roots))))
-        lead = self._lead(roots)
         for low in range(0, self.height, at_once):
-            rows = pl.concat([lead, self._collected(self.frame.select(roots).slice(low, at_once))])
-            yield self._collected(rows.lazy().select(**fields))[lead.height :]
-
-    def _lead(self, roots: Sequence[str]) -> pl.DataFrame:
-        """Return one row, with the first text of each column of times: how they are written is told by that text."""
-        found, declared = self.frame.collect_schema(), self.frame.select(**self.fields).collect_schema()
-        told = [name for name in roots if found[name] == pl.String() and declared[name].is_temporal()]
-        # Streaming stops at the first one: a whole column of text may not fit in memory.
-        texts = {name: self._collected(self.frame.select(name).drop_nulls().head(1), "streaming") for name in told}
-        firsts = {name: text.item() for name, text in texts.items() if text.height}
-        return pl.DataFrame({name: [firsts.get(name)] for name in roots}, schema={name: found[name] for name in roots})
+            rows = self._collected(self.frame.select(roots).slice(low, at_once))
+            yield self._collected(rows.lazy().select(**fields))
 
     def seekable(self, path: Path) -> "Piece":
-        """Return the same rows in a form that seeks: in a file, which is made, unless they do already."""
+        """Return the same rows in a form that seeks: as declared in a file, which is made, unless they do already."""
         if self.seeks:
             return self
-        roots = list(dict.fromkeys(root for field in self.fields.values() for root in field.meta.root_names()))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._collected(self.frame.select(roots).sink_ipc(path, compression="lz4", lazy=True))
-        return evolve(self, frame=pl.scan_ipc(path), seeks=True)
+        self._collected(self.frame.select(**self.fields).sink_ipc(path, compression="lz4", lazy=True))
+        return evolve(self, frame=pl.scan_ipc(path), fields={name: pl.col(name) for name in self.fields}, seeks=True)
 
-    def _collected(self, frame: pl.LazyFrame, engine: Literal["auto", "streaming"] = "auto") -> pl.DataFrame:
+    def _collected(self, frame: pl.LazyFrame) -> pl.DataFrame:
         try:
-            return frame.collect(engine=engine)
+            return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             if self.batch is None:
                 raise

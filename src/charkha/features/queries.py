@@ -15,7 +15,7 @@ from uuid import UUID
 
 import polars as pl
 
-from charkha.features.declared import DataError, declared_fields, require_columns
+from charkha.features.declared import DataError, declared_fields, require_columns, unlike_declared
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import VARIABLE, Query, Source, written_secrets
 
@@ -122,8 +122,11 @@ def _require_once(source: Source, columns: Sequence[str]) -> None:
 def _typed(source: Source, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Return rows of Python values as the declared fields."""
     places = {name: columns.index(name) for name in source.fields}
-    found = pl.DataFrame([_column(name, [row[place] for row in rows]) for name, place in places.items()])
-    return found.select(**declared_fields(source, found.schema, "its query"))
+    found = pl.LazyFrame([_column(name, [row[place] for row in rows]) for name, place in places.items()])
+    try:
+        return found.select(**declared_fields(source, found, "its query")).collect()
+    except pl.exceptions.PolarsError as error:
+        raise unlike_declared(source, found, "its query") or error from None
 
 
 def _column(name: str, values: Sequence[Any]) -> pl.Series:

@@ -50,12 +50,18 @@ def _hidden(url: object) -> str:
 class Files:
     """Batch files or tables of one format; `pattern` is a path or glob, relative to the project's folder.
 
-    nulls: the spellings of a missing value in CSV, beside an empty one.
+    nulls: the spellings of a missing value in CSV, beside an empty one. times: how times are written in CSV, a format
+    for all of them or field → format; ISO 8601 where there is none.
     """
 
     format: Literal["parquet", "csv", "arrow", "delta", "iceberg"]
     pattern: str
     nulls: tuple[str, ...] = field(default=(), converter=one_or_many)
+    times: str | Mapping[str, str] | None = None
+
+    def format_of(self, name: str) -> str | None:
+        """Return how the times of a field are written; None for ISO 8601."""
+        return self.times.get(name) if isinstance(self.times, Mapping) else self.times
 
 
 @frozen
@@ -74,9 +80,13 @@ def parquet(pattern: str) -> Files:
     return Files("parquet", pattern)
 
 
-def csv(pattern: str, nulls: str | Iterable[str] = ()) -> Files:
-    """Rows in CSV files with a header line; `nulls=["n/a", "-"]` names spellings of a missing value."""
-    return Files("csv", pattern, nulls)
+def csv(pattern: str, nulls: str | Iterable[str] = (), times: str | Mapping[str, str] | None = None) -> Files:
+    """Rows in CSV files with a header line.
+
+    nulls: spellings of a missing value, such as `["n/a", "-"]`. times: how times are written if not in ISO 8601, such
+    as `"%d/%m/%Y %H:%M"`: a format of Polars (chrono's) for all of them, or one for each field that needs it.
+    """
+    return Files("csv", pattern, nulls, times)
 
 
 def arrow(pattern: str) -> Files:

@@ -1,7 +1,9 @@
 """Checks of sources and entities."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
+
+import polars as pl
 
 from charkha.spec.checks.contracts import contract_faults
 from charkha.spec.checks.values import column_faults, duration_faults, name_faults, quote, repeated, text_faults
@@ -57,6 +59,8 @@ def _fields_faults(where: str, fields: object) -> Iterator[Fault]:
         if not isinstance(kind, type) or kind not in POLARS_TYPES:
             found = f"{quote(kind)} for {name!r}"
             remedy = "Write the Python type itself, not its name in quotes or a Polars type."
+            if kind in (date, "date", "datetime", pl.Date, pl.Datetime):
+                remedy = "Write datetime, of the module datetime: a day is its midnight in UTC."
             yield Fault(f"{where}, fields", "one of str, int, float, bool, datetime", found, remedy)
         if isinstance(name, str) and name.startswith("_"):
             remedy = "Rename the column in your data: names with _ in front belong to Charkha's own tables."
@@ -81,6 +85,37 @@ def _data_faults(where: str, source: Source) -> Iterator[Fault]:
         if not isinstance(spelling, str):
             remedy = 'Write it as it stands in the file: nulls=["n/a"].'
             yield Fault(f"{where}, data, nulls", "a text", quote(spelling), remedy)
+    yield from _times_faults(f"{where}, data, times", source)
+
+
+def _times_faults(where: str, source: Source) -> Iterator[Fault]:
+    """Yield what is wrong with how the times of CSV files are said to be written."""
+    times = source.data.times if isinstance(source.data, Files) else None
+    dated = [name for name, kind in known_fields(source).items() if kind is datetime]
+    for name in times if isinstance(times, Mapping) else ():
+        if name not in dated:
+            yield Fault(
+                where, f"fields that are times ({', '.join(dated) or 'none'})", quote(name), "Name one of them."
+            )
+    for written in times.values() if isinstance(times, Mapping) else () if times is None else (times,):
+        if not isinstance(written, str) or not _tells_a_day(written):
+            remedy = 'Write all its parts, such as "%d/%m/%Y %H:%M"; leave it out for ISO 8601.'
+            yield Fault(
+                where, "a format of chrono that tells a day, and all of the time or none", quote(written), remedy
+            )
+
+
+_DAY = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def _tells_a_day(written: str) -> bool:
+    """Say whether a day that is written in a format can be read again."""
+    try:
+        # An offset that may be shorter is one that is only read.
+        text = pl.Series([_DAY]).dt.strftime(written.replace("%#z", "%z"))
+        return bool(text.str.to_datetime(written, time_unit="us", time_zone="UTC").item() == _DAY)
+    except pl.exceptions.PolarsError:
+        return False
 
 
 def _query_faults(where: str, query: Query) -> Iterator[Fault]:
