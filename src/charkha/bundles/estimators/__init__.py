@@ -1,7 +1,7 @@
-"""What can learn. Each module is one kind of estimator: its declaration, how it fits, and how its state loads.
+"""What can learn. Each module is one kind of estimator: its declaration, how it fits, and the runtimes of its state.
 
 A new kind is a new module here with a declaration (see `charkha.spec.model.Estimator`) whose `kind` is the module's
-name, and a function `load(state: bytes) -> Predictor` that needs nothing but what serving has.
+name, and its `RUNTIMES` (see `charkha.bundles.predictor`), the first of which needs nothing but what serving has.
 """
 
 from charkha.bundles.estimators.lightgbm import LightGBM
