@@ -1,6 +1,6 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
-from charkha.bundles.estimators import LightGBM, Linear
+from charkha.bundles.estimators import LightGBM, Linear, XGBoost
 from charkha.spec.aggregates import (
     count,
     decayed_sum,
@@ -46,6 +46,7 @@ __all__ = [
     "Rule",
     "Source",
     "Split",
+    "XGBoost",
     "arrow",
     "at_least",
     "beats_champion",

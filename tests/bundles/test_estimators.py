@@ -17,6 +17,7 @@ from charkha.spec.model import Estimator, FloatArray, Task
 ESTIMATORS: dict[str, Estimator] = {
     "lightgbm": estimators.LightGBM(trees=40, min_rows_per_leaf=20, threads=1),
     "linear": estimators.Linear(),
+    "xgboost": estimators.XGBoost(trees=40, threads=1),
 }
 CASES = [(kind, task) for kind, estimator in ESTIMATORS.items() for task in estimator.tasks]
 CATEGORICAL = (1,)

@@ -6,5 +6,6 @@ name, and its `RUNTIMES` (see `charkha.bundles.predictor`), the first of which n
 
 from charkha.bundles.estimators.lightgbm import LightGBM
 from charkha.bundles.estimators.linear import Linear
+from charkha.bundles.estimators.xgboost import XGBoost
 
-__all__ = ["LightGBM", "Linear"]
+__all__ = ["LightGBM", "Linear", "XGBoost"]
