@@ -1,6 +1,6 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
-from charkha.bundles.estimators import LightGBM, Linear, XGBoost
+from charkha.bundles.estimators import HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
 from charkha.spec.aggregates import (
     count,
     decayed_sum,
@@ -36,11 +36,13 @@ __all__ = [
     "Expect",
     "Fault",
     "FeatureView",
+    "HistGradientBoosting",
     "Label",
     "LightGBM",
     "Linear",
     "Model",
     "Monitors",
+    "RandomForest",
     "RequestFeatures",
     "Retrain",
     "Rule",

@@ -15,8 +15,10 @@ from charkha.spec.faults import DefinitionError
 from charkha.spec.model import Estimator, FloatArray, Task
 
 ESTIMATORS: dict[str, Estimator] = {
+    "hist_gradient_boosting": estimators.HistGradientBoosting(trees=40, min_rows_per_leaf=20),
     "lightgbm": estimators.LightGBM(trees=40, min_rows_per_leaf=20, threads=1),
     "linear": estimators.Linear(),
+    "random_forest": estimators.RandomForest(trees=30, threads=1),
     "xgboost": estimators.XGBoost(trees=40, threads=1),
 }
 CASES = [(kind, task) for kind, estimator in ESTIMATORS.items() for task in estimator.tasks]
