@@ -1,6 +1,6 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
-from charkha.bundles.estimators import HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
+from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
 from charkha.spec.aggregates import (
     count,
     decayed_sum,
@@ -29,6 +29,7 @@ from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
 __all__ = [
     "Budget",
+    "CatBoost",
     "Contract",
     "Costs",
     "DefinitionError",

@@ -164,8 +164,8 @@ def _estimator_faults(where: str, model: Model) -> Iterator[Fault]:
     estimator: object = model.estimator
     if isinstance(estimator, type) or not _is_estimator(estimator):
         remedy = (
-            "Write ck.LightGBM(), ck.XGBoost(), ck.HistGradientBoosting(), ck.RandomForest() or ck.Linear(), "
-            "with the brackets."
+            "Write ck.LightGBM(), ck.XGBoost(), ck.CatBoost(), ck.HistGradientBoosting(), ck.RandomForest() or "
+            "ck.Linear(), with the brackets."
         )
         yield Fault(where, "an estimator", quote(estimator), remedy)
     elif model.task not in model.estimator.tasks:
