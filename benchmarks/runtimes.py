@@ -1,4 +1,4 @@
-"""What a prediction costs in each runtime of an estimator, beside the library's own `predict`.
+"""What a prediction costs in each runtime of each estimator.
 
     .venv/bin/python benchmarks/runtimes.py [--trees 300] [--leaves 31] [--features 32]
 
@@ -14,11 +14,11 @@ import numpy as np
 from attrs import frozen
 from measuring import header_lines
 
-from charkha.bundles.estimators import LightGBM
+import charkha as ck
 from charkha.bundles.predictor import RuntimeMissing, load_predictor, runtimes_of
 from charkha.bundles.runtime_choice import furthest, median_us
 from charkha.bundles.trees.objects import build
-from charkha.spec.model import FloatArray
+from charkha.spec.model import Estimator, FloatArray
 
 Predict = Callable[[FloatArray], FloatArray]
 ROWS, BATCH = 20_000, 64
@@ -43,18 +43,29 @@ def rows(features: int) -> tuple[FloatArray, FloatArray]:
     return matrix, (signal > 0).astype(np.float64)
 
 
-def runtimes(shape: Shape, matrix: FloatArray, labels: FloatArray) -> Iterator[tuple[str, Predict]]:
-    """Yield every way to predict with one LightGBM model, the library's own first."""
-    build()
-    estimator = LightGBM(trees=shape.trees, leaves=shape.leaves, early_stopping=None)
-    state = estimator.fit("binary", (matrix, labels), (matrix[:0], labels[:0]), (), 1)
-    booster = lightgbm.Booster(model_str=state.decode())
-    yield "Booster.predict", lambda asked: np.asarray(booster.predict(asked, num_threads=1))
-    for name in runtimes_of("lightgbm"):
+def estimators(shape: Shape) -> dict[str, Estimator]:
+    """Return one of each kind, all trees grown; the depth of those that have one is that of so many leaves."""
+    depth = max(1, round(np.log2(shape.leaves)))
+    return {
+        "lightgbm": ck.LightGBM(trees=shape.trees, leaves=shape.leaves, early_stopping=None),
+        "xgboost": ck.XGBoost(trees=shape.trees, depth=depth, early_stopping=None),
+        "catboost": ck.CatBoost(trees=shape.trees, depth=depth, early_stopping=None),
+        "hist_gradient_boosting": ck.HistGradientBoosting(trees=shape.trees, leaves=shape.leaves, early_stopping=None),
+        "random_forest": ck.RandomForest(trees=shape.trees, leaves=shape.leaves),
+        "linear": ck.Linear(),
+    }
+
+
+def runtimes(kind: str, state: bytes) -> Iterator[tuple[str, Predict]]:
+    """Yield every way to predict with a fitted estimator, its first runtime first; of LightGBM its own `predict`."""
+    if kind == "lightgbm":
+        booster = lightgbm.Booster(model_str=state.decode())
+        yield "Booster.predict", lambda asked: np.asarray(booster.predict(asked, num_threads=1))
+    for name in runtimes_of(kind):
         try:
-            yield name, load_predictor("lightgbm", state, name).predict
+            yield name, load_predictor(kind, state, name).predict
         except RuntimeMissing as error:
-            print(f"{name}: {error}")
+            print(f"{kind}, {name}: {error}")
 
 
 def main() -> None:
@@ -63,18 +74,21 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     shape = Shape(**vars(parser.parse_args()))
     matrix, labels = rows(shape.features)
-    singles = [matrix[i : i + 1].copy() for i in range(2000)]
-    batches = [matrix[i * BATCH : (i + 1) * BATCH].copy() for i in range(100)]
+    singles = [matrix[i : i + 1].copy() for i in range(1000)]
+    batches = [matrix[i * BATCH : (i + 1) * BATCH].copy() for i in range(15)]
     title = f"{shape.trees} trees of {shape.leaves} leaves, {shape.features} features; medians of 9 rounds"
     print("\n".join(header_lines("the working tree", title)), end="\n\n")
-    print("| runtime | one row, µs | a row in 64, µs | furthest from Booster.predict |")
-    print("| --- | --- | --- | --- |")
-    expected: FloatArray | None = None
-    for name, predict in runtimes(shape, matrix, labels):
-        scores = predict(matrix)
-        expected = scores if expected is None else expected
-        one, batch = median_us(predict, singles, 9), median_us(predict, batches, 9) / BATCH
-        print(f"| {name} | {one:.1f} | {batch:.2f} | {furthest(scores, expected):.1e} |")
+    print("| estimator | runtime | one row, µs | a row in 64, µs | furthest from the first |")
+    print("| --- | --- | --- | --- | --- |")
+    build()
+    for kind, estimator in estimators(shape).items():
+        state = estimator.fit("binary", (matrix, labels), (matrix[:0], labels[:0]), (), 1)
+        expected: FloatArray | None = None
+        for name, predict in runtimes(kind, state):
+            scores = predict(matrix[:5000])
+            expected = scores if expected is None else expected
+            one, batch = median_us(predict, singles, 9), median_us(predict, batches, 9) / BATCH
+            print(f"| {kind} | {name} | {one:.1f} | {batch:.2f} | {furthest(scores, expected):.1e} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,21 @@ ORDER = (
     "cli",
     "__main__",
 )
-HEAVY = ("lightgbm", "mlflow", "sklearn", "pandas", "lmdb", "starlette", "sqlalchemy", "matplotlib", "granian")
+HEAVY = (
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "numba",
+    "llvmlite",
+    "mlflow",
+    "sklearn",
+    "pandas",
+    "lmdb",
+    "starlette",
+    "sqlalchemy",
+    "matplotlib",
+    "granian",
+)
 
 
 def rooms() -> list[str]:

@@ -64,3 +64,23 @@ def test_another_source_or_version_is_another_file(monkeypatch: pytest.MonkeyPat
     changed.write_text(objects.KERNELS.read_text() + "\n")
     monkeypatch.setattr(objects, "KERNELS", changed)
     assert len({before, other, objects._name()}) == 3
+
+
+def test_what_is_not_whole_is_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charkha.bundles.trees.kernels.compiled", lambda: iter([("walk", "symbol", b"code")]))
+    objects._compile()
+    (file,) = folder.rglob("*.bin")
+    whole = file.read_bytes()
+    assert objects._found() == whole[objects.DIGEST_BYTES :]
+    for damage in (b"", whole[:-1], whole[:-1] + b"?"):
+        file.write_bytes(damage)
+        with pytest.raises(RuntimeMissing, match="found none"):
+            objects.kernels.__wrapped__()
+    objects._compile()
+    assert file.read_bytes() == whole
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert objects._folders() == [objects.HERE / "__pycache__"]

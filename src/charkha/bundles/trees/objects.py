@@ -22,6 +22,7 @@ from charkha.bundles.predictor import RuntimeMissing
 
 HERE = Path(__file__).parent
 KERNELS = HERE / "kernels.py"
+DIGEST_BYTES = 32
 POINTER, WHOLE, REAL, SINGLE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_float
 
 
@@ -45,8 +46,8 @@ def build() -> None:
 @cache
 def kernels() -> Mapping[str, Kernel]:
     """Return the kernels by name, loaded into this process. Raises RuntimeMissing where they were not built."""
-    file = _found()
-    if file is None:
+    content = _found()
+    if content is None:
         raise RuntimeMissing(
             "expected compiled kernels of this installation for this processor, found none. Where charkha[fast] is "
             f"installed, make them: {sys.executable} -m charkha.bundles.trees.objects"
@@ -57,7 +58,7 @@ def kernels() -> Mapping[str, Kernel]:
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    objects = msgspec.msgpack.decode(file.read_bytes(), type=dict[str, tuple[str, bytes]])
+    objects = msgspec.msgpack.decode(content, type=dict[str, tuple[str, bytes]])
     for _, code in objects.values():
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -78,14 +79,23 @@ def _kernel(name: str, address: int) -> Kernel:
     return Kernel(ctypes.PYFUNCTYPE(*signature)(address), ctypes.CFUNCTYPE(*signature)(address))
 
 
-def _found() -> Path | None:
+def _found() -> bytes | None:
+    """Return the machine code that is kept, whole: its digest stands before it."""
     name = _name()
-    return next((folder / name for folder in _folders() if (folder / name).is_file()), None) if name else None
+    for folder in _folders() if name else ():
+        try:
+            kept = (folder / str(name)).read_bytes()
+        except OSError:
+            continue
+        if hashlib.sha256(kept[DIGEST_BYTES:]).digest() == kept[:DIGEST_BYTES]:
+            return kept[DIGEST_BYTES:]
+    return None
 
 
 def _folders() -> list[Path]:
-    """Return where machine code may be kept: beside this file, or in the user's cache."""
-    return [HERE / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charkha"]
+    """Return where machine code may be kept: beside this file, or in the user's cache, if the user has a home."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return [HERE / "__pycache__", *([Path(caches) / "charkha"] if os.path.isabs(caches) else [])]
 
 
 def _name() -> str | None:
@@ -114,7 +124,7 @@ def _compile() -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             partial = folder / f"{name}.{os.getpid()}"
-            partial.write_bytes(content)
+            partial.write_bytes(hashlib.sha256(content).digest() + content)
             partial.rename(folder / name)
             return
         except OSError:
