@@ -48,10 +48,10 @@ def estimators(shape: Shape) -> dict[str, Estimator]:
     depth = max(1, round(np.log2(shape.leaves)))
     return {
         "lightgbm": ck.LightGBM(trees=shape.trees, leaves=shape.leaves, early_stopping=None),
-        "xgboost": ck.XGBoost(trees=shape.trees, depth=depth, early_stopping=None),
-        "catboost": ck.CatBoost(trees=shape.trees, depth=depth, early_stopping=None),
+        "xgboost": ck.XGBoost(trees=shape.trees, depth=depth, early_stopping=None, threads=1),
+        "catboost": ck.CatBoost(trees=shape.trees, depth=depth, early_stopping=None, threads=1),
         "hist_gradient_boosting": ck.HistGradientBoosting(trees=shape.trees, leaves=shape.leaves, early_stopping=None),
-        "random_forest": ck.RandomForest(trees=shape.trees, leaves=shape.leaves),
+        "random_forest": ck.RandomForest(trees=shape.trees, leaves=shape.leaves, threads=1),
         "linear": ck.Linear(),
     }
 
