@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 from attrs import define, evolve, frozen
 
-from charkha.bundles.manifest import Manifest
+from charkha.bundles.manifest import Manifest, RuntimeChoice
 from charkha.bundles.store import BundleStore
 from charkha.cli.demo import FROM
 from charkha.clock import Clock, parse_time
@@ -29,7 +29,7 @@ from charkha.training.dataset import Dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import Examined, examine
 from charkha.training.fit import Fitted, fit_model
-from charkha.training.pipeline import SEED, Order, dataset_and_parts
+from charkha.training.pipeline import SEED, Order, dataset_and_parts, runtime_of
 from charkha.training.split import Parts
 
 FROM_US = parse_time(FROM)
@@ -44,6 +44,7 @@ class Trained:
     parts: Parts
     fitted: Fitted
     examined: Examined
+    runtime: RuntimeChoice
 
 
 @define(slots=False, eq=False)
@@ -90,7 +91,8 @@ class Workbench:
         """The first champion, trained once for all steps."""
         dataset, parts = self.dataset()
         fitted = fit_model(self.model, dataset.features, dataset.labels, parts, SEED)
-        return Trained(dataset, parts, fitted, examine(self.model, dataset, parts, fitted, None))
+        examined = examine(self.model, dataset, parts, fitted, None)
+        return Trained(dataset, parts, fitted, examined, runtime_of(self.model, dataset, parts, fitted))
 
     def dataset(self) -> tuple[Dataset, Parts]:
         """Build the dataset of the first champion from the files, and split it."""
@@ -109,7 +111,8 @@ class Workbench:
         """Return the manifest of the first champion under the name of a version."""
         trained = self.trained
         birth = Birth(version=version, created_us=FROM_US, seed=SEED)
-        return describe(self.model, birth, trained.dataset, trained.parts, trained.fitted, examined=trained.examined)
+        made_of = (trained.dataset, trained.parts, trained.fitted)
+        return describe(self.model, birth, *made_of, examined=trained.examined, runtime=trained.runtime)
 
     def deploy(self, home: Home, clock: Clock, versions: int = 1) -> None:
         """Record the first champion as so many accepted versions, and promote "v1"."""

@@ -50,7 +50,7 @@ def imported() -> set[str]:
                 found |= {name.name.split(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom):
                 found.add(str(node.module).split(".")[0])
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "find_spec":
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("find_spec", "require"):
                 found |= {str(part.value) for part in node.args if isinstance(part, ast.Constant)}
     return found
 

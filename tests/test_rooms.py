@@ -29,7 +29,20 @@ ORDER = (
     "cli",
     "__main__",
 )
-HEAVY = ("lightgbm", "mlflow", "sklearn", "pandas", "lmdb", "sqlalchemy", "matplotlib", "granian")
+HEAVY = (
+    "lightgbm",
+    "xgboost",
+    "catboost",
+    "numba",
+    "llvmlite",
+    "mlflow",
+    "sklearn",
+    "pandas",
+    "lmdb",
+    "sqlalchemy",
+    "matplotlib",
+    "granian",
+)
 
 
 def rooms() -> list[str]:

@@ -1,6 +1,6 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
-from charkha.bundles.estimators import LightGBM, Linear
+from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
 from charkha.spec.aggregates import (
     count,
     decayed_sum,
@@ -29,6 +29,7 @@ from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
 __all__ = [
     "Budget",
+    "CatBoost",
     "Contract",
     "Costs",
     "DefinitionError",
@@ -36,16 +37,19 @@ __all__ = [
     "Expect",
     "Fault",
     "FeatureView",
+    "HistGradientBoosting",
     "Label",
     "LightGBM",
     "Linear",
     "Model",
     "Monitors",
+    "RandomForest",
     "RequestFeatures",
     "Retrain",
     "Rule",
     "Source",
     "Split",
+    "XGBoost",
     "arrow",
     "at_least",
     "beats_champion",

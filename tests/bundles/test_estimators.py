@@ -1,7 +1,6 @@
 """One contract for every estimator found in the package."""
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pkgutil import iter_modules
 
 import numpy as np
@@ -9,13 +8,19 @@ import pytest
 
 from charkha.bundles import estimators
 from charkha.bundles.fitting import CannotFit
-from charkha.bundles.predictor import BadState, UnknownEstimator, WrongShape, load_predictor
+from charkha.bundles.predictor import BadState, Predictor, UnknownEstimator, WrongShape, load_predictor, runtimes_of
+from charkha.bundles.runtime_choice import furthest
+from charkha.bundles.trees.objects import build
 from charkha.spec.faults import DefinitionError
 from charkha.spec.model import Estimator, FloatArray, Task
 
 ESTIMATORS: dict[str, Estimator] = {
+    "catboost": estimators.CatBoost(trees=40, threads=1),
+    "hist_gradient_boosting": estimators.HistGradientBoosting(trees=40, min_rows_per_leaf=20),
     "lightgbm": estimators.LightGBM(trees=40, min_rows_per_leaf=20, threads=1),
     "linear": estimators.Linear(),
+    "random_forest": estimators.RandomForest(trees=30, threads=1),
+    "xgboost": estimators.XGBoost(trees=40, threads=1),
 }
 CASES = [(kind, task) for kind, estimator in ESTIMATORS.items() for task in estimator.tasks]
 CATEGORICAL = (1,)
@@ -52,11 +57,32 @@ def fitted(request: pytest.FixtureRequest) -> tuple[str, Task, bytes]:
     return kind, task, fit(kind, task)
 
 
+@pytest.fixture(params=range(3))
+def predictor(request: pytest.FixtureRequest, fitted: tuple[str, Task, bytes]) -> Predictor:
+    """Each runtime of each estimator."""
+    kind, _, state = fitted
+    names = list(runtimes_of(kind))
+    if request.param >= len(names):
+        pytest.skip(f"{kind} has {len(names)} runtimes")
+    build()
+    return load_predictor(kind, state, names[request.param])
+
+
+def test_no_estimator_has_more_runtimes_than_are_tested() -> None:
+    assert max(len(runtimes_of(kind)) for kind in ESTIMATORS) <= 3
+
+
+def test_every_runtime_gives_the_scores_of_the_first(fitted: tuple[str, Task, bytes], predictor: Predictor) -> None:
+    kind, task, state = fitted
+    matrix = np.vstack([rows(task, 500, seed=6)[0], awkward()])
+    assert furthest(predictor.predict(matrix), load_predictor(kind, state).predict(matrix)) <= 1e-6
+
+
 def test_every_module_is_tested_and_called_as_its_kind() -> None:
     found = {module.name for module in iter_modules(estimators.__path__)}
     assert found == ESTIMATORS.keys()
     assert all(estimator.kind == name for name, estimator in ESTIMATORS.items())
-    assert all(callable(import_module(f"{estimators.__name__}.{name}").load) for name in found)
+    assert all(runtimes_of(name) for name in found)
 
 
 def test_it_learns(fitted: tuple[str, Task, bytes]) -> None:
@@ -71,44 +97,36 @@ def test_the_same_rows_and_seed_give_the_same_state(fitted: tuple[str, Task, byt
     assert fit(kind, task) == state
 
 
-def test_one_row_is_answered_as_among_many(fitted: tuple[str, Task, bytes]) -> None:
-    kind, task, state = fitted
-    predictor = load_predictor(kind, state)
-    matrix = np.vstack([rows(task, 150, seed=3)[0], awkward()])
+def test_one_row_is_answered_as_among_many(fitted: tuple[str, Task, bytes], predictor: Predictor) -> None:
+    matrix = np.vstack([rows(fitted[1], 150, seed=3)[0], awkward()])
     alone = np.concatenate([predictor.predict(matrix[i : i + 1]) for i in range(len(matrix))])
     np.testing.assert_allclose(predictor.predict(matrix), alone, rtol=1e-12)
 
 
-def test_awkward_rows_are_answered(fitted: tuple[str, Task, bytes]) -> None:
-    kind, task, state = fitted
-    answers = load_predictor(kind, state).predict(awkward())
+def test_awkward_rows_are_answered(fitted: tuple[str, Task, bytes], predictor: Predictor) -> None:
+    answers = predictor.predict(awkward())
     assert np.isfinite(answers).all()
-    assert task == "regression" or ((answers >= 0) & (answers <= 1)).all()
+    assert fitted[1] == "regression" or ((answers >= 0) & (answers <= 1)).all()
 
 
-def test_an_unseen_category_counts_as_null(fitted: tuple[str, Task, bytes]) -> None:
-    kind, _, state = fitted
+def test_an_unseen_category_counts_as_null(predictor: Predictor) -> None:
     unseen, null = np.array([[50.0, 400.0, 0.0, 0.0]]), np.array([[50.0, np.nan, 0.0, 0.0]])
-    predictor = load_predictor(kind, state)
     assert predictor.predict(unseen) == predictor.predict(null)
 
 
-def test_no_rows_no_answers(fitted: tuple[str, Task, bytes]) -> None:
-    kind, _, state = fitted
-    assert load_predictor(kind, state).predict(np.empty((0, 4))).shape == (0,)
+def test_no_rows_no_answers(predictor: Predictor) -> None:
+    assert predictor.predict(np.empty((0, 4))).shape == (0,)
 
 
-def test_rows_in_any_memory_order_are_read_right(fitted: tuple[str, Task, bytes]) -> None:
-    kind, task, state = fitted
-    predictor, matrix = load_predictor(kind, state), rows(task, 100, seed=4)[0]
+def test_rows_in_any_memory_order_are_read_right(fitted: tuple[str, Task, bytes], predictor: Predictor) -> None:
+    matrix = rows(fitted[1], 100, seed=4)[0]
     expected = predictor.predict(matrix)
     np.testing.assert_allclose(predictor.predict(np.asfortranarray(matrix)), expected, rtol=1e-12)
     np.testing.assert_allclose(predictor.predict(matrix[::-1])[::-1], expected, rtol=1e-12)
 
 
-def test_threads_do_not_disturb_each_other(fitted: tuple[str, Task, bytes]) -> None:
-    kind, task, state = fitted
-    predictor, matrix = load_predictor(kind, state), rows(task, 300, seed=5)[0]
+def test_threads_do_not_disturb_each_other(fitted: tuple[str, Task, bytes], predictor: Predictor) -> None:
+    matrix = rows(fitted[1], 300, seed=5)[0]
     expected = predictor.predict(matrix)
 
     def ask(offset: int) -> bool:
@@ -120,10 +138,9 @@ def test_threads_do_not_disturb_each_other(fitted: tuple[str, Task, bytes]) -> N
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 3), (4,), (1, 4, 1)])
-def test_another_shape_is_refused(fitted: tuple[str, Task, bytes], shape: tuple[int, ...]) -> None:
-    kind, _, state = fitted
+def test_another_shape_is_refused(predictor: Predictor, shape: tuple[int, ...]) -> None:
     with pytest.raises(WrongShape, match="expected a matrix of 4 columns"):
-        load_predictor(kind, state).predict(np.zeros(shape))
+        predictor.predict(np.zeros(shape))
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x80\x04]", b"{}", b"tree\n"])
@@ -182,7 +199,7 @@ def test_all_numbers_or_all_categories(kind: str, task: Task, categorical: tuple
 
 
 def test_an_unknown_kind_names_the_way_out() -> None:
-    for kind in ("catboost", "../linear", "linear.load", "os", ""):
+    for kind in ("prophet", "../linear", "linear.load", "os", ""):
         with pytest.raises(UnknownEstimator, match="Upgrade Charkha"):
             load_predictor(kind, b"")
 

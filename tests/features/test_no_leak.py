@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import charkha as ck
+from charkha.bundles.predictor import load_predictor
 from charkha.engines.local import LocalEngine
 from charkha.features.offline import offline_features
 from charkha.features.plan import plan_features
@@ -88,9 +89,7 @@ def test_a_model_with_it_is_as_blind_as_the_coin(folder: Any) -> None:
         (),
         7,
     )
-    from charkha.bundles.estimators.lightgbm import load
-
-    scores = load(state).predict(matrix[parts.test])
+    scores = load_predictor("lightgbm", state).predict(matrix[parts.test])
     assert abs(roc_auc_score(labels[parts.test], scores) - 0.5) < 0.06
 
 

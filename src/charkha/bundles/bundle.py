@@ -1,5 +1,6 @@
 """A bundle in memory: one model version that can score and decide."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import compress
@@ -10,11 +11,13 @@ from attrs import frozen
 
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Manifest
-from charkha.bundles.predictor import Predictor, load_predictor
+from charkha.bundles.predictor import Predictor, RuntimeMissing, load_predictor
 from charkha.features.evaluate import with_values
 from charkha.features.expressions import expression_from_json
 from charkha.features.plan import FeaturePlan
 from charkha.spec.model import FloatArray
+
+logger = logging.getLogger(__name__)
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
@@ -79,10 +82,26 @@ class Bundle:
 
 
 def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
-    """Return the bundle of a manifest and an estimator's state. Raises UnknownEstimator and BadState."""
+    """Return the bundle of a manifest and an estimator's state.
+
+    Raises UnknownEstimator and BadState, and RuntimeMissing where the estimator's library is not installed.
+    """
     return Bundle(
         manifest,
-        load_predictor(manifest.estimator.kind, state),
+        _predictor(manifest, state),
         FeaturePlan.from_json(manifest.plan_json),
         tuple((rule.name, expression_from_json(rule.when_json), rule.decide) for rule in manifest.rules),
     )
+
+
+def _predictor(manifest: Manifest, state: bytes) -> Predictor:
+    """Return the predictor by the runtime that was chosen, or where that is not to be had by the trainer's own."""
+    kind, choice = manifest.estimator.kind, manifest.runtime
+    try:
+        return load_predictor(kind, state, choice.name if choice else None)
+    except RuntimeMissing as error:
+        if choice is None:
+            raise
+        name = f"{manifest.model} {manifest.version}"
+        logger.warning("%s is served without the runtime %r, so slower: %s", name, choice.name, error)
+        return load_predictor(kind, state)

@@ -1,7 +1,11 @@
 """What every estimator asks of its rows before it fits."""
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 
+from charkha.bundles.predictor import RuntimeMissing
 from charkha.spec.model import FloatArray, Task
 
 
@@ -23,3 +27,11 @@ def check_rows(task: Task, matrix: FloatArray, labels: FloatArray) -> None:
             f"expected both 0 and 1 among the labels of the training rows, got {found[:5].tolist()}. "
             "Check the label's expression, or train on a longer time."
         )
+
+
+def require(module: str, extra: str) -> Any:
+    """Return a library that not every installation has. Raises RuntimeMissing with the extra that brings it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise RuntimeMissing(f"{error}. It comes with an extra: pip install 'charkha[{extra}]'") from error

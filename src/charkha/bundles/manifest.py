@@ -50,6 +50,30 @@ class EstimatorSpec(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] = {}
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """A runtime on the validation rows: µs for one row, and µs per row in batches of 64, both medians.
+
+    furthest: the largest difference of its scores from the trainer's own; of scores above 1, as a share of them.
+    """
+
+    one_row_us: float
+    batch_row_us: float
+    furthest: float
+
+
+class RuntimeChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What turns the estimator's state into scores, and why.
+
+    rows: the validation rows on which runtimes were held to the trainer's own. measured: runtime → its figures; empty
+    when it was not chosen but named. passed_over: runtime → why it was not measured or may not be chosen.
+    """
+
+    name: str
+    rows: int
+    measured: dict[str, Measured] = {}
+    passed_over: dict[str, str] = {}
+
+
 class PartSummary(msgspec.Struct, frozen=True):
     """One part of the split: its rows, the times of its first and last prediction in µs, its mean label."""
 
@@ -85,6 +109,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     costs: outcome → cost, from which the threshold was chosen.
     metrics: part ("validation", "test", …) → metric → estimate; the first metric is the primary.
     slices: request field → its value → metric → estimate, on the test rows.
+    runtime: None in bundles that were made before it was chosen.
     parts: "train", "validation", "test" → what they hold.
     reference: the profile of the rows that later ones are compared with, in the bins of `shape`.
     positive_share: the mean label of the training rows; the answer of the trivial model.
@@ -96,6 +121,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_us: int
     as_of_us: int
     estimator: EstimatorSpec
+    runtime: RuntimeChoice | None = None
     plan_json: str
     schema: FeatureSchema
     calibration: Calibration | None = None

@@ -1,6 +1,11 @@
-"""What can predict, and how a stored state becomes one again."""
+"""What can predict, and how a stored state becomes one again.
+
+An estimator's module has its `RUNTIMES`: name → what makes a predictor of a state. The first is the trainer's own
+code, or where serving has none of that the plainest: the others are held to it.
+"""
 
 import re
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
@@ -29,6 +34,10 @@ class UnknownEstimator(LookupError):
         )
 
 
+class RuntimeMissing(ImportError):
+    """This installation lacks what a runtime needs; the message says what that is and how to get it."""
+
+
 class BadState(ValueError):
     """The state of an estimator cannot be read: it was not written by the estimator that shall load it."""
 
@@ -44,10 +53,25 @@ class WrongShape(ValueError):
         )
 
 
-def load_predictor(kind: str, state: bytes) -> Predictor:
-    """Return the predictor of a fitted estimator's state. Raises UnknownEstimator and BadState."""
+Load = Callable[[bytes], Predictor]
+
+
+def runtimes_of(kind: str) -> Mapping[str, Load]:
+    """Return the runtimes of a kind of estimator, by name. Raises UnknownEstimator."""
     name = f"charkha.bundles.estimators.{kind}"
     if not _KIND.fullmatch(kind) or find_spec(name) is None:
         raise UnknownEstimator(kind)
-    predictor: Predictor = import_module(name).load(state)
-    return predictor
+    runtimes: Mapping[str, Load] = import_module(name).RUNTIMES
+    return runtimes
+
+
+def load_predictor(kind: str, state: bytes, runtime: str | None = None) -> Predictor:
+    """Return the predictor of a fitted estimator's state, by a runtime, or else by the first of its kind.
+
+    Raises UnknownEstimator, RuntimeMissing and BadState.
+    """
+    runtimes = runtimes_of(kind)
+    if runtime is not None and runtime not in runtimes:
+        have = ", ".join(runtimes)
+        raise RuntimeMissing(f"expected a runtime of {kind}: {have}; got {runtime!r}. Upgrade Charkha.")
+    return runtimes[runtime or next(iter(runtimes))](state)

@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from charkha.bundles.manifest import EstimatorSpec, Lineage, Manifest, PartSummary, RuleSpec
+from charkha.bundles.manifest import EstimatorSpec, Lineage, Manifest, PartSummary, RuleSpec, RuntimeChoice
 from charkha.bundles.profile import learn_shape, profile_of
 from charkha.features.expressions import expression_to_json
 from charkha.features.plan import plan_features
@@ -26,7 +26,14 @@ class Birth:
 
 
 def describe(
-    model: Model, birth: Birth, dataset: Dataset, parts: Parts, fitted: Fitted, *, examined: Examined
+    model: Model,
+    birth: Birth,
+    dataset: Dataset,
+    parts: Parts,
+    fitted: Fitted,
+    *,
+    examined: Examined,
+    runtime: RuntimeChoice,
 ) -> Manifest:
     """Return the manifest of a version.
 
@@ -43,6 +50,7 @@ def describe(
         created_us=birth.created_us,
         as_of_us=dataset.as_of_us,
         estimator=EstimatorSpec(model.estimator.kind, declared_parameters(model.estimator)),
+        runtime=runtime,
         plan_json=plan_features(model).to_json(),
         schema=fitted.schema,
         calibration=fitted.calibration,

@@ -12,7 +12,7 @@ import polars as pl
 from charkha.features.expressions import expression_to_json
 from charkha.spec.model import Model
 
-LIBRARIES = ("charkha", "lightgbm", "numpy", "polars", "scikit-learn")
+LIBRARIES = ("catboost", "charkha", "lightgbm", "numba", "numpy", "polars", "scikit-learn", "xgboost")
 
 
 def definition_digest(model: Model) -> str:

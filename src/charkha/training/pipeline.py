@@ -1,18 +1,21 @@
 """Training: from a definition and a moment to a gated, recorded model version.
 
-    dataset → split → fit → examine → manifest → bundle → tracker → ledger
+    dataset → split → fit → examine → runtime → manifest → bundle → tracker → ledger
 
 The same `run_key` gives the same version however often its training is begun anew: what is on disk already is not made
 again, and the ledger's row, which comes last, says that all of it is there.
 """
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import frozen
 
-from charkha.bundles.manifest import Estimate, GateResult, Manifest
+from charkha.bundles.encoding import encode
+from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice
+from charkha.bundles.runtime_choice import choose_runtime
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.engines.engine import Engine
@@ -27,12 +30,14 @@ from charkha.training.champion import Champion, score_champion
 from charkha.training.dataset import Dataset, build_dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
-from charkha.training.fit import fit_model
+from charkha.training.fit import Fitted, fit_model
 from charkha.training.split import Parts, split_by_time, split_spans
 from charkha.training.tracking import Tracker, TrackingFailed
 
 OnStep = Callable[[str], None]
 SEED = 7
+# The environment variable that names the runtime of what is trained, in place of a measurement.
+RUNTIME_VARIABLE = "CHARKHA_RUNTIME"
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +116,9 @@ def _make_bundle(
         fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
         on_step(f"testing on {len(parts.test):,} rows")
         examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
-    manifest = describe(model, birth, dataset, parts, fitted, examined=examined)
+        on_step("choosing the runtime")
+        runtime = runtime_of(model, dataset, parts, fitted)
+    manifest = describe(model, birth, dataset, parts, fitted, examined=examined, runtime=runtime)
     bundles.write(manifest, fitted.state, model_card(manifest))
 
 
@@ -124,6 +131,12 @@ def dataset_and_parts(order: Order, readings: Readings) -> tuple[Dataset, Parts]
     known_us = dataset.spine["_label_known_us"].to_numpy()
     parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
     return dataset, parts
+
+
+def runtime_of(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted) -> RuntimeChoice:
+    """Return the runtime for a fitted model: the fastest on its validation rows, or the one that is named outside."""
+    held_out = encode(fitted.schema, dataset.features[parts.validation])
+    return choose_runtime(model.estimator.kind, fitted.state, held_out, os.environ.get(RUNTIME_VARIABLE))
 
 
 def _champion(order: Order, bundles: BundleStore, dataset: Dataset, parts: Parts) -> Champion | None:

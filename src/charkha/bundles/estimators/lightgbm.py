@@ -1,6 +1,6 @@
 """Gradient-boosted trees with LightGBM: the estimator to start with on tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -9,6 +9,9 @@ from charkha.bundles.fitting import check_rows
 from charkha.bundles.lightgbm_runtime import NativeBooster
 from charkha.bundles.openmp import wait_asleep
 from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.predictor import Load
+from charkha.bundles.trees.compiled import CompiledForest
+from charkha.bundles.trees.lightgbm_text import read_lightgbm
 from charkha.spec.model import FloatArray, Task
 
 # Task → LightGBM's objective, and the metric that early stopping watches.
@@ -103,6 +106,8 @@ class LightGBM:
         }
 
 
-def load(state: bytes) -> NativeBooster:
-    """Return the predictor of a fitted state. Raises BadState."""
-    return NativeBooster(state)
+def _compiled(state: bytes) -> CompiledForest:
+    return CompiledForest(read_lightgbm(state))
+
+
+RUNTIMES: Mapping[str, Load] = {"native": NativeBooster, "compiled": _compiled}

@@ -1,5 +1,6 @@
 """Linear models: logistic regression for `binary`, ridge for `regression`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -8,7 +9,7 @@ from attrs import field, frozen
 
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.parameters import bounded, check_parameters
-from charkha.bundles.predictor import BadState, WrongShape
+from charkha.bundles.predictor import BadState, Load, WrongShape
 from charkha.spec.model import FloatArray, Task
 
 
@@ -126,12 +127,15 @@ class LinearPredictor:
         return total
 
 
-def load(state: bytes) -> LinearPredictor:
+def _on_numpy(state: bytes) -> LinearPredictor:
     """Return the predictor of a fitted state. Raises BadState."""
     try:
         return LinearPredictor(msgspec.json.decode(state, type=LinearState))
     except msgspec.DecodeError as error:
         raise BadState(f"expected the JSON of a linear model: {error}") from None
+
+
+RUNTIMES: Mapping[str, Load] = {"numpy": _on_numpy}
 
 
 def _numeric(matrix: FloatArray, categorical: tuple[int, ...]) -> list[int]:

@@ -163,7 +163,10 @@ def _slice_faults(where: str, model: Model) -> Iterator[Fault]:
 def _estimator_faults(where: str, model: Model) -> Iterator[Fault]:
     estimator: object = model.estimator
     if isinstance(estimator, type) or not _is_estimator(estimator):
-        remedy = "Write ck.LightGBM() or ck.Linear(), with the brackets."
+        remedy = (
+            "Write ck.LightGBM(), ck.XGBoost(), ck.CatBoost(), ck.HistGradientBoosting(), ck.RandomForest() or "
+            "ck.Linear(), with the brackets."
+        )
         yield Fault(where, "an estimator", quote(estimator), remedy)
     elif model.task not in model.estimator.tasks:
         remedy = f"It can learn {listing(model.estimator.tasks)}: choose another estimator or task."
