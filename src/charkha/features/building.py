@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 from attrs import frozen
+from msgspec.structs import replace
 
 from charkha.clock import Clock, to_iso
 from charkha.features.declared import DataError
@@ -129,8 +130,8 @@ class Builder:
         read = _Read.of(declared, files)
         self._build_from(state, read, [view for view in views if view.source.name == source])
 
-    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
-        """Build the state of views of one source, and the memory of its rows unless it is there.
+    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView], why: str = "") -> None:
+        """Build the state of views of one source, and the memory of its rows unless it is there; remember why.
 
         What the log alone had made of either goes first: it knew corrections of rows in files for rows of their own.
         """
@@ -140,7 +141,7 @@ class Builder:
         build_views(state, [state_of(view, declared) for view in views], read.rows)
         if unbuilt:
             seed_rows(state, declared, read.rows)
-            set_taken(state, declared.name, read.taken)
+            set_taken(state, declared.name, replace(read.taken, built_us=self._clock.now(), why=why))
 
     def follow(self, root: Path) -> list[Followed]:
         """Bring state that is there up to what the sources' files are now; return what became of those with news.
@@ -171,19 +172,19 @@ class Builder:
         if news is None:
             return []
         if news.anew:
-            self._build_anew(state, source, files)
+            self._build_anew(state, source, files, news.anew)
             return [Followed(source, anew=news.anew)]
         self._kept.apply_files(state, declared, news.rows)
         set_taken(state, source, news.taken)
         return [Followed(source, news.rows.height)]
 
-    def _build_anew(self, state: OnlineWriter, source: str, files: Files) -> None:
+    def _build_anew(self, state: OnlineWriter, source: str, files: Files, why: str) -> None:
         """Build all state of one source anew. Raises DataError: then nothing was changed."""
         read = _Read.of(self._kept.sources[source], files)
         views = [view for view in self._kept.registered().values() if view.source.name == source]
         views = [view for view in views if self._kept.feeds(view)]
         set_taken(state, source, None)
-        self._build_from(state, read, views)
+        self._build_from(state, read, views, why)
 
 
 @frozen(eq=False)
