@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from charkha.features.lanes import window_values
 from charkha.features.progress import applied_offset, set_applied_offset
 from charkha.features.state import ViewState
 from charkha.monitoring.performance import Span
+from charkha.monitoring.skew_cases import Difference, values_of
 from charkha.monitoring.skew_tally import FirstDifference, Verification
 from charkha.monitoring.verify import CannotRecompute, Recomputer, verify_log
 from charkha.serving.prediction_frames import decode_predictions
@@ -301,6 +302,22 @@ def test_a_late_file_is_blamed_for_all_that_it_changes(skies: Stage, taken_in: b
 
 def feed_of(stage: Stage) -> Feed:
     return Feed(stage.project.sources, stage.project.views, stage.home.log, stage.home.online, stage.clock)
+
+
+def test_causes_are_looked_for_once_for_all_features_of_a_view(skies: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And, where the files that came later explain all of them, by those experiments alone."""
+    skies.service.predict(MODEL, requests("Pune", "Delhi"))
+    add_weather(skies, "weather-2.csv", *EARLIER)
+    computed: list[int] = []
+
+    def counted(found: Difference, cases: Sequence[pl.DataFrame]) -> list[dict[str, Any]]:
+        computed.append(len(cases))
+        return values_of(found, cases)
+
+    monkeypatch.setattr("charkha.monitoring.skew_cases.values_of", counted)
+    assert len(verified(skies.project, skies.home).skewed) >= len(SKY_WINDOWS)
+    assert len(computed) == 1
+    assert computed[0] <= 2
 
 
 @pytest.mark.parametrize("taken_in", [False, True])

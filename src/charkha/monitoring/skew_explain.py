@@ -1,6 +1,7 @@
 """Looks for the causes of first differences: once for all features of a view that differ in one prediction."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -82,7 +83,7 @@ class Explainer:
             taken = taken_of(state, sought.source.name)
         files = SourceFiles.of(found, taken)
         manifest = self.bundles.manifest(self.model.name, row["version"])
-        stranger = lambda: self._stranger(sought)  # noqa: E731
+        stranger = partial(self._stranger, sought)
         return found, Evidence(manifest, self.model, sought.source, files, taken, self.store, stranger)
 
     def _stranger(self, sought: SoughtRows) -> Cause | None:
