@@ -72,7 +72,29 @@ def test_what_was_served_agrees(shell: Shell) -> None:
     assert (part.code, part.json["agrees"], part.json["predictions"]) == (0, True, 6)
     assert shell("features", "verify", "--from", "2013-09-03", "--until", "2013-09-05", "--json").json == part.json
     assert shell("features", "verify", "--sample", "5", "--json").json["predictions"] == 5
-    assert shell("features", "verify", "--until", "2013-01-01").out == "likes: no predictions to verify\n"
+    assert shell("features", "verify", "--until", "2013-01-01").out == (
+        "likes: nothing was served before 2013-01-01T00:00:00Z\n"
+    )
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("features", "verify"),
+        ("features", "list"),
+        ("features", "show", "film.count_28d"),
+        ("features", "graph"),
+        ("status",),
+        ("history",),
+    ],
+)
+def test_what_only_looks_makes_no_home(shell: Shell, command: tuple[str, ...], tmp_path: Path) -> None:
+    nowhere = tmp_path / "misspelt"
+    ended = shell("--home", str(nowhere), *command)
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected a home that is there" in ended.err
+    assert not nowhere.exists()
 
 
 @pytest.mark.usefixtures("here")
@@ -90,11 +112,11 @@ def test_what_differs_is_told_with_its_cause(shell: Shell, here: Path) -> None:
         without_newest(file)
         ended = shell("features", "verify")
         assert ended.code == 1, ended.out
-        assert re.search(r"film.count_28d  4 of 12 differ, at most by 1\n", ended.out)
         assert re.search(
-            r"   served \d+\.0, recomputed \d+\.0\n   prediction [0-9a-f-]{36}, v1 as champion\n", ended.out
+            r"   film.count_28d  4 of 12 differ, at most by 1: served \d+\.0, recomputed \d+\.0\n", ended.out
         )
-        assert "   vanished event, source ratings: row '" in ended.out
+        assert re.search(r"   prediction [0-9a-f-]{36}, v1 as champion\n", ended.out)
+        assert ended.out.count("vanished event, source ratings: row '") == 1
         found = shell("features", "verify", "--json")
         assert (found.code, found.json["agrees"]) == (1, False)
         assert found.json["features"][0]["first"]["cause"]["culprit"] == "source ratings"
@@ -114,7 +136,7 @@ def test_a_row_of_a_file_that_was_changed_is_named(shell: Shell, here: Path) -> 
     finally:
         file.write_bytes(kept)
     assert ended.code == 1
-    assert f"   correction, source ratings: row '{newest}' reads otherwise now than when it was applied" in ended.out
+    assert f"correction, source ratings: row '{newest}' reads otherwise now than when it was applied" in ended.out
 
 
 def without_newest(file: Path) -> None:

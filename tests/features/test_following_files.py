@@ -132,10 +132,10 @@ def test_a_file_that_changed_vanished_or_was_set_aside_builds_its_source_anew(tm
     assert house.follow() == [Followed("sales", anew="sales-1.parquet is not what it was")]
     as_if_built_anew(house)
     house.mark(0, "aside")
-    assert house.follow() == [Followed("sales", anew="sales-0.parquet is not what it was")]
+    assert house.follow() == [Followed("sales", anew="sales-0.parquet is not read any more")]
     as_if_built_anew(house)
     (tmp_path / "sales-2.parquet").unlink()
-    assert house.follow() == [Followed("sales", anew="sales-2.parquet is not what it was")]
+    assert house.follow() == [Followed("sales", anew="sales-2.parquet is not read any more")]
     as_if_built_anew(house)
     house.write(5, days(rows, 1, 2))
     assert house.follow() == [Followed("sales", anew="rows became known before others that the state has")]

@@ -7,10 +7,13 @@ import polars as pl
 import pytest
 
 import charkha as ck
-from charkha.clock import to_micros
+from charkha.clock import SimulatedClock, to_micros
 from charkha.features.declared import DataError
+from charkha.features.feed import Feed
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.segment_log import SegmentLog
 
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float}
 
@@ -51,6 +54,32 @@ def test_repetitions_go_and_corrections_are_marked(tmp_path: Any) -> None:
     frame(*rows).write_parquet(tmp_path / "x.parquet")
     read = read_rows(source("x.parquet"), tmp_path)
     assert read.select("id", "amount", "_first").rows() == [(1, 1.0, True), (1, 5.0, False), (2, 2.0, True)]
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_row_that_was_pushed_before_it_came_in_a_file_is_known_from_its_push_on(tmp_path: Any, static: bool) -> None:
+    """The file says that it was known earlier; then it was not there. Of static rows nobody asks when they came."""
+    declared = source("*.parquet", **({"time": None, "known": None, "static": True} if static else {}))
+    clock, log = SimulatedClock(to_micros(TWO)), SegmentLog(tmp_path / "log")
+    online = LmdbOnline(tmp_path / "online")
+    pushed = [(1, "a", NOON, NOON, 1.0), (2, "b", NOON, ONE, 2.0), (3, "c", NOON, ONE, 3.0)]
+    Feed({"orders": declared}, [], log, online, clock).push("orders", pushed)
+    of_file = [(1, "a", NOON, NOON, 1.0), (2, "b", NOON, ONE, 2.5), (4, "d", NOON, ONE, 4.0)]
+    frame(*of_file).write_parquet(tmp_path / "1.parquet")
+    frame(*of_file[:1]).write_parquet(tmp_path / "2.parquet")
+    read = read_rows(declared, tmp_path, log).sort("id", "_known_us")
+    known, two = [to_micros(time) for time in (NOON, ONE)], to_micros(TWO)
+    if static:
+        assert read.select("id", "_known_us").rows() == [(1, 0), (2, 0), (2, two), (3, two), (4, 0)]
+        return
+    assert read.select("id", "amount", "_known_us", "_pushed", "_first").rows() == [
+        (1, 1.0, two, True, True),
+        (2, 2.5, known[1], False, True),  # the file has another version: that one was known when it says
+        (2, 2.0, two, True, False),
+        (3, 3.0, two, True, True),
+        (4, 4.0, known[1], False, True),
+    ]
+    assert read_rows(declared, tmp_path, log, as_of_us=known[1])["id"].to_list() == [2, 4]
 
 
 def test_rows_that_never_become_known_are_last_and_no_part_of_any_time(tmp_path: Any) -> None:

@@ -85,6 +85,26 @@ def test_large_files_are_cut_and_pushed_rows_come_behind_them(tmp_path: Path, bu
     assert "sorting sales into buckets: 333 of 3,200 rows read" in told
 
 
+@pytest.mark.parametrize("bounds", [{"whole_rows": 0}, {"memory_rows": 0}])
+def test_rows_that_were_pushed_and_came_in_a_file_later_are_told_alike(tmp_path: Path, bounds: dict[str, int]) -> None:
+    """Column by column and in buckets as in memory: known from their push on."""
+    root = write_world(tmp_path)
+    with open_home(tmp_path / "home") as home:
+        rows = pl.concat([pl.read_parquet(file) for file in sorted(root.glob("sales-*.parquet"))]).drop_nulls("at")
+        middle = rows["known_at"].drop_nulls().dt.epoch("us").sort()[rows.height // 2]
+        feed = Feed({"sales": SALES}, PLAN.views, home.log, home.online, SimulatedClock(middle))
+        again = rows.sample(300, seed=5).with_columns(pl.col("at", "known_at").dt.epoch("us"))
+        assert feed.push("sales", again.select(list(SALES.fields)).rows()).accepted > 200
+        asked = root / "questions.parquet"
+        found = read(backfill(PLAN, asked, Sources(root, {"sales": SALES}, home.log, **bounds), root / "out"))
+        spine = with_times(PLAN, pl.read_parquet(asked)).select(*PLAN.request, "_at_us")
+        whole = {"sales": read_rows(SALES, root, home.log)}
+        assert whole["sales"]["_pushed"].sum() > 100
+        assert found.select(PLAN.names).equals(offline_features(PLAN, spine, whole, LocalEngine(1)))
+        alone = {"sales": read_rows(SALES, root)}
+        assert not found.select(PLAN.names).equals(offline_features(PLAN, spine, alone, LocalEngine(1)))
+
+
 def test_times_in_text_are_read_some_at_a_time(tmp_path: Path) -> None:
     root = write_world(tmp_path)
     frame = pl.concat([pl.read_parquet(root / f"sales-{number}.parquet") for number in range(2)])

@@ -7,9 +7,9 @@ from charkha.bundles.estimators.linear import Linear
 from charkha.bundles.manifest import Estimate as Reference
 from charkha.bundles.manifest import GateResult
 from charkha.monitoring.performance import Contest, Performance, Span
-from charkha.monitoring.skew_causes import Cause
 from charkha.monitoring.skew_tally import FirstDifference, VerifiedFeature
 from charkha.monitoring.skew_watch import SkewMeasure
+from charkha.monitoring.skew_words import Cause
 from charkha.operations.situation import Training, Waiting
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model

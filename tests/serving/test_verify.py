@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from charkha.features.lanes import window_values
 from charkha.features.progress import applied_offset, set_applied_offset
 from charkha.features.state import ViewState
 from charkha.monitoring.performance import Span
+from charkha.monitoring.skew_cases import Difference, values_of
 from charkha.monitoring.skew_tally import FirstDifference, Verification
 from charkha.monitoring.verify import CannotRecompute, Recomputer, verify_log
 from charkha.serving.prediction_frames import decode_predictions
@@ -78,6 +79,12 @@ def blamed(found: Verification, feature: str) -> tuple[str, str]:
     first = first_of(found, feature)
     assert first.cause is not None
     return first.cause.kind, first.cause.culprit
+
+
+def reason_of(found: Verification, feature: str) -> str:
+    first = first_of(found, feature)
+    assert first.cause is not None
+    return first.cause.reason
 
 
 def first_of(found: Verification, feature: str) -> FirstDifference:
@@ -228,12 +235,161 @@ def test_a_late_row_of_a_file_is_found(stage: Stage) -> None:
     first = first_of(found, "sky.rain")
     assert (first.keys, first.served, first.recomputed) == ({"city": "Delhi"}, None, 7.5)
     assert blamed(found, "sky.rain") == ("late_row", "source weather")
-    feed = Feed(stage.project.sources, stage.project.views, stage.home.log, stage.home.online, stage.clock)
-    assert [each.source for each in feed.follow(stage.project.root)] == ["weather"]
+    assert [each.source for each in feed_of(stage).follow(stage.project.root)] == ["weather"]
     stage.service.predict(MODEL, requests("Delhi"))  # which sees what the state has taken in
     after = verified(stage.project, stage.home)
     assert [(feature.feature, feature.different) for feature in after.skewed] == [("sky.rain", 1)]
     assert blamed(after, "sky.rain") == ("late_row", "source weather")
+
+
+SKY = """ck.FeatureView(
+    "sky", ck.Entity("city"), weather, latest=["rain"],
+    windows=[
+        ck.count(over="24h"), ck.sum("rain", over="24h"), ck.std("rain", over="24h"),
+        ck.ratio(ck.sum("rain", over="24h"), ck.sum("rain", over="7d")),
+        ck.decayed_sum("rain", half_life="1h"), ck.time_since_last(),
+    ],
+)"""
+
+
+@pytest.fixture(params=["keyed", "without a key"])
+def skies(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Weather comes in files, and its view has windows of many kinds."""
+    text = DEFINITION.replace('ck.FeatureView("sky", ck.Entity("city"), weather, latest=["rain"])', SKY)
+    text = text.replace('ck.csv("weather.csv"), time="seen_at"', 'ck.csv("weather*.csv"), time="seen_at"')
+    if request.param == "keyed":
+        text = text.replace(
+            '"weather*.csv"), time="seen_at"', '"weather*.csv"), time="seen_at", key=["city", "seen_at"]'
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving_project.DEFINITION", text)
+        with open_stage(tmp_path) as opened_stage:
+            yield opened_stage
+
+
+def add_weather(stage: Stage, name: str, *rows: str) -> Path:
+    file = stage.project.root / name
+    file.write_text("\n".join(["city,rain,seen_at", *rows, ""]))
+    return file
+
+
+EARLIER = ("Pune,1.25,2013-04-01T10:00:00", "Pune,7.1,2013-04-01T11:20:00", "Pune,0.3,2013-04-01T09:10:00")
+SKY_WINDOWS = {
+    "sky.count_24h",
+    "sky.sum_rain_24h",
+    "sky.std_rain_24h",
+    "sky.decayed_sum_1h_rain_all",
+    "sky.time_since_last_all",
+}
+
+
+@pytest.mark.parametrize("taken_in", [False, True])
+def test_a_late_file_is_blamed_for_all_that_it_changes(skies: Stage, taken_in: bool) -> None:
+    """Rows between others, in windows that no single one of them explains, before the state takes them in and after."""
+    later(skies)
+    skies.service.predict(MODEL, requests("Pune", "Delhi"))
+    assert verified(skies.project, skies.home).skewed == []
+    add_weather(skies, "weather-2.csv", *EARLIER, "Delhi,2.0,2013-04-01T08:00:00")
+    if taken_in:
+        assert [each.source for each in feed_of(skies).follow(skies.project.root)] == ["weather"]
+    found = verified(skies.project, skies.home)
+    assert {each.feature for each in found.skewed} >= SKY_WINDOWS
+    assert {blamed(found, each.feature) for each in found.skewed} == {("late_row", "source weather")}
+    said = "charkha features materialise does" if not taken_in else "weather-2.csv"
+    assert all(said in reason_of(found, each.feature) for each in found.skewed)
+    assert "3 rows of this key in weather-2.csv, " in reason_of(found, "sky.sum_rain_24h")
+
+
+def feed_of(stage: Stage) -> Feed:
+    return Feed(stage.project.sources, stage.project.views, stage.home.log, stage.home.online, stage.clock)
+
+
+def test_causes_are_looked_for_once_for_all_features_of_a_view(skies: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And, where the files that came later explain all of them, by those experiments alone."""
+    skies.service.predict(MODEL, requests("Pune", "Delhi"))
+    add_weather(skies, "weather-2.csv", *EARLIER)
+    computed: list[int] = []
+
+    def counted(found: Difference, cases: Sequence[pl.DataFrame]) -> list[dict[str, Any]]:
+        computed.append(len(cases))
+        return values_of(found, cases)
+
+    monkeypatch.setattr("charkha.monitoring.skew_cases.values_of", counted)
+    assert len(verified(skies.project, skies.home).skewed) >= len(SKY_WINDOWS)
+    assert len(computed) == 1
+    assert computed[0] <= 2
+
+
+@pytest.mark.parametrize("taken_in", [False, True])
+@pytest.mark.parametrize("skies", ["keyed"], indirect=True)
+def test_a_row_that_is_pushed_and_comes_in_a_file_later_is_no_skew(skies: Stage, taken_in: bool) -> None:
+    """It was known from its push on, though the file says from when it was measured."""
+    skies.service.push("weather", [("Pune", 4.0, NOW_US - 2 * MINUTE_US), ("Delhi", 1.0, NOW_US - 2 * MINUTE_US)])
+    later(skies, 2)
+    skies.service.predict(MODEL, requests("Pune", "Delhi"))
+    add_weather(skies, "weather-2.csv", "Pune,4.0,2013-04-01T11:58:00", "Delhi,1.5,2013-04-01T11:58:00")
+    if taken_in:
+        assert [each.source for each in feed_of(skies).follow(skies.project.root)] == ["weather"]
+        later(skies)
+        skies.service.predict(MODEL, requests("Pune"))
+    found = verified(skies.project, skies.home)
+    assert {first_of(found, each.feature).keys["city"] for each in found.skewed} == {"Delhi"}, "the other version"
+    assert {"sky.sum_rain_24h", "sky.time_since_last_all"} <= {each.feature for each in found.skewed}
+    assert {blamed(found, each.feature) for each in found.skewed} == {("late_row", "source weather")}
+    assert "1 row of this key in weather-2.csv" in reason_of(found, "sky.sum_rain_24h")
+
+
+def test_a_ratio_has_the_cause_of_its_side(tmp_path: Path) -> None:
+    """Its sides are features of their own, and one was tampered with alone; a ratio that was not is what it was."""
+    windows = 'ck.sum("km", over="6h"), ck.ratio(ck.sum("km", over="6h"), ck.sum("km", over="7d")), '
+    text = DEFINITION.replace(
+        'windows=[ck.count(over="1h"), ck.mean', f'windows=[{windows}ck.count(over="1h"), ck.mean'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving_project.DEFINITION", text)
+        with open_stage(tmp_path) as stage:
+            stage.service.push("trips", [trip(1)])
+            stage.service.predict(MODEL, requests("Pune"))
+            ratio, side = "traffic.sum_km_6h_per_sum_km_7d", "traffic.sum_km_6h"
+            found = recompute(stage, record_without_seen(stage).with_columns(pl.col(ratio, side) + 0.5))
+    assert blamed(found, ratio) == blamed(found, side) == ("unknown", side)
+
+
+def test_a_deleted_file_is_named_until_the_state_is_built_anew(skies: Stage) -> None:
+    """Afterwards nothing tells what the state had been made of, and that is what is said."""
+    file = add_weather(skies, "weather-2.csv", *EARLIER)
+    feed_of(skies).follow(skies.project.root)
+    later(skies)
+    skies.service.predict(MODEL, requests("Pune"))
+    assert verified(skies.project, skies.home).skewed == []
+    file.unlink()
+    before = verified(skies.project, skies.home)
+    assert {blamed(before, each.feature) for each in before.skewed} == {("vanished_event", "source weather")}
+    assert "weather-2.csv, from which the online state was built, is gone or was set aside" in reason_of(
+        before, "sky.count_24h"
+    )
+    later(skies)
+    assert [each.anew for each in feed_of(skies).follow(skies.project.root)] == ["weather-2.csv is not read any more"]
+    after = verified(skies.project, skies.home)
+    assert {each.feature for each in after.skewed} == {each.feature for each in before.skewed}
+    assert {blamed(after, each.feature) for each in after.skewed} == {("rebuilt_state", "source weather")}
+    assert "was built anew at 2013-04-01T12:02:00Z, after the prediction, because weather-2.csv is not read" in (
+        reason_of(after, "sky.count_24h")
+    )
+
+
+def test_a_state_that_is_not_what_files_and_log_make_is_to_be_built_anew(stage: Stage) -> None:
+    stage.service.push("trips", [trip(1), trip(2), trip(3, "Delhi")])
+    later(stage)
+    (view,) = [view for view in stage.project.models[MODEL].views if view.name == "traffic"]
+    with stage.home.online.write() as state:
+        for place, value in list(stage.home.online.scan(ViewState.of(view).digest)):
+            if place.endswith(b"Pune") and place != ViewState.of(view).latest_place + b"Pune":
+                state.put(place, 2 * value)  # every tile twice
+    stage.service.predict(MODEL, requests("Pune"))
+    found = verified(stage.project, stage.home)
+    assert blamed(found, "traffic.count_1h") == ("stale_state", "view traffic")
+    assert reason_of(found, "traffic.count_1h").endswith("by them. charkha features materialise --anew builds it")
 
 
 def test_a_function_that_was_changed_only_online_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,9 +404,13 @@ def test_a_function_that_was_changed_only_online_is_found(stage: Stage, monkeypa
     first = first_of(found, "traffic.count_1h")
     assert (first.served, first.recomputed) == (2.0, 1.0)
     assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
+    given = "the code that serves gives 2.0 and the code that recomputes gives 1.0"
+    assert given in reason_of(found, "traffic.count_1h")
 
 
-def test_code_that_has_been_mended_since_is_blamed_all_the_same(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_code_that_was_mended_since_it_is_said_that_nothing_tells(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(*given: Any) -> Any:
         return ((name, [(value or 0.0) + 0.5 for value in values]) for name, values in window_values(*given))
 
@@ -259,8 +419,9 @@ def test_code_that_has_been_mended_since_is_blamed_all_the_same(stage: Stage, mo
         changed.setattr("charkha.features.online.window_values", wrong)
         stage.service.predict(MODEL, requests("Pune"))
     found = verified(stage.project, stage.home)
-    assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
-    assert blamed(found, "traffic.mean_km_6h") == ("code", "traffic.mean_km_6h")
+    assert blamed(found, "traffic.count_1h") == ("unknown", "traffic.count_1h")
+    assert blamed(found, "traffic.mean_km_6h") == ("unknown", "traffic.mean_km_6h")
+    assert "served by other code, or with rows that are nowhere any more" in reason_of(found, "traffic.count_1h")
 
 
 def test_a_state_that_lost_a_key_is_found(stage: Stage) -> None:
@@ -372,7 +533,7 @@ def test_another_polars_is_named_where_nothing_else_is(stage: Stage, monkeypatch
     monkeypatch.setattr(BundleStore, "manifest", lambda self, model, version: older)
     found = recompute(stage, frame)
     assert blamed(found, "ask.per_stop") == ("library_change", "polars")
-    assert blamed(found, "traffic.count_1h") == ("code", "traffic.count_1h")
+    assert blamed(found, "traffic.count_1h") == ("unknown", "traffic.count_1h")
     first = first_of(found, "traffic.count_1h")
     assert first.cause is not None
     assert first.cause.reason.endswith(f"v1 was trained with Polars 0.1, and this is Polars {pl.__version__}")
@@ -386,8 +547,9 @@ def test_a_request_feature_has_the_cause_of_what_it_reads(tmp_path: Path) -> Non
         with open_stage(tmp_path) as stage:
             stage.service.push("trips", [trip(1)])
             stage.service.predict(MODEL, requests("Pune"))
+            rest = {"traffic.mean_km_6h": pl.lit(None, pl.Float64), "traffic.driver": pl.lit(None, pl.String)}
             columns = (pl.col("traffic.count_1h") - 1, pl.col("ask.twice") - 2)
-            found = recompute(stage, record_without_seen(stage).with_columns(*columns))
+            found = recompute(stage, record_without_seen(stage).with_columns(*columns, **rest))
     assert blamed(found, "ask.twice") == blamed(found, "traffic.count_1h") == ("concurrent_push", "source trips")
 
 

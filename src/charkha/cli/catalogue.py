@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from charkha.cli.options import AsJson
-from charkha.cli.session import Session, opened, session_of
+from charkha.cli.session import Session, opened_to_read, session_of
 
 if TYPE_CHECKING:
     from charkha.monitoring.catalogue_entries import Catalogue, FeatureEntry, StateSize, ViewEntry
@@ -86,7 +86,7 @@ def look_up(session: Session) -> "Catalogue":
     from charkha.monitoring.catalogue import catalogue
 
     project = session.project()
-    with opened(project) as home:
+    with opened_to_read(project) as home:
         return catalogue(project, home, SystemClock().now())
 
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from charkha.cli.options import AlsoFrom, AsJson, ModelName
 from charkha.cli.progress import parts
-from charkha.cli.session import Session, choose_model, opened, session_of
+from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
     from charkha.monitoring.performance import Span
@@ -55,7 +55,7 @@ def verify(
     project = session.project()
     chosen, span = choose_model(project, model), _span(since or begin, until)
     with (
-        opened(project) as home,
+        opened_to_read(project) as home,
         parts(session.err) as on_progress,
         Recomputer.opened(project, chosen, home, LocalEngine()) as recomputer,
     ):
@@ -63,7 +63,7 @@ def verify(
     if json:
         session.print_json(found_as_plain(found))
     else:
-        show_verification(session, found)
+        show_verification(session, found, span)
     raise typer.Exit(1 if found.skewed else 0)
 
 
@@ -90,10 +90,10 @@ def found_as_plain(found: "Verification") -> dict[str, Any]:
     return {"agrees": not found.skewed, **plain}
 
 
-def show_verification(session: Session, found: "Verification") -> None:
-    """Print what was found, the features that differ one by one."""
+def show_verification(session: Session, found: "Verification", span: "Span") -> None:
+    """Print what was found: the features that differ, those of one cause together."""
     if not found.predictions:
-        session.out.print(f"[bold]{found.model}[/]: no predictions to verify", highlight=False)
+        session.out.print(f"[bold]{found.model}[/]: nothing was served {_span_in_words(span)}", highlight=False)
         return
     values = sum(feature.compared for feature in found.features)
     session.out.print(
@@ -101,23 +101,46 @@ def show_verification(session: Session, found: "Verification") -> None:
         f"{values:,} values of {len(found.features)} features recomputed",
         highlight=False,
     )
+    by_cause: dict[tuple[str, str] | None, list[VerifiedFeature]] = {}
     for feature in found.skewed:
-        _show_feature(session, feature)
+        by_cause.setdefault(_cause_of(feature), []).append(feature)
+    for features in by_cause.values():
+        _show_features(session, features)
     verdict = f"[red]{len(found.skewed)} of {len(found.features)} features differ[/]"
     session.out.print(verdict if found.skewed else "[green]all agree[/]", highlight=False)
 
 
-def _show_feature(session: Session, feature: "VerifiedFeature") -> None:
+def _span_in_words(span: "Span") -> str:
+    from charkha.clock import to_iso
+
+    since = "" if span.since_us == BEFORE_ALL else f"from {to_iso(span.since_us)} on"
+    until = "" if span.until_us == AFTER_ALL else f"before {to_iso(span.until_us)}"
+    return " and ".join(filter(None, (since, until))) or "yet"
+
+
+def _cause_of(feature: "VerifiedFeature") -> tuple[str, str] | None:
+    """Return what features are put together by: their cause, be its culprit each of them."""
+    cause = feature.first.cause if feature.first else None
+    return None if cause is None else (cause.kind, "" if cause.culprit == feature.feature else cause.culprit)
+
+
+def _show_features(session: Session, features: "list[VerifiedFeature]") -> None:
+    """Print features of one cause: the cause as the first of them shows it, then a line for each."""
+    first: FirstDifference | None = features[0].first
+    if first is not None:
+        keys = ", ".join(f"{name} {value!r}" for name, value in first.keys.items())
+        cause = "not looked for: too many differ"
+        if first.cause is not None:
+            cause = f"{first.cause.kind.replace('_', ' ')}, {first.cause.culprit}: {first.cause.reason}"
+        session.out.print(f"[bold]{escape(cause)}[/]", highlight=False)
+        session.out.print(f"   first {escape(first.time)}  {escape(keys)}", highlight=False)
+        session.out.print(f"   prediction {first.id}, {first.version} as {first.role}", highlight=False)
+    for feature in features:
+        session.out.print(f"   {escape(_in_a_line(feature))}", highlight=False)
+
+
+def _in_a_line(feature: "VerifiedFeature") -> str:
     largest = "" if feature.max_difference is None else f", at most by {feature.max_difference:.3g}"
-    counted = f"{feature.different:,} of {feature.compared:,} differ{largest}"
-    session.out.print(f"[bold]{escape(feature.feature)}[/]  {counted}", highlight=False)
     first: FirstDifference | None = feature.first
-    if first is None:
-        return
-    keys = ", ".join(f"{name} {value!r}" for name, value in first.keys.items())
-    lines = [f"first {first.time}  {keys}", f"served {first.served!r}, recomputed {first.recomputed!r}"]
-    lines.append(f"prediction {first.id}, {first.version} as {first.role}")
-    if first.cause is not None:
-        lines.append(f"{first.cause.kind.replace('_', ' ')}, {first.cause.culprit}: {first.cause.reason}")
-    for line in lines:
-        session.out.print(f"   {escape(line)}", highlight=False)
+    values = "" if first is None else f": served {first.served!r}, recomputed {first.recomputed!r}"
+    return f"{feature.feature}  {feature.different:,} of {feature.compared:,} differ{largest}{values}"

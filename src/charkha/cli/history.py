@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from charkha.cli.options import AsJson, ModelName
-from charkha.cli.session import Session, choose_model, opened, session_of
+from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
     from charkha.storage.home import Home
@@ -45,7 +45,7 @@ def history(
     session = session_of(context)
     project = session.project()
     name = None if model is None else choose_model(project, model).name
-    with opened(project) as home:
+    with opened_to_read(project) as home:
         if verify:
             print_verified(session, home.ledger.verify(), json=json)
         elif export is not None:

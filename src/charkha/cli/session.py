@@ -70,6 +70,23 @@ def opened(project: "Project") -> "Iterator[Home]":
         yield home
 
 
+@contextmanager
+def opened_to_read(project: "Project") -> "Iterator[Home]":
+    """Open a project's home for a command that only looks.
+
+    A project's own home may not be there yet, and is made. Raises BadParameter when one that was named is not there.
+    """
+    from charkha.spec.project import HOME_VARIABLE
+
+    if os.environ.get(HOME_VARIABLE) and not project.home.is_dir():
+        raise typer.BadParameter(
+            f"expected a home that is there, got {project.home}: no such folder. A command that writes makes it.",
+            param_hint="--home",
+        )
+    with opened(project) as home:
+        yield home
+
+
 def choose_model(project: "Project", name: str | None) -> "Model":
     """Return the model of a name, or the only one there is. Raises BadParameter."""
     models: Mapping[str, Model] = project.models

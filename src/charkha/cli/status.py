@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from charkha.cli.options import AsJson, ModelName
-from charkha.cli.session import Session, choose_model, opened, session_of
+from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
     from charkha.operations.situation import Situation
@@ -27,7 +27,7 @@ def status(context: typer.Context, model: ModelName = None, json: AsJson = False
     session = session_of(context)
     project = session.project()
     models = list(project.models.values()) if model is None else [choose_model(project, model)]
-    with opened(project) as home:
+    with opened_to_read(project) as home:
         states = [state_of(project, each, home) for each in models]
     if json:
         session.print_json(states)

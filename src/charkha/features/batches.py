@@ -29,7 +29,7 @@ class Batch:
 
     name: what it is called in marks, messages and commands. place: what it is called in errors of reading. opened:
     returns its columns as they lie. digest: returns what changes with its content. stamp: returns what a long
-    computation remembers it by, quickly.
+    computation remembers it by, quickly. changed_us: returns when it was written last (µs), None where nothing says so.
     """
 
     source: Source
@@ -38,6 +38,7 @@ class Batch:
     opened: Callable[[], pl.LazyFrame]
     digest: Callable[[], str]
     stamp: Callable[[], Stamp]
+    changed_us: Callable[[], int | None] = lambda: None
 
     def scan(self) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
         """Return the rows unread, as they are, and how each declared field comes of their columns. Raises DataError."""
@@ -110,6 +111,7 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         opened=lambda: with_folders(source, _scan_file(files, path), path, root),
         digest=lambda: file_digest(path),
         stamp=lambda: (*stamp(), *_read_how(files)),
+        changed_us=lambda: path.stat().st_mtime_ns // 1000,
     )
 
 

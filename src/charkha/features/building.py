@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 from attrs import frozen
+from msgspec.structs import replace
 
 from charkha.clock import Clock, to_iso
 from charkha.features.declared import DataError
@@ -126,13 +127,13 @@ class Builder:
         files = Files(root, self._log, as_of_us)
         mine = [view for view in views if view.source.name == source]
         if isinstance(declared.data, Query):  # asked again, it may give other rows: all views have the same
-            self._build_anew(state, source, files, mine)
+            self._build_anew(state, source, files, "its query was asked again", mine)
             return
         self._follow(state, source, files)  # views of one source have the same rows of it
         self._build_from(state, _Read.of(declared, files), mine)
 
-    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView]) -> None:
-        """Build the state of views of one source, and the memory of its rows unless it is there.
+    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView], why: str = "") -> None:
+        """Build the state of views of one source, and the memory of its rows unless it is there; remember why.
 
         What the log alone had made of either goes first: it knew corrections of rows in files for rows of their own.
         """
@@ -142,7 +143,7 @@ class Builder:
         build_views(state, [state_of(view, declared) for view in views], read.rows)
         if unbuilt:
             seed_rows(state, declared, read.rows)
-            set_taken(state, declared.name, read.taken)
+            set_taken(state, declared.name, replace(read.taken, built_us=self._clock.now(), why=why))
 
     def follow(self, root: Path) -> list[Followed]:
         """Bring state that is there up to what the sources' files are now; return what became of those with news.
@@ -173,13 +174,15 @@ class Builder:
         if news is None:
             return []
         if news.anew:
-            self._build_anew(state, source, files)
+            self._build_anew(state, source, files, news.anew)
             return [Followed(source, anew=news.anew)]
         self._kept.apply_files(state, declared, news.rows)
         set_taken(state, source, news.taken)
         return [Followed(source, news.rows.height)]
 
-    def _build_anew(self, state: OnlineWriter, source: str, files: Files, more: Sequence[FeatureView] = ()) -> None:
+    def _build_anew(
+        self, state: OnlineWriter, source: str, files: Files, why: str, more: Sequence[FeatureView] = ()
+    ) -> None:
         """Build all state of one source anew, that of more views too. Raises DataError: then nothing was changed.
 
         Views that read fields which this definition has not are built anew by the next that has them.
@@ -192,7 +195,7 @@ class Builder:
             _register(state, [view for digest, view in registered.items() if digest not in left])
             self._kept.follow_registry(state)
         set_taken(state, source, None)
-        self._build_from(state, read, [*fed.values(), *more])
+        self._build_from(state, read, [*fed.values(), *more], why)
 
 
 def _register(state: OnlineWriter, views: Sequence[FeatureView]) -> None:

@@ -52,8 +52,8 @@ class StateAheadOfLog(Exception):
         return (
             f"source {self.source!r}: expected the log to hold all that the online state has applied, up to offset "
             f"{self.applied}, got a log that ends at {self.end}: a power failure took its last records, or a file was "
-            "cut. Start charkha serve anew, which builds the state from what the log holds (or delete online/ "
-            "while nothing runs), and push again what was lost"
+            "cut. Start charkha serve anew, which builds the state from what the log holds (or run charkha "
+            "features materialise), and push again what was lost"
         )
 
 

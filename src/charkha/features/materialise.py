@@ -64,7 +64,8 @@ def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
 
 def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:
     ring = view.rings[index]
-    tiles = tiles_of(ring.ring, history)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is null when it is finalised
+        tiles = tiles_of(ring.ring, history)
     starts, states = run_starts(tiles.codes), tiles.states
     place = view.ring_place(index)
     packed = [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 from attrs import frozen
+from msgspec.structs import replace
 
 from charkha.features.batches import Stamp
 from charkha.features.progress import Taken
@@ -56,7 +57,8 @@ def news_of(source: Source, files: Files, taken: Taken, newest_us: int | None) -
         return None
     changed = [name for name, stamp in taken.batches.items() if stamps.get(name) != stamp]
     if changed:
-        return News(nothing, f"{changed[0]} is not what it was", taken)
+        said = "is not what it was" if changed[0] in stamps else "is not read any more"
+        return News(nothing, f"{changed[0]} {said}", taken)
     if source.static:
         return News(nothing, "a static source has new files", taken)
     found = _unseen(source, files, taken, stamps, due=due)
@@ -65,7 +67,7 @@ def news_of(source: Source, files: Files, taken: Taken, newest_us: int | None) -
         refuse_null_keys(rows, source)
     later = found["_known_us"].filter(found["_known_us"] > files.as_of_us).min()
     waiting = _first_of([later, None if due else taken.waiting_us])
-    taken = Taken(max(files.as_of_us, taken.until_us), stamps, waiting, declared)
+    taken = replace(taken, until_us=max(files.as_of_us, taken.until_us), batches=stamps, waiting_us=waiting)
     late = not rows.is_empty() and int(rows["_known_us"][0]) <= (_BEFORE_ALL if newest_us is None else newest_us)
     return News(rows, "rows became known before others that the state has" if late else "", taken)
 

@@ -66,13 +66,15 @@ class Taken(msgspec.Struct, frozen=True):
 
     until_us: their rows known by then. batches: the stamp of each batch that was read, by name. waiting_us: when the
     first of their other rows becomes known, None when there are none. declared: how the source was declared then, as
-    of `declaration_digest`.
+    of `declaration_digest`. built_us: when it was last built anew, by the clock; why: because of what, in words.
     """
 
     until_us: int
     batches: dict[str, tuple[str, ...]]
     waiting_us: int | None
     declared: str = ""
+    built_us: int = 0
+    why: str = ""
 
 
 _TAKEN_DECODER = msgspec.json.Decoder(Taken)

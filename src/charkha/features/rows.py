@@ -68,9 +68,32 @@ def stamped_rows(source: Source, root: Path, log: Log | None = None) -> pl.DataF
 
 def known_rows(rows: pl.DataFrame, source: Source, as_of_us: int | None = None) -> pl.DataFrame:
     """Return what `read_rows` does. rows: of `stamped_rows`."""
+    rows = rows.sort("_known_us", nulls_last=True, maintain_order=True)
+    if source.key and not source.static:
+        content = pl.struct(list(source.fields)).hash()
+        rows = rows.filter(~pushed_later(rows, list(source.key), content))
     if as_of_us is not None:
         rows = rows.filter(pl.col("_known_us") <= as_of_us)
-    return mark_versions(rows.sort("_known_us", nulls_last=True, maintain_order=True), source)
+    return mark_versions(rows, source)
+
+
+def pushed_later(rows: pl.DataFrame, key: list[str], content: pl.Expr) -> pl.Series:
+    """Say of each row whether it is one of the files that was pushed later, no other version of it in between.
+
+    It was known from its push on: until then the state had no such row, or the push would have been a repetition.
+    rows: in the order in which they became known, with `_known_us` and `_pushed`. content: what a row says, hashed.
+    """
+    found = pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
+    pushed = rows.filter("_pushed").group_by(key).agg(_last_us=pl.col("_known_us").max())
+    if pushed.is_empty():
+        return found
+    both = rows.with_row_index("_row").join(pushed, on=key, how="inner", maintain_order="left")
+    early = both.filter(~pl.col("_pushed") & (pl.col("_known_us") < pl.col("_last_us"))).select(key)
+    both = both.join(early, on=key, how="semi", maintain_order="left").with_columns(_said=content)
+    before = pl.col("_said").shift(1).over(key)
+    both = both.with_columns(_run=(before.is_null() | (before != pl.col("_said"))).cum_sum().over(key))
+    pushed_us = pl.when("_pushed").then("_known_us").min().over([*key, "_run"])
+    return found.scatter(both.filter(~pl.col("_pushed") & (pl.col("_known_us") < pushed_us))["_row"], values=True)
 
 
 def checked_batches(source: Source, root: Path, log: Log | None, spool: Path | None = None) -> Iterator[Batch]:

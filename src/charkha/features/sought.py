@@ -1,6 +1,6 @@
 """The rows of some keys of a source, found without holding all the others, unless these are few."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,38 +15,64 @@ from charkha.storage.log import Log
 
 # Keys that are sought: the columns of an entity, and the keys as `key_column` gives them.
 Wanted = tuple[Sequence[str], pl.Series]
+Chosen = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+PIECE = "_piece"
 
 
 @frozen(eq=False)
 class SoughtRows:
-    """A source in which rows are sought. whole: all its rows, as of `read_rows`; None where these are too many."""
+    """A source in which rows are sought. whole: all its rows, as of `read_rows`; None where these are too many.
+
+    lying: all rows as they lie, each with the number of its piece (`_piece`); None likewise.
+    """
 
     source: Source
     pieces: Sequence[Piece]
     whole: pl.DataFrame | None
+    lying: pl.DataFrame | None
 
     @classmethod
     def of(cls, source: Source, root: Path, log: Log, spool: Path) -> "SoughtRows":
         """Open a source. spool: a folder for files, needed as long as this is used. Raises DataError."""
         pieces = pieces_of(source, root, log, spool / "rows")
         if sum(piece.height for piece in pieces) <= WHOLE_ROWS:
-            return cls(source, pieces, known_rows(stamped_pieces(pieces, source), source))
-        return cls(source, [piece.seekable(spool / f"{number:05d}.arrow") for number, piece in enumerate(pieces)], None)
+            lying = _numbered(pieces, source, lambda rows: rows)
+            return cls(source, pieces, known_rows(lying.drop(PIECE), source), lying)
+        seekable = [piece.seekable(spool / f"{number:05d}.arrow") for number, piece in enumerate(pieces)]
+        return cls(source, seekable, None, None)
 
     def of_keys(self, wanted: Sequence[Wanted]) -> pl.DataFrame:
-        """Return the rows of which any key is wanted, as of `read_rows`. Raises DataError.
+        """Return the rows of which any key is wanted, as of `read_rows`. Raises DataError."""
+        if self.whole is not None:
+            return self.whole.filter(has_any(self.whole, wanted))
+        versions = known_rows(self.versions_of_keys(wanted).drop(PIECE), self.source)
+        return versions.filter(has_any(versions, wanted))
+
+    def versions_of_keys(self, wanted: Sequence[Wanted]) -> pl.DataFrame:
+        """Return all versions of the rows of which any version has a key that is wanted, as they lie, with `_piece`.
 
         A large source is looked through, a million rows at a time; twice where rows have a key of their own: a
         correction may have moved a row to another entity, and which version is the first is told by all of them.
         """
-        if self.whole is not None:
-            return self.whole.filter(has_any(self.whole, wanted))
-        found = stamped_pieces(self.pieces, self.source, lambda rows: rows.filter(has_any(rows, wanted)))
-        if self.source.key:
-            keys = found.select(self.source.key).unique()
-            found = stamped_pieces(self.pieces, self.source, lambda rows: rows.join(keys, on=keys.columns, how="semi"))
-        versions = known_rows(found, self.source)
-        return versions.filter(has_any(versions, wanted))
+        found = self._chosen(lambda rows: rows.filter(has_any(rows, wanted)))
+        if not self.source.key:
+            return found
+        keys = found.select(self.source.key).unique()
+        return self._chosen(lambda rows: rows.join(keys, on=keys.columns, how="semi", maintain_order="left"))
+
+    def _chosen(self, chosen: Chosen) -> pl.DataFrame:
+        return _numbered(self.pieces, self.source, chosen) if self.lying is None else chosen(self.lying)
+
+
+def _numbered(pieces: Sequence[Piece], source: Source, chosen: Chosen) -> pl.DataFrame:
+    """Return the chosen rows of all pieces as they lie, each with the number of its piece."""
+    frames = [
+        stamped_pieces([piece], source, chosen).with_columns(pl.lit(number, pl.UInt32).alias(PIECE))
+        for number, piece in enumerate(pieces)
+    ]
+    return pl.concat(frames) if frames else stamped_pieces([], source).with_columns(pl.lit(0, pl.UInt32).alias(PIECE))
 
 
 def has_any(rows: pl.DataFrame, wanted: Iterable[Wanted]) -> pl.Series:

@@ -19,7 +19,7 @@ from charkha.features.pieced import Pieced
 from charkha.features.pieces import EVENT, KNOWN, Piece
 from charkha.features.rows import refuse_null_keys
 from charkha.features.state import columns_of
-from charkha.features.versions import told_apart
+from charkha.features.versions import pushed_from, told_apart
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
@@ -77,7 +77,7 @@ class Spilled:
         try:
             if source.key:
                 by_row = cut("by-row", tuple(source.key), {*source.key, *every}, **{_CONTENT: pl.UInt64()})
-                told = _versions(source, told, by_row, doing)
+                told = _versions(source, told, by_row, pushed_from(pieces, source), doing)
             for frame in told:
                 for each in buckets.values():
                     each.add(frame)
@@ -138,7 +138,9 @@ def _arrivals(source: Source, pieces: Sequence[Piece], names: Sequence[str], doi
             yield happened.filter(pl.col(KNOWN).is_not_null()).with_columns(pl.lit(value=True).alias(_FIRST))
 
 
-def _versions(source: Source, arrived: Iterable[pl.DataFrame], by_row: Buckets, doing: Doing) -> Iterator[pl.DataFrame]:
+def _versions(
+    source: Source, arrived: Iterable[pl.DataFrame], by_row: Buckets, pushed_from: int, doing: Doing
+) -> Iterator[pl.DataFrame]:
     """Yield the rows without repetitions, `_first` telling first versions from corrections; in no order."""
     for rows in arrived:
         by_row.add(rows)
@@ -149,4 +151,4 @@ def _versions(source: Source, arrived: Iterable[pl.DataFrame], by_row: Buckets, 
         several = rows.select(source.key).is_duplicated()
         yield rows.filter(~several).with_columns(pl.lit(value=True).alias(_FIRST))
         if several.any():
-            yield told_apart(rows.filter(several), source.key).filter("_kept")
+            yield told_apart(rows.filter(several), source.key, pushed_from).filter("_kept")

@@ -10,7 +10,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.pieces import EVENT, KNOWN, Piece, fetched
-from charkha.features.rows import refuse_null_keys
+from charkha.features.rows import pushed_later, refuse_null_keys
 from charkha.features.segments import IntArray
 from charkha.spec.sources import Source
 
@@ -39,22 +39,33 @@ def versions_of(pieces: Sequence[Piece], source: Source) -> Versions:
         rows = content.select(source.key).with_columns(
             fetched(pieces, KNOWN, again).alias(KNOWN), _content=hashes, _place=pl.Series(again)
         )
-        told = told_apart(rows, source.key)
+        told = told_apart(rows, source.key, pushed_from(pieces, source))
         places = told["_place"].to_numpy()
         versions.first[places], versions.kept[places] = told["_first"].to_numpy(), told["_kept"].to_numpy()
     return versions
 
 
-def told_apart(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+def told_apart(rows: pl.DataFrame, key: Sequence[str], pushed_from: int) -> pl.DataFrame:
     """Return rows in the order in which they became known, with `_first` and `_kept` as in `Versions`.
 
     rows: all versions of some rows: the columns of their key, when they became known, `_place` among all rows, and
-    `_content`, a hash of all fields.
+    `_content`, a hash of all fields. pushed_from: see there.
     """
     ordered = rows.sort(KNOWN, "_place", nulls_last=True)
+    known = ordered.with_columns(_pushed=pl.col("_place") >= pushed_from)
+    none = pushed_later(known, list(key), pl.col("_content"))
+    told = ordered.filter(~none)
     before = pl.col("_content").shift(1).over(list(key))
     first, changed = before.is_null(), before != pl.col("_content")
-    return ordered.with_columns(_first=first, _kept=changed.fill_null(value=True))
+    told = told.with_columns(_first=first, _kept=changed.fill_null(value=True))
+    return pl.concat([told, ordered.filter(none).with_columns(_first=pl.lit(value=False), _kept=pl.lit(value=False))])
+
+
+def pushed_from(pieces: Sequence[Piece], source: Source) -> int:
+    """Return from which place on rows count as pushed, rather than by their files; of a static source none do."""
+    files = sum(piece.height for piece in pieces if piece.batch is not None)
+    pushed = sum(piece.height for piece in pieces if piece.batch is None)
+    return files + pushed if source.static else files
 
 
 def _seen_again(pieces: Sequence[Piece], source: Source) -> IntArray:

@@ -1,177 +1,167 @@
-"""Why a feature was served otherwise than it is recomputed, and who is to blame, where the evidence can tell.
+"""Why features were served otherwise than they are recomputed, and who is to blame, where the evidence can tell.
 
-The questions are asked in this order, and the first that is answered with yes is the cause:
+Of the features of a view in one prediction the questions are asked in this order, and the first that is answered with
+yes is the cause:
 
-    1. is its source or its view declared otherwise now than when the version was trained?
-    2. does the code that serves, given the very rows of the log, give what was served?
+    1. is their source declared otherwise now than when the version was trained?
+    2. does the code that serves, given the very rows, give what was served?
     3. does the state hold nothing of the key, though it took the key's rows?
-    4. does leaving out some rows, or letting in some that came just after, give what was served? Then those rows are
-       to blame: late, pushed meanwhile, lost on the way to the state, or not applied in time
-    5. does the state hold rows that the log has not, rows with other content, or other values than the log makes?
+    4. does leaving out some files or rows, or letting in some rows that came just after, give what was served? Then
+       those are to blame: late, pushed meanwhile, lost on the way to the state, or not applied in time. Of several such
+       cases the one counts that explains most features, and none that would change a feature that agrees
+    5. was the state built from files that are gone or changed? Does it hold rows that are nowhere else, rows with other
+       content, or other values than files and log make?
     6. is the view declared otherwise now?
+    7. was the state built anew after the prediction?
 
-What is left is blamed on the code that served.
+What is left is unknown.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 import polars as pl
 from attrs import frozen
 
 from charkha.bundles.manifest import Manifest
-from charkha.clock import to_iso
 from charkha.features.applied import applied_state, read_features
 from charkha.features.events import RowLayout
-from charkha.features.expressions import expression_to_json
-from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
-from charkha.features.plan import FeaturePlan, plan_features, view_to_plain
-from charkha.features.progress import row_content, row_place, rows_prefix
+from charkha.features.progress import Taken, row_place
 from charkha.features.seen import LONGEST_COMMIT_US
-from charkha.features.state import ViewState, key_bytes, view_digest
-from charkha.monitoring.skew_cases import Difference, missing_rows, rows_too_early
+from charkha.features.sought import PIECE
+from charkha.monitoring.skew_cases import Case, Difference, best_cases, cases_by_row, cases_too_early, tried
+from charkha.monitoring.skew_declared import of_library, of_source, of_view
+from charkha.monitoring.skew_files import SourceFiles, cases_by_file, cases_never_taken, cases_untaken
+from charkha.monitoring.skew_state import (
+    MOST_APPLIED,
+    has_other_keys,
+    holds_nothing,
+    of_building,
+    of_files_changed,
+    of_files_gone,
+    of_other_values,
+)
+from charkha.monitoring.skew_words import Cause, row_in_words, said
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
-from charkha.spec.views import FeatureView
 from charkha.storage.online import OnlineStore
-
-Kind = Literal[
-    "definition_change",
-    "library_change",
-    "code",
-    "late_row",
-    "concurrent_push",
-    "lost_event",
-    "vanished_event",
-    "correction",
-    "stale_state",
-    "missing_state",
-]
-# A larger source's rows are not compared with those the state remembers: it would take too long.
-MOST_REMEMBERED = 500_000
-# The state of a key with more rows is not made anew, row by row.
-MOST_APPLIED = 200_000
-# How a source is told from what it was.
-_SOURCE_WORDS = ("time", "known", "key", "static", "lag")
-
-
-class Cause(msgspec.Struct, frozen=True):
-    """Why, and who: `culprit` is the source, view, feature or library to blame; `reason` says it in words."""
-
-    kind: Kind
-    culprit: str
-    reason: str
 
 
 @frozen(eq=False)
 class Evidence:
-    """What causes are looked for in: the version's plan and manifest, the definition now, all rows, the online state.
+    """What causes of a view's differences are looked for in.
 
-    sources: name → the source as the rows were read. rows: source → its rows, as of `read_rows`; None where
-    they are too many to be in memory.
+    source: as the rows were read. files, taken: its batches now, and what the state has of them. stranger: looks for a
+    row that only the state has.
     """
 
-    plan: FeaturePlan
     manifest: Manifest
     model: Model
-    sources: Mapping[str, Source]
-    rows: Mapping[str, pl.DataFrame | None]
+    source: Source
+    files: SourceFiles
+    taken: Taken | None
     store: OnlineStore
+    stranger: Callable[[], Cause | None]
 
 
-def cause_of_view(found: Difference, evidence: Evidence) -> Cause:
-    """Return why a view's feature differs."""
-    source = evidence.sources[found.view.source.name]
-    return (
-        _redeclared(found, source)
-        or _by_the_code(found, source)
-        or _by_nothing(found, source, evidence.store)
-        or _by_rows(found, source, evidence.store)
-        or _by_the_state(found, source, evidence)
-        or _changed_view(found.view, evidence.model)
-        or _what_is_left(found, evidence.manifest)
-    )
+Causes = Mapping[str, Cause]
 
 
-def cause_of_expression(feature: str, evidence: Evidence) -> Cause:
-    """Return why a request feature differs although everything that it reads agrees."""
-    plan = plan_features(evidence.model)
-    then, now = evidence.plan.expressions.get(feature), plan.expressions.get(feature)
-    same = evidence.plan.defaults.get(feature) == plan.defaults.get(feature)
-    if then is not None and (now is None or not same or expression_to_json(now) != expression_to_json(then)):
-        what = "is no longer declared" if now is None else "is declared otherwise now"
-        reason = f"{feature} {what} than when {evidence.manifest.version} was trained"
-        return Cause("definition_change", feature, reason if now is not None else reason.partition(" than")[0])
-    library = _other_polars(evidence.manifest)
-    if library:
-        return library
-    reason = "all that it reads agrees: the code that serves evaluates it otherwise than the code that recomputes it"
-    return Cause("code", feature, reason)
+def causes_of_view(found: Difference, evidence: Evidence) -> Causes:
+    """Return why each of a view's features differs that does."""
+    causes: dict[str, Cause] = {}
+    redeclared = of_source(found.view.source, evidence.source)
+    if redeclared:
+        return dict.fromkeys(found.differ, redeclared)
+    for look in (_by_the_code, _by_nothing, _by_rows, _too_early, _by_the_state, _by_the_past):
+        waiting = found.differ - causes.keys()
+        if waiting:
+            told = look(found, evidence)
+            causes |= {name: told[name] for name in waiting if name in told}
+    return causes
 
 
-def _redeclared(found: Difference, source: Source) -> Cause | None:
-    then = found.view.source
-    changed = [word for word in _SOURCE_WORDS if getattr(then, word) != getattr(source, word)]
-    if not changed:
-        return None
-    said = ", ".join(f"{word} was {getattr(then, word)!r} and is {getattr(source, word)!r}" for word in changed)
-    return Cause("definition_change", f"source {source.name}", f"the source is declared otherwise now: {said}")
-
-
-def _by_the_code(found: Difference, source: Source) -> Cause | None:
+def _by_the_code(found: Difference, evidence: Evidence) -> Causes:
     """Make the state of the key anew, row by row, and read it as serving does."""
-    rows = found.relevant
+    rows, source = found.relevant, evidence.source
     if rows.height > MOST_APPLIED:
-        return None
+        return {}
     state = applied_state(found.view, source, found.key, rows)
-    value = read_features(found.view, state, found.key, found.at_us)[found.feature]
-    if not found.gives(value):
-        return None
-    reason = (
-        f"given the very rows of {source.name}, the code that serves gives {value!r} and the code that recomputes "
-        f"gives {found.recomputed!r}: one of the two was changed alone"
-    )
-    return Cause("code", found.feature, reason)
+    values = read_features(found.view, state, found.key, found.at_us)
+    return {
+        name: Cause(
+            "code",
+            name,
+            f"given the very rows of {source.name}, the code that serves gives {said(values[name])} and the code that "
+            f"recomputes gives {said(found.recomputed[name])}: one of the two was changed alone",
+        )
+        for name in found.differ
+        if found.gives(name, values[name])
+    }
 
 
-def _by_nothing(found: Difference, source: Source, store: OnlineStore) -> Cause | None:
+def _by_nothing(found: Difference, evidence: Evidence) -> Causes:
     """Look whether the state has anything of the key, whose rows it took."""
-    with store.read() as state:
-        there = any(each is not None for each in state.get_many(_places(found.view, found.key)))
-    if there or found.counted.is_empty() or not _any_remembered(source, found.counted, store):
-        return None
-    if not source.key and next(iter(store.scan(view_digest(found.view))), None) is not None:
-        return None  # other keys are there: it is this key's rows that the state has not taken
+    source, store = evidence.source, evidence.store
+    if not holds_nothing(found, store) or not _any_remembered(source, found.counted, store):
+        return {}
+    if not source.key and has_other_keys(found.view, store):
+        return {}  # it is this key's rows that the state has not taken
     reason = f"the online state has nothing of this key, which has {found.counted.height} rows"
-    return Cause("missing_state", f"view {found.view.name}", reason)
+    return dict.fromkeys(found.differ, Cause("missing_state", f"view {found.view.name}", reason))
 
 
-def _by_rows(found: Difference, source: Source, store: OnlineStore) -> Cause | None:
-    cases = missing_rows(found)
-    if cases:
-        unknown = next((rows for rows in cases if not _any_remembered(source, rows, store)), None)
-        without = f"it was served without {_named(cases[0] if unknown is None else unknown, source)}"
-        without += " (or another such row)" if unknown is None and len(cases) > 1 else ""
-        return _of_missing(found, source, cases[0] if unknown is None else unknown, without, store)
-    early = rows_too_early(found)
-    if early is None:
-        return None
-    reason = f"{_named(early, source)} became known just after the prediction was timed, and it was served with it"
-    return Cause("concurrent_push", f"source {source.name}", reason)
+def _by_rows(found: Difference, evidence: Evidence) -> Causes:
+    """Leave out what the state had not, as far as that is known; unless that explains all, any files, then any rows."""
+    files, told = evidence.files, list[tuple[Case, frozenset[str]]]()
+    stages: list[Callable[[], list[Case]]] = [
+        lambda: cases_untaken(found, files, evidence.taken),
+        lambda: cases_never_taken(found, evidence.source, evidence.store),
+        lambda: cases_by_file(found, files),
+        lambda: cases_by_row(found),
+    ]
+    for cases in stages:
+        if not any(names == found.differ for _, names in told):
+            told += tried(found, cases())
+    best = {name: best_cases(told, name) for name in found.differ}
+    late = f"source {evidence.source.name}"
+    return {
+        name: Cause("late_row", late, f"it was served without {cases[0].why}")
+        if cases[0].why
+        else _of_missing(found, evidence, cases)
+        for name, cases in best.items()
+        if cases
+    }
 
 
-def _of_missing(found: Difference, source: Source, rows: pl.DataFrame, without: str, store: OnlineStore) -> Cause:
+def _too_early(found: Difference, evidence: Evidence) -> Causes:
+    told = tried(found, cases_too_early(found))
+    best = {name: best_cases(told, name) for name in found.differ}
+    after = "became known just after the prediction was timed, and it was served with it"
+    culprit = f"source {evidence.source.name}"
+    return {
+        name: Cause("concurrent_push", culprit, f"{row_in_words(cases[0].gone, evidence.source)} {after}")
+        for name, cases in best.items()
+        if cases
+    }
+
+
+def _of_missing(found: Difference, evidence: Evidence, cases: Sequence[Case]) -> Cause:
+    """Blame the rows of the first of several cases, or of the first whose rows the state never took."""
+    source, store = evidence.source, evidence.store
     culprit = f"source {source.name}"
+    unknown = next((case for case in cases if not _any_remembered(source, case.gone, store)), None)
+    rows = (cases[0] if unknown is None else unknown).gone
+    without = f"it was served without {row_in_words(rows, source)}"
+    without += " (or another such row)" if unknown is None and len(cases) > 1 else ""
     oldest_us, pushed = int(rows["_known_us"].to_list()[0]), bool(rows["_pushed"].all())
     if not pushed:
-        reason = f"{without}, which came with the files after the online state was built, or late"
-        return Cause("late_row", culprit, reason)
+        files = evidence.files.said(rows[PIECE].unique(maintain_order=True).to_list())
+        late = f"{without}, which came with {files} after the online state was built, or late"
+        return Cause("late_row", culprit, late)
     if not rows["_first"].any():
-        reason = f"{without}, which corrects a row that was there before"
-        return Cause("correction", culprit, reason)
-    if not _any_remembered(source, rows, store):
+        return Cause("correction", culprit, f"{without}, which corrects a row that was there before")
+    if unknown is not None:
         return Cause("lost_event", culprit, f"{without}, which is in the log and was never applied to the online state")
     waited_us = found.at_us - oldest_us
     if found.seen_us is not None and oldest_us > found.seen_us:
@@ -192,92 +182,24 @@ def _any_remembered(source: Source, rows: pl.DataFrame, store: OnlineStore) -> b
         return not source.key or any(each is not None for each in state.get_many(places))
 
 
-def _by_the_state(found: Difference, source: Source, evidence: Evidence) -> Cause | None:
-    """Compare what the state holds now with what the log makes of the key."""
-    strangers = _strangers(source, evidence)
-    if strangers:
-        return strangers
-    if found.rows.height > MOST_APPLIED:
-        return None
-    with evidence.store.read() as state:
-        now_us = max(found.at_us, *found.rows["_known_us"].to_list(), 0)
-        held = read_features(found.view, state, found.key, now_us)
-    made = read_features(found.view, applied_state(found.view, source, found.key, found.rows), found.key, now_us)
-    wrong = [name for name in held if not _alike(held[name], made[name])]
-    if not wrong:
-        return None
-    name = found.feature if found.feature in wrong else wrong[0]
+def _by_the_state(found: Difference, evidence: Evidence) -> Causes:
+    """Compare what the state was built from, what rows it took, and what it holds now, with what there is."""
+    files, source = evidence.files, evidence.source
+    strange = of_files_gone(files, source) or evidence.stranger() or of_files_changed(files, source)
+    if strange:
+        return dict.fromkeys(found.differ, strange)
+    return of_other_values(found, evidence.source, evidence.files, evidence.taken, evidence.store)
+
+
+def _by_the_past(found: Difference, evidence: Evidence) -> Causes:
+    """Say what has changed since, if anything has; what is left is unknown."""
+    since = of_view(found.view, evidence.model) or of_building(found, evidence.source, evidence.taken)
+    if since:
+        return dict.fromkeys(found.differ, since)
     reason = (
-        f"the online state is not what the log makes: {name} is {held[name]!r} in it and {made[name]!r} by the log. "
-        "Delete online/ while nothing runs; the next start builds it"
+        "no rows late, lost or too early explain it, the code that serves gives what is recomputed, and the state is "
+        "that of files and log: it was served by other code, or with rows that are nowhere any more"
     )
-    return Cause("stale_state", f"view {found.view.name}", reason)
-
-
-def _alike(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float):
-        return abs(left - right) <= 1e-6 * max(abs(left), abs(right))
-    return bool(left == right)
-
-
-def _places(view: FeatureView, key: Mapping[str, Any]) -> list[bytes]:
-    state, end = ViewState.of(view), key_bytes(key_text([key[column] for column in view.entity.keys]))
-    rings = [state.ring_place(number) + end for number in range(len(state.rings))]
-    return rings + ([state.latest_place + end] if view.latest else [])
-
-
-def _strangers(source: Source, evidence: Evidence) -> Cause | None:
-    """Blame a row that the state remembers and that neither log nor files have, or have with other content."""
-    whole = evidence.rows[source.name]
-    if not source.key or whole is None or whole.height > MOST_REMEMBERED:
-        return None
-    rows = whole.drop_nulls("_known_us")
-    layout, culprit = RowLayout.of(source), f"source {source.name}"
-    plain = plain_values(rows.select(list(source.fields))).iter_rows()
-    # What was pushed stays as it was logged: only files are changed under one's hands.
-    told = {
-        row_place(layout, row): None if pushed else row_content(row)
-        for row, pushed in zip(plain, rows["_pushed"], strict=True)
-    }
-    prefix = rows_prefix(source.name)
-    for number, (place, content) in enumerate(evidence.store.scan(prefix)):
-        if number == 2 * MOST_REMEMBERED:
-            return None
-        row = place.removeprefix(prefix).decode(errors="replace")
-        if place not in told:
-            reason = f"row {row!r} was applied to the online state and is in neither log nor files any more"
-            return Cause("vanished_event", culprit, reason)
-        if told[place] not in (None, content):
-            reason = f"row {row!r} reads otherwise now than when it was applied to the online state"
-            return Cause("correction", culprit, reason)
-    return None
-
-
-def _changed_view(view: FeatureView, model: Model) -> Cause | None:
-    now = next((each for each in model.views if each.name == view.name), None)
-    if now is not None and view_to_plain(now) == view_to_plain(view):
-        return None
-    what = "is no longer declared" if now is None else "is declared otherwise now than when the version was trained"
-    return Cause("definition_change", f"view {view.name}", f"the view {what}")
-
-
-def _other_polars(manifest: Manifest) -> Cause | None:
-    then = manifest.lineage.versions.get("polars")
-    if then is None or then == pl.__version__:
-        return None
-    reason = f"{manifest.version} was trained with Polars {then}, and this is Polars {pl.__version__}"
-    return Cause("library_change", "polars", reason)
-
-
-def _what_is_left(found: Difference, manifest: Manifest) -> Cause:
-    reason = "no rows late, lost or too early explain it, and the state is that of the log: other code served it"
-    library = _other_polars(manifest)
-    return Cause("code", found.feature, f"{reason}; {library.reason}" if library else reason)
-
-
-def _named(rows: pl.DataFrame, source: Source) -> str:
-    """Return rows in words: the first by its key and when it became known, and how many more there are."""
-    row: Sequence[Any] = rows.select(list(source.key) or list(source.fields)[:1]).row(0)
-    key = ", ".join(str(part) for part in row)
-    more = f" and {rows.height - 1} more" if rows.height > 1 else ""
-    return f"row {key} of {source.name}, known at {to_iso(int(rows['_known_us'].to_list()[0]))}{more}"
+    library = of_library(evidence.manifest)
+    reason += f"; {library.reason}" if library else ""
+    return {name: Cause("unknown", name, reason) for name in found.differ}

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from charkha.clock import to_iso
 from charkha.monitoring.skew import tolerance
-from charkha.monitoring.skew_causes import Cause
+from charkha.monitoring.skew_words import Cause
 from charkha.spec.model import FloatArray
 
 
@@ -66,11 +66,15 @@ class Verification(msgspec.Struct, frozen=True):
 
 @frozen(eq=False)
 class First:
-    """The first difference of a feature: the row as served and as recomputed, and which features differ in it."""
+    """The first difference of a feature: the row as served and as recomputed, and which features differ in it.
+
+    sizes: the mean magnitude of each number among the rows that were compared with it, which sums may differ by.
+    """
 
     served: Mapping[str, Any]
     recomputed: Mapping[str, Any]
     differ: frozenset[str]
+    sizes: Mapping[str, float]
 
     @property
     def place(self) -> tuple[int, str]:
@@ -114,13 +118,14 @@ class Tally:
         self.since_us = min(times if self.since_us is None else [*times, self.since_us])
         self.until_us = max(times if self.until_us is None else [*times, self.until_us])
         wrong = {name: differences > tolerance(exact=name in exact) for name, differences in apart.items()}
+        sizes = _sizes(recomputed) if any(rows.any() for rows in wrong.values()) else {}
         for name, differences in apart.items():
             counts = self.features.setdefault(name, FeatureCounts(name in exact))
             counts.compared += served.height
             counts.different += int(wrong[name].sum())
             counts.largest = max(counts.largest, float(differences.max()))
             if wrong[name].any():
-                counts.first = _earlier(counts.first, _first(served, recomputed, wrong, name))
+                counts.first = _earlier(counts.first, _first(served, recomputed, wrong, name, sizes))
 
     def in_order(self) -> list[tuple[str, FeatureCounts]]:
         """Return the features, those that differ first and the earliest of them first."""
@@ -132,11 +137,18 @@ class Tally:
         return Verification(model, self.rows, since, until, tuple(features))
 
 
-def _first(served: pl.DataFrame, recomputed: pl.DataFrame, wrong: Mapping[str, Any], name: str) -> First:
+def _sizes(recomputed: pl.DataFrame) -> dict[str, float]:
+    numbers = recomputed.select(pl.selectors.numeric().cast(pl.Float64).fill_nan(None).abs().mean().fill_null(0.0))
+    return numbers.row(0, named=True)
+
+
+def _first(
+    served: pl.DataFrame, recomputed: pl.DataFrame, wrong: Mapping[str, Any], name: str, sizes: Mapping[str, float]
+) -> First:
     order = served.select("_at_us", "id").with_row_index("_place").filter(pl.Series(wrong[name]))
     place = int(order.sort("_at_us", "id")["_place"][0])
     differ = frozenset(other for other, rows in wrong.items() if rows[place])
-    return First(served.row(place, named=True), recomputed.row(place, named=True), differ)
+    return First(served.row(place, named=True), recomputed.row(place, named=True), differ, sizes)
 
 
 def _earlier(known: First | None, found: First) -> First:

@@ -15,15 +15,15 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.keys import key_column
-from charkha.features.plan import FeaturePlan, feature_names
+from charkha.features.plan import FeaturePlan
 from charkha.features.seen import features_as_seen, seen_until
 from charkha.features.sought import SoughtRows, Wanted
 from charkha.features.state import columns_of
 from charkha.monitoring.performance import Span
 from charkha.monitoring.served import OnProgress, sample_of, served_by_log
 from charkha.monitoring.skew import exact_features, row_differences
-from charkha.monitoring.skew_cases import Difference, rows_of
-from charkha.monitoring.skew_causes import Cause, Evidence, cause_of_expression, cause_of_view
+from charkha.monitoring.skew_cases import plain
+from charkha.monitoring.skew_explain import Explainer, view_of
 from charkha.monitoring.skew_tally import First, FirstDifference, Tally, Verification
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.model import Model
@@ -31,9 +31,6 @@ from charkha.spec.project import Project
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.home import Home
-
-# The causes of so many features are looked for; with more, the first ones tell enough.
-MOST_EXPLAINED = 20
 
 
 class CannotRecompute(Exception):
@@ -87,11 +84,11 @@ class Recomputer:
         for frame in frames:
             for versions in self._versions_by_plan(frame["version"].unique(maintain_order=True).to_list()):
                 self._compare(tally, frame.filter(pl.col("version").is_in(versions)), versions[0])
-        features = []
-        for number, (name, counts) in enumerate(tally.in_order()):
-            explain = number < MOST_EXPLAINED
-            first = self._explained(name, counts.first, explain=explain) if counts.first else None
-            features.append(counts.result(name, first))
+        explainer = Explainer(self.model, self.bundles, self.home.online, self._rows)
+        features = [
+            counts.result(name, self._explained(name, counts.first, explainer) if counts.first else None)
+            for name, counts in tally.in_order()
+        ]
         return tally.report(self.model.name, features)
 
     def _compare(self, tally: Tally, served: pl.DataFrame, version: str) -> None:
@@ -135,9 +132,10 @@ class Recomputer:
             by_plan.setdefault(self.bundles.manifest(self.model.name, version).plan_json, []).append(version)
         return list(by_plan.values())
 
-    def _explained(self, name: str, first: First, *, explain: bool) -> FirstDifference:
-        row, plan = first.served, self._plan(first)
-        view = _view_of(plan, name)
+    def _explained(self, name: str, first: First, explainer: Explainer) -> FirstDifference:
+        row = first.served
+        plan = self.bundles.read(self.model.name, row["version"]).plan
+        view = view_of(plan, name)
         keys = {field: row.get(REQUEST_PREFIX + field) for field in (view.entity.keys if view else plan.request)}
         return FirstDifference(
             id=row["id"],
@@ -146,41 +144,9 @@ class Recomputer:
             role=row["role"],
             keys=keys,
             served=row[name],
-            recomputed=_plain(first.recomputed[name]),
-            cause=self._cause(name, first) if explain else None,
+            recomputed=plain(first.recomputed[name]),
+            cause=explainer.cause(name, first),
         )
-
-    def _cause(self, name: str, first: First) -> Cause:
-        """Return why a feature differs: of a request feature that reads one that differs too, that one's cause."""
-        plan, row = self._plan(first), first.served
-        view = _view_of(plan, name)
-        if view is None:
-            blamed = next((read for read in _reads(plan, name) if read in first.differ), None)
-            return cause_of_expression(name, self._evidence(first)) if blamed is None else self._cause(blamed, first)
-        key = {field: row.get(REQUEST_PREFIX + field) for field in view.entity.keys}
-        difference = Difference(
-            view=view,
-            feature=name,
-            exact=name in exact_features(plan),
-            at_us=row["_at_us"],
-            seen_us=row["_seen_us"],
-            until_us=row["_until_us"],
-            key=key,
-            served=row[name],
-            recomputed=first.recomputed[name],
-            rows=rows_of(view, self._rows(view), key),
-        )
-        return cause_of_view(difference, self._evidence(first))
-
-    def _plan(self, first: First) -> FeaturePlan:
-        return self.bundles.read(self.model.name, first.served["version"]).plan
-
-    def _evidence(self, first: First) -> Evidence:
-        plan = self._plan(first)
-        manifest = self.bundles.manifest(self.model.name, first.served["version"])
-        sources = {view.source.name: self._source(view) for view in plan.views}
-        whole = {view.source.name: self._rows(view).whole for view in plan.views}
-        return Evidence(plan, manifest, self.model, sources, whole, self.home.online)
 
 
 def _requests(plan: FeaturePlan, served: pl.DataFrame) -> pl.DataFrame:
@@ -189,18 +155,3 @@ def _requests(plan: FeaturePlan, served: pl.DataFrame) -> pl.DataFrame:
     fields = [pl.col(column) if column in served.columns else pl.lit(None) for column in types.values()]
     named = [expression.alias(name) for name, expression in zip(types, fields, strict=True)]
     return served.select(*named, "_at_us", "_seen_us")
-
-
-def _view_of(plan: FeaturePlan, feature: str) -> FeatureView | None:
-    return next((view for view in plan.views if feature in feature_names(view)), None)
-
-
-def _reads(plan: FeaturePlan, feature: str) -> list[str]:
-    return plan.expressions[feature].meta.root_names() if feature in plan.expressions else []
-
-
-def _plain(value: object) -> float | str | None:
-    """Return a recomputed value as the log keeps them: a number, text or None."""
-    if value is None or isinstance(value, str):
-        return value
-    return float(value)  # type: ignore[arg-type]  # features are numbers, flags or text: see bundles.encoding
