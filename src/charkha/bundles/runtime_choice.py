@@ -20,13 +20,14 @@ def choose_runtime(kind: str, state: bytes, matrix: FloatArray, only: str | None
     """Return the runtime for a fitted estimator, of those that agree with the first of its kind on rows.
 
     The least product of the time for one row and that in a batch is the fastest.
-    matrix: float64 (rows, columns): encoded validation rows; without any, the first runtime is chosen.
+    matrix: float64 (rows, columns): encoded validation rows. Without any, or with one runtime alone, the first is
+    chosen, and nothing is measured.
     only: the name of a runtime: held to the first, but neither measured nor compared, for results that do not depend on
     the machine. Raises RuntimeMissing when that one is not to be had.
     """
     first, *others = runtimes_of(kind)
     own = load_predictor(kind, state)
-    if not len(matrix):
+    if not len(matrix) or (not others and only is None):
         return RuntimeChoice(name=first, rows=0)
     expected = own.predict(matrix)
     _build(others)

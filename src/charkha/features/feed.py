@@ -70,7 +70,7 @@ class Feed(Builder):
             self._kept.follow_registry(state)
             self._kept.apply_log(state, source)
             now_us, newest_us = self._clock.now(), newest_known(state)
-            if newest_us - now_us > MOST_AHEAD_US:
+            if newest_us and newest_us - now_us > MOST_AHEAD_US:  # 0 when there is none
                 raise ClockBehind(now_us, newest_us)
             known_us = max(now_us, newest_us)
             fresh = self._kept.take(state, source, plain, known_us)
