@@ -18,7 +18,7 @@ import charkha as ck
 from charkha.bundles.predictor import RuntimeMissing, load_predictor, runtimes_of
 from charkha.bundles.runtime_choice import furthest, median_us
 from charkha.bundles.trees.objects import build
-from charkha.spec.model import Estimator, FloatArray
+from charkha.spec.model import Estimator, FloatArray, Lesson
 
 Predict = Callable[[FloatArray], FloatArray]
 ROWS, BATCH = 20_000, 64
@@ -82,7 +82,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     build()
     for kind, estimator in estimators(shape).items():
-        state = estimator.fit("binary", (matrix, labels), (matrix[:0], labels[:0]), (), 1)
+        state = estimator.fit(Lesson("binary", (matrix, labels), (matrix[:0], labels[:0]), (), 1))
         expected: FloatArray | None = None
         for name, predict in runtimes(kind, state):
             scores = predict(matrix[:5000])

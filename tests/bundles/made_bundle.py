@@ -14,7 +14,7 @@ from charkha.bundles.profile import learn_shape, profile_of
 from charkha.features.expressions import expression_to_json
 from charkha.features.plan import plan_features
 from charkha.spec.aggregates import mean
-from charkha.spec.model import FloatArray, Label, Model
+from charkha.spec.model import FloatArray, Label, Lesson, Model
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
@@ -55,7 +55,7 @@ def make() -> Made:
     labels = (np.nan_to_num(delay.to_numpy()) + 10 * (carriers == "AA") + rng.normal(0, 5, 1000) > 15).astype(float)
     schema = learn_schema(features, NAMES)
     train = (encode(schema, features), labels)
-    state = ESTIMATOR.fit("binary", train, train, schema.categorical, 1)
+    state = ESTIMATOR.fit(Lesson("binary", train, train, schema.categorical, 1))
     shape = learn_shape(features, labels)
     half = Estimate(0.5, 0.4, 0.6, 1000)
     manifest = Manifest(

@@ -16,7 +16,7 @@ from charkha.bundles.runtime_choice import choose_runtime
 from charkha.bundles.trees.forest import NotThisForest
 from charkha.bundles.trees.objects import build
 from charkha.bundles.trees.stored import restored
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 COLUMNS, CATEGORICAL, CODES = 5, (0, 3), 40
 TASKS: list[Task] = ["binary", "regression"]
@@ -47,7 +47,7 @@ def state_of(task: Task, seed: int = 0, codes: int = CODES, **parameters: Any) -
     signal = known[:, 1] + (known[:, 0] % 3) * 2 + known[:, 3] % 2 + np.random.default_rng(seed).normal(size=1500)
     labels = (signal > np.median(signal)).astype(np.float64) if task == "binary" else signal
     estimator = CatBoost(**{"trees": 20, "threads": 1, **parameters})
-    return estimator.fit(task, (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, seed)
+    return estimator.fit(Lesson(task, (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, seed))
 
 
 def peer(state: bytes, task: Task, matrix: FloatArray, codes: int = CODES) -> FloatArray:
@@ -121,7 +121,9 @@ def test_early_stopping_keeps_the_best_number_of_trees() -> None:
     stored = []
     for early_stopping in (5, None):
         estimator = CatBoost(trees=100, early_stopping=early_stopping, threads=1)
-        kept = msgspec.msgpack.decode(estimator.fit("binary", *halves, categorical=(), seed=1), type=CatBoostState)
+        kept = msgspec.msgpack.decode(
+            estimator.fit(Lesson("binary", *halves, categorical=(), seed=1)), type=CatBoostState
+        )
         stored.append(restored(kept.forest or b""))
     assert len(stored[0].trees) < 50
     assert len(stored[1].trees) == 100

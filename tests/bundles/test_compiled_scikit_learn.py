@@ -23,7 +23,7 @@ from charkha.bundles.trees.objects import build
 from charkha.bundles.trees.on_numpy import NumpyForest
 from charkha.bundles.trees.scikit_learn import codes_of, forest_of_averages, forest_of_boosting, hold_to
 from charkha.bundles.trees.stored import restored, store
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 COLUMNS, CATEGORICAL = 5, (0, 3)
 TASKS: list[Task] = ["binary", "regression"]
@@ -129,7 +129,7 @@ def test_what_scikit_learn_refuses_has_an_answer(estimator: HistGradientBoosting
     matrix = rows(0, 1500)
     matrix[:5, 1] = [np.inf, -np.inf, 1.7e308, -1.7e308, 1e300]
     labels = labels_of(task, rows(0, 1500), 0)
-    state = estimator.fit(task, (matrix, labels), (matrix[:300], labels[:300]), CATEGORICAL, 1)
+    state = estimator.fit(Lesson(task, (matrix, labels), (matrix[:300], labels[:300]), CATEGORICAL, 1))
     asked = np.random.default_rng(1).choice([np.inf, -np.inf, 1.7e308, -1.7e308, 600.0, -1.0, np.nan], (300, COLUMNS))
     scores = [load_predictor(estimator.kind, state, name).predict(asked) for name in ("numpy", "compiled")]
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-12)
@@ -140,8 +140,8 @@ def test_early_stopping_keeps_the_best_number_of_trees() -> None:
     rng = np.random.default_rng(0)
     noise, labels = rng.normal(size=(600, 3)), rng.integers(0, 2, 600).astype(np.float64)
     halves = ((noise[:300], labels[:300]), (noise[300:], labels[300:]))
-    stopped = HistGradientBoosting(trees=100, early_stopping=5).fit("binary", *halves, categorical=(), seed=1)
-    full = HistGradientBoosting(trees=100, early_stopping=None).fit("binary", *halves, categorical=(), seed=1)
+    stopped = HistGradientBoosting(trees=100, early_stopping=5).fit(Lesson("binary", *halves, categorical=(), seed=1))
+    full = HistGradientBoosting(trees=100, early_stopping=None).fit(Lesson("binary", *halves, categorical=(), seed=1))
     assert len(restored(stopped).trees) < 30
     assert len(restored(full).trees) == 100
 

@@ -15,7 +15,7 @@ from charkha.bundles.trees.forest import NotThisForest
 from charkha.bundles.trees.objects import build
 from charkha.bundles.trees.on_numpy import NumpyForest
 from charkha.bundles.trees.xgboost_json import read_xgboost
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 COLUMNS = 5
 SINGLE = float(np.finfo(np.float32).max)
@@ -47,7 +47,7 @@ def state_of(task: Task, seed: int = 0, **parameters: float) -> bytes:
     signal = np.nan_to_num(matrix[:, 1]) + (np.nan_to_num(matrix[:, 0]) % 3) * 2 + rng.normal(size=1500)
     labels = (signal > np.median(signal)).astype(float) if task == "binary" else signal * 1e3
     estimator = XGBoost(**{"trees": 21, "threads": 1, "early_stopping": None, **parameters})  # type: ignore[arg-type]
-    return estimator.fit(task, (matrix, labels), (matrix[:0], labels[:0]), (0,), seed)
+    return estimator.fit(Lesson(task, (matrix, labels), (matrix[:0], labels[:0]), (0,), seed))
 
 
 def peer(state: bytes, matrix: FloatArray, margin: bool = False) -> FloatArray:
@@ -125,7 +125,7 @@ def test_early_stopping_keeps_the_best_number_of_trees() -> None:
     rng = np.random.default_rng(0)
     noise, labels = rng.normal(size=(600, 3)), rng.integers(0, 2, 600).astype(np.float64)
     halves = ((noise[:300], labels[:300]), (noise[300:], labels[300:]))
-    state = XGBoost(trees=100, early_stopping=5, threads=1).fit("binary", *halves, categorical=(), seed=1)
+    state = XGBoost(trees=100, early_stopping=5, threads=1).fit(Lesson("binary", *halves, categorical=(), seed=1))
     assert len(read_xgboost(state).trees) < 30
 
 

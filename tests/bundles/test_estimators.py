@@ -12,7 +12,7 @@ from charkha.bundles.predictor import BadState, Predictor, UnknownEstimator, Wro
 from charkha.bundles.runtime_choice import furthest
 from charkha.bundles.trees.objects import build
 from charkha.spec.faults import DefinitionError
-from charkha.spec.model import Estimator, FloatArray, Task
+from charkha.spec.model import Estimator, FloatArray, Lesson, Task
 
 ESTIMATORS: dict[str, Estimator] = {
     "catboost": estimators.CatBoost(trees=40, threads=1),
@@ -39,7 +39,7 @@ def rows(task: Task, count: int, seed: int = 0) -> tuple[FloatArray, FloatArray]
 
 
 def fit(kind: str, task: Task) -> bytes:
-    return ESTIMATORS[kind].fit(task, rows(task, 2000), rows(task, 500, seed=1), CATEGORICAL, 7)
+    return ESTIMATORS[kind].fit(Lesson(task, rows(task, 2000), rows(task, 500, seed=1), CATEGORICAL, 7))
 
 
 def awkward(columns: int = 4) -> FloatArray:
@@ -164,7 +164,7 @@ def test_rows_that_teach_nothing_are_refused(kind: str, task: Task) -> None:
     none = (matrix[:0], labels[:0])
     for bad in (none, (matrix, labels[:50]), (matrix, np.where(labels == labels[0], np.nan, labels))):
         with pytest.raises(CannotFit, match="expected"):
-            ESTIMATORS[kind].fit(task, bad, none, CATEGORICAL, 1)
+            ESTIMATORS[kind].fit(Lesson(task, bad, none, CATEGORICAL, 1))
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
@@ -174,14 +174,14 @@ def test_rows_that_teach_nothing_are_refused(kind: str, task: Task) -> None:
 def test_binary_labels_must_be_both_0_and_1(kind: str, labels: FloatArray) -> None:
     matrix, _ = rows("binary", 100)
     with pytest.raises(CannotFit, match="expected both 0 and 1 among the labels of the training rows, got"):
-        ESTIMATORS[kind].fit("binary", (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, 1)
+        ESTIMATORS[kind].fit(Lesson("binary", (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, 1))
 
 
 @pytest.mark.parametrize(("kind", "task"), CASES)
 def test_columns_without_any_value_do_no_harm(kind: str, task: Task) -> None:
     matrix, labels = rows(task, 1000)
     matrix[:, [1, 2]] = np.nan
-    state = ESTIMATORS[kind].fit(task, (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, 1)
+    state = ESTIMATORS[kind].fit(Lesson(task, (matrix, labels), (matrix[:0], labels[:0]), CATEGORICAL, 1))
     predictor = load_predictor(kind, state)
     later = matrix.copy()
     later[:, [1, 2]] = 3.0
@@ -193,7 +193,7 @@ def test_columns_without_any_value_do_no_harm(kind: str, task: Task) -> None:
 def test_all_numbers_or_all_categories(kind: str, task: Task, categorical: tuple[int, ...]) -> None:
     matrix, labels = rows(task, 1000)
     matrix = np.column_stack([np.round(matrix[:, 0].clip(0, 99) / 10), matrix[:, 1]])
-    state = ESTIMATORS[kind].fit(task, (matrix, labels), (matrix[:0], labels[:0]), categorical, 1)
+    state = ESTIMATORS[kind].fit(Lesson(task, (matrix, labels), (matrix[:0], labels[:0]), categorical, 1))
     answers = load_predictor(kind, state).predict(matrix)
     assert np.mean((answers - labels) ** 2) < 0.9 * np.var(labels)
 

@@ -16,7 +16,7 @@ from charkha.bundles.estimators import LightGBM
 from charkha.bundles.fitting import CannotFit
 from charkha.bundles.lightgbm_runtime import FEW_ROWS, NativeBooster, PredictionFailed
 from charkha.bundles.predictor import BadState
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 COLUMNS = 6
 
@@ -31,7 +31,7 @@ def state(request: pytest.FixtureRequest) -> bytes:
     signal = np.nan_to_num(matrix[:, 1] * matrix[:, 2]) + (np.nan_to_num(matrix[:, 0]) % 3)
     labels = (signal > 1).astype(np.float64) if task == "binary" else signal
     split = ((matrix[:2500], labels[:2500]), (matrix[2500:], labels[2500:]))
-    return LightGBM(trees=60, threads=1).fit(task, *split, categorical=(0,), seed=1)
+    return LightGBM(trees=60, threads=1).fit(Lesson(task, *split, categorical=(0,), seed=1))
 
 
 def peer(state: bytes, matrix: FloatArray) -> FloatArray:
@@ -77,8 +77,8 @@ def test_early_stopping_keeps_the_best_number_of_trees() -> None:
     rng = np.random.default_rng(0)
     noise, labels = rng.normal(size=(600, 3)), rng.integers(0, 2, 600).astype(np.float64)
     halves = ((noise[:300], labels[:300]), (noise[300:], labels[300:]))
-    stopped = LightGBM(trees=100, early_stopping=5, threads=1).fit("binary", *halves, categorical=(), seed=1)
-    full = LightGBM(trees=100, early_stopping=None, threads=1).fit("binary", *halves, categorical=(), seed=1)
+    stopped = LightGBM(trees=100, early_stopping=5, threads=1).fit(Lesson("binary", *halves, categorical=(), seed=1))
+    full = LightGBM(trees=100, early_stopping=None, threads=1).fit(Lesson("binary", *halves, categorical=(), seed=1))
     assert lightgbm.Booster(model_str=stopped.decode()).num_trees() < 30
     assert lightgbm.Booster(model_str=full.decode()).num_trees() == 100
 
@@ -88,8 +88,8 @@ def test_the_number_of_threads_does_not_change_the_model(threads: int) -> None:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(2000, 5))
     rows = (matrix, (matrix[:, 0] > 0).astype(np.float64))
-    state = LightGBM(trees=10, threads=threads).fit("binary", rows, rows, (), 1)
-    again = LightGBM(trees=10, threads=3).fit("binary", rows, rows, (), 1)
+    state = LightGBM(trees=10, threads=threads).fit(Lesson("binary", rows, rows, (), 1))
+    again = LightGBM(trees=10, threads=3).fit(Lesson("binary", rows, rows, (), 1))
     assert _trees(state) == _trees(again)
 
 
@@ -170,7 +170,7 @@ def test_threads_wait_asleep_unless_told_otherwise(
 
     def fit() -> None:
         with pytest.raises(CannotFit):
-            LightGBM().fit("binary", nothing, nothing, (), 1)
+            LightGBM().fit(Lesson("binary", nothing, nothing, (), 1))
 
     for load in (lightgbm_runtime.library.__wrapped__, fit):
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)

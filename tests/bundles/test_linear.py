@@ -7,7 +7,7 @@ import pytest
 from charkha.bundles.estimators import Linear
 from charkha.bundles.estimators.linear import LinearState
 from charkha.bundles.predictor import load_predictor
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 
 def rows(task: Task, count: int, seed: int) -> tuple[FloatArray, FloatArray]:
@@ -28,14 +28,16 @@ def test_it_answers_as_scikit_learn_does(task: Task, categorical: tuple[int, ...
         train = (np.round(train[0].clip(0, 30)), train[1])
         later = np.round(later.clip(0, 60))
     pipeline = Linear(strength=2.0, clip=3.0).pipeline(task, train[0], categorical).fit(*train)
-    state = Linear(strength=2.0, clip=3.0).fit(task, train, train, categorical, 1)
+    state = Linear(strength=2.0, clip=3.0).fit(Lesson(task, train, train, categorical, 1))
     theirs = pipeline.predict_proba(later)[:, 1] if task == "binary" else pipeline.predict(later)
     np.testing.assert_allclose(load_predictor("linear", state).predict(later), theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_a_stronger_penalty_gives_smaller_weights() -> None:
     train = rows("binary", 500, 0)
-    weights = [_state(Linear(strength=s).fit("binary", train, train, (0,), 1)).weights for s in (0.01, 1.0, 100.0)]
+    weights = [
+        _state(Linear(strength=s).fit(Lesson("binary", train, train, (0,), 1))).weights for s in (0.01, 1.0, 100.0)
+    ]
     sizes = [float(np.abs(w).sum()) for w in weights]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[2] < 0.5 * sizes[0]
@@ -43,7 +45,7 @@ def test_a_stronger_penalty_gives_smaller_weights() -> None:
 
 def test_beyond_the_clip_a_number_says_no_more() -> None:
     train = rows("regression", 500, 0)
-    predictor = load_predictor("linear", Linear(clip=2.0).fit("regression", train, train, (0,), 1))
+    predictor = load_predictor("linear", Linear(clip=2.0).fit(Lesson("regression", train, train, (0,), 1)))
     far, further = np.array([[1.0, 1e9, 0.0, 3.0]]), np.array([[1.0, 1e300, 0.0, 3.0]])
     assert predictor.predict(far) == predictor.predict(further)
 

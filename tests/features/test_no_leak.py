@@ -15,6 +15,7 @@ from charkha.features.offline import offline_features
 from charkha.features.plan import plan_features
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
+from charkha.spec.model import Lesson
 from charkha.training.split import split_by_time
 
 TRIPS = 4000
@@ -83,11 +84,13 @@ def test_a_model_with_it_is_as_blind_as_the_coin(folder: Any) -> None:
     matrix = features.select(pl.all().cast(pl.Float64)).fill_null(float("nan")).to_numpy()
     labels = spine["_label"].to_numpy()
     state = definition.estimator.fit(
-        "binary",
-        (matrix[parts.train], labels[parts.train]),
-        (matrix[parts.validation], labels[parts.validation]),
-        (),
-        7,
+        Lesson(
+            "binary",
+            (matrix[parts.train], labels[parts.train]),
+            (matrix[parts.validation], labels[parts.validation]),
+            (),
+            7,
+        )
     )
     scores = load_predictor("lightgbm", state).predict(matrix[parts.test])
     assert abs(roc_auc_score(labels[parts.test], scores) - 0.5) < 0.06

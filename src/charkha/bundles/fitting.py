@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from charkha.bundles.predictor import RuntimeMissing
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import Lesson
 
 
 class CannotFit(ValueError):
     """Rows from which nothing can be learnt; the message says why and what to do."""
 
 
-def check_rows(task: Task, matrix: FloatArray, labels: FloatArray) -> None:
-    """Raise CannotFit when there are no rows, a label is not finite, or a binary label is not both 0 and 1."""
+def check_rows(lesson: Lesson) -> None:
+    """Raise CannotFit when there are no training rows, a label is not finite, or binary ones are not both 0 and 1."""
+    matrix, labels = lesson.train
     if len(labels) == 0:
         raise CannotFit("expected training rows, got none. Train on a longer time, or shorten the split's other parts.")
     if len(matrix) != len(labels):
@@ -22,7 +23,7 @@ def check_rows(task: Task, matrix: FloatArray, labels: FloatArray) -> None:
     if not np.isfinite(labels).all():
         raise CannotFit("expected finite labels, got null, NaN or an infinite one. Leave rows without a label out.")
     found = np.unique(labels)
-    if task == "binary" and not np.array_equal(found, (0.0, 1.0)):
+    if lesson.task == "binary" and not np.array_equal(found, (0.0, 1.0)):
         raise CannotFit(
             f"expected both 0 and 1 among the labels of the training rows, got {found[:5].tolist()}. "
             "Check the label's expression, or train on a longer time."

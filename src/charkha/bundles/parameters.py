@@ -36,9 +36,23 @@ class Bound:
         return f"{kind} {low}{high}{', or None' if self.optional else ''}"
 
 
-def bounded(**bound: Any) -> dict[str, Bound]:
-    """Return the metadata that gives an attrs field its bound: `field(default=3, metadata=bounded(low=1))`."""
-    return {_BOUND: Bound(**bound)}
+def count(default: int, *, low: int = 1, high: float = math.inf, optional: bool = False) -> Any:
+    """Return an attrs field for a whole number. optional: None is allowed too."""
+    return _field(default, Bound(low, high, whole=True, optional=optional))
+
+
+def share(default: float) -> Any:
+    """Return an attrs field for a share, above 0."""
+    return _field(default, Bound(0, 1, above=True))
+
+
+def amount(default: float, *, above: bool = False) -> Any:
+    """Return an attrs field for a number from 0 on. above: 0 itself is not allowed."""
+    return _field(default, Bound(0, above=above))
+
+
+def _field(default: float, bound: Bound) -> Any:
+    return attrs.field(default=default, metadata={_BOUND: bound})
 
 
 def check_parameters(declared: Any) -> None:

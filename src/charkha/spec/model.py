@@ -29,6 +29,30 @@ ROW_LOSSES: Mapping[Task, tuple[str, ...]] = {
 }
 
 
+@frozen(eq=False)
+class Lesson:
+    """What an estimator learns from: features float64 (n, f) and labels float64 (n,), to train and to validate by.
+
+    Null is NaN; the columns `categorical` hold codes from 0. Without validation rows nothing is stopped early.
+    """
+
+    task: Task
+    train: tuple[FloatArray, FloatArray]
+    validation: tuple[FloatArray, FloatArray]
+    categorical: tuple[int, ...]
+    seed: int
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validation rows."""
+        return len(self.validation[1]) > 0
+
+    @property
+    def examples(self) -> FloatArray:
+        """Rows to try a model on: those to validate by, or else those it learns from."""
+        return self.validation[0] if self.validates else self.train[0]
+
+
 class Estimator(Protocol):
     """What can learn: a frozen declaration of parameters that knows how to fit (see `charkha.bundles.estimators`)."""
 
@@ -42,15 +66,8 @@ class Estimator(Protocol):
         """The tasks it can learn."""
         ...
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
-        """Learn from (features (n, f), labels (n,)); null is NaN, categories are codes. Return the state, no pickle."""
+    def fit(self, lesson: Lesson) -> bytes:
+        """Learn, and return the state, which is no pickle."""
         ...
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from charkha.bundles.calibration import Calibration
 from charkha.bundles.encoding import FeatureSchema, encode, learn_schema
 from charkha.bundles.predictor import Predictor, load_predictor
-from charkha.spec.model import FloatArray, Model
+from charkha.spec.model import FloatArray, Lesson, Model
 from charkha.training.calibrate import fit_calibration
 from charkha.training.split import IndexArray, PartName, Parts
 from charkha.training.threshold import cheapest_threshold
@@ -58,11 +58,13 @@ def fit_model(model: Model, features: pl.DataFrame, labels: FloatArray, parts: P
     schema = learn_schema(train, features.columns)
     held_out = encode(schema, validation)
     state = model.estimator.fit(
-        model.task,
-        (encode(schema, train), labels[parts.train]),
-        (held_out, labels[parts.validation]),
-        schema.categorical,
-        seed,
+        Lesson(
+            model.task,
+            (encode(schema, train), labels[parts.train]),
+            (held_out, labels[parts.validation]),
+            schema.categorical,
+            seed,
+        )
     )
     predictor = load_predictor(model.estimator.kind, state)
     scores, held_out_labels = predictor.predict(held_out), labels[parts.validation]

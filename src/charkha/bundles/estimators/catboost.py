@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows, require
 from charkha.bundles.openmp import wait_asleep
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import amount, check_parameters, count, share
 from charkha.bundles.predictor import BadState, Load, WrongShape
 from charkha.bundles.trees.catboost_model import forest_of_catboost
 from charkha.bundles.trees.compiled import CompiledForest
@@ -19,7 +19,7 @@ from charkha.bundles.trees.forest import Array, Forest, NotThisForest
 from charkha.bundles.trees.on_numpy import prepared
 from charkha.bundles.trees.scikit_learn import codes_of, hold_to
 from charkha.bundles.trees.stored import restored, store
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 LOSSES: dict[Task, str] = {"binary": "Logloss", "regression": "RMSE"}
 # Features of more categories are split by statistics of them, which only CatBoost itself can answer.
@@ -53,54 +53,47 @@ class CatBoost:
     kind: ClassVar[str] = "catboost"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=400, metadata=bounded(low=1, whole=True))
-    depth: int = field(default=6, metadata=bounded(low=1, high=12, whole=True))
-    learning_rate: float = field(default=0.05, metadata=bounded(low=0, above=True))
-    early_stopping: int | None = field(default=50, metadata=bounded(low=1, whole=True, optional=True))
-    feature_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    l2: float = field(default=3.0, metadata=bounded(low=0))
-    threads: int = field(default=0, metadata=bounded(low=0, whole=True))
+    trees: int = count(400)
+    depth: int = count(6, low=1, high=12)
+    learning_rate: float = amount(0.05, above=True)
+    early_stopping: int | None = count(50, optional=True)
+    feature_share: float = share(0.8)
+    l2: float = amount(3.0)
+    threads: int = count(0, low=0)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn, and return the model in CatBoost's binary format, beside flat arrays where those stand for it.
 
         Without validation rows all `trees` are grown. Raises CannotFit.
         """
         wait_asleep()
         catboost = require("catboost", "catboost")
-        check_rows(task, *train)
-        codes = codes_of(train[0], categorical)
+        check_rows(lesson)
+        codes = codes_of(lesson.train[0], lesson.categorical)
         shape = _shape(codes)
-        model = catboost.CatBoost(self._parameters(task, seed))
+        model = catboost.CatBoost(self._parameters(lesson))
         watched = {}
-        if self.early_stopping is not None and len(validation[1]) > 0:
-            held_out = _pool(catboost, shape, validation[0], validation[1])
+        if self.early_stopping is not None and lesson.validates:
+            held_out = _pool(catboost, shape, lesson.validation[0], lesson.validation[1])
             watched = {"eval_set": held_out, "early_stopping_rounds": self.early_stopping}
-        model.fit(_pool(catboost, shape, *train), **watched)
+        model.fit(_pool(catboost, shape, *lesson.train), **watched)
         metadata = model.get_metadata()
         for name in ("train_finish_time", "model_guid"):  # the same rows make the same bytes
             metadata[name] = ""
         kept = CatBoostState(
-            task=task,
+            task=lesson.task,
             codes=tuple(None if np.isinf(count) else int(count) for count in codes),
             model=_saved(model, "cbm"),
-            forest=_forest(catboost, model, shape, task, validation[0] if len(validation[0]) else train[0]),
+            forest=_forest(catboost, model, shape, lesson.task, lesson.examples),
         )
         return msgspec.msgpack.encode(kept)
 
-    def _parameters(self, task: Task, seed: int) -> dict[str, Any]:
+    def _parameters(self, lesson: Lesson) -> dict[str, Any]:
         return {
-            "loss_function": LOSSES[task],
+            "loss_function": LOSSES[lesson.task],
             "iterations": self.trees,
             "depth": self.depth,
             "learning_rate": self.learning_rate,
@@ -109,7 +102,7 @@ class CatBoost:
             "one_hot_max_size": MOST_SINGLE_CATEGORIES,
             "boosting_type": "Plain",
             "thread_count": self.threads or -1,
-            "random_seed": seed,
+            "random_seed": lesson.seed,
             "allow_writing_files": False,
             "logging_level": "Silent",
         }

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows, require
 from charkha.bundles.openmp import wait_asleep
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import amount, check_parameters, count, share
 from charkha.bundles.predictor import Load
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.forest import Forest
 from charkha.bundles.trees.on_numpy import NumpyForest, prepared
 from charkha.bundles.trees.scikit_learn import codes_of, forest_of_boosting, hold_to
 from charkha.bundles.trees.stored import restored, store
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 # Of a column with more categories, the rarest are null: scikit-learn takes no more than these.
@@ -47,43 +47,40 @@ class HistGradientBoosting:
     kind: ClassVar[str] = "hist_gradient_boosting"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=400, metadata=bounded(low=1, whole=True))
-    leaves: int = field(default=31, metadata=bounded(low=2, high=131072, whole=True))
-    learning_rate: float = field(default=0.05, metadata=bounded(low=0, above=True))
-    min_rows_per_leaf: int = field(default=50, metadata=bounded(low=1, whole=True))
-    early_stopping: int | None = field(default=50, metadata=bounded(low=1, whole=True, optional=True))
-    feature_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    l2: float = field(default=1.0, metadata=bounded(low=0))
+    trees: int = count(400)
+    leaves: int = count(31, low=2, high=131072)
+    learning_rate: float = amount(0.05, above=True)
+    min_rows_per_leaf: int = count(50)
+    early_stopping: int | None = count(50, optional=True)
+    feature_share: float = share(0.8)
+    l2: float = amount(1.0)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn, and return the trees as flat arrays. Raises CannotFit.
 
         Without validation rows all `trees` are grown.
         """
         wait_asleep()
         ensemble = require("sklearn.ensemble", "train")
-        check_rows(task, *train)
-        untaught: BoolArray = np.all(np.isnan(train[0]), axis=0)
-        taught = tuple(at for at in categorical if not untaught[at])
-        codes = codes_of(train[0], taught, MOST_CATEGORIES)
+        check_rows(lesson)
+        untaught: BoolArray = np.all(np.isnan(lesson.train[0]), axis=0)
+        taught = tuple(at for at in lesson.categorical if not untaught[at])
+        codes = codes_of(lesson.train[0], taught, MOST_CATEGORIES)
         blank = Forest(columns=len(codes), trees=(), codes=codes)
 
         def seen(matrix: FloatArray) -> FloatArray:
             """Return rows as scikit-learn takes them: it fails on columns without values, and adds the largest up."""
             return np.where(untaught, 0.0, np.clip(prepared(blank, matrix), -LARGEST, LARGEST))
 
-        stops = self.early_stopping is not None and len(validation[1]) > 0
-        kind = ensemble.HistGradientBoostingClassifier if task == "binary" else ensemble.HistGradientBoostingRegressor
+        stops = self.early_stopping is not None and lesson.validates
+        kind = (
+            ensemble.HistGradientBoostingClassifier
+            if lesson.task == "binary"
+            else ensemble.HistGradientBoostingRegressor
+        )
         learner = kind(
             max_iter=self.trees,
             max_leaf_nodes=self.leaves,
@@ -94,14 +91,14 @@ class HistGradientBoosting:
             categorical_features=taught or None,
             early_stopping=stops,
             n_iter_no_change=self.early_stopping or 10,
-            random_state=seed,
+            random_state=lesson.seed,
         )
-        watched = {"X_val": seen(validation[0]), "y_val": validation[1]} if stops else {}
-        learner.fit(seen(train[0]), train[1], **watched)
+        watched = {"X_val": seen(lesson.validation[0]), "y_val": lesson.validation[1]} if stops else {}
+        learner.fit(seen(lesson.train[0]), lesson.train[1], **watched)
         best = int(np.argmax(learner.validation_score_)) if stops else self.trees
-        forest = forest_of_boosting(learner, task, codes, best)
-        own = _own(learner, task, best)
-        hold_to(lambda rows: own(seen(rows)), forest, validation[0] if len(validation[0]) else train[0])
+        forest = forest_of_boosting(learner, lesson.task, codes, best)
+        own = _own(learner, lesson.task, best)
+        hold_to(lambda rows: own(seen(rows)), forest, lesson.examples)
         return store(forest)
 
 

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.lightgbm_runtime import NativeBooster
 from charkha.bundles.openmp import wait_asleep
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import amount, check_parameters, count, share
 from charkha.bundles.predictor import Load
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.lightgbm_text import read_lightgbm
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import Lesson, Task
 
 # Task → LightGBM's objective, and the metric that early stopping watches.
 OBJECTIVES: dict[Task, tuple[str, str]] = {"binary": ("binary", "binary_logloss"), "regression": ("regression", "l2")}
@@ -47,27 +47,20 @@ class LightGBM:
     kind: ClassVar[str] = "lightgbm"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=400, metadata=bounded(low=1, whole=True))
-    leaves: int = field(default=31, metadata=bounded(low=2, high=131072, whole=True))
-    learning_rate: float = field(default=0.05, metadata=bounded(low=0, above=True))
-    min_rows_per_leaf: int = field(default=50, metadata=bounded(low=1, whole=True))
-    early_stopping: int | None = field(default=50, metadata=bounded(low=1, whole=True, optional=True))
-    feature_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    row_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    l2: float = field(default=1.0, metadata=bounded(low=0))
-    threads: int = field(default=0, metadata=bounded(low=0, whole=True))
+    trees: int = count(400)
+    leaves: int = count(31, low=2, high=131072)
+    learning_rate: float = amount(0.05, above=True)
+    min_rows_per_leaf: int = count(50)
+    early_stopping: int | None = count(50, optional=True)
+    feature_share: float = share(0.8)
+    row_share: float = share(0.8)
+    l2: float = amount(1.0)
+    threads: int = count(0, low=0)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn, and return the model in LightGBM's own text format.
 
         Without validation rows all `trees` are grown. Raises CannotFit.
@@ -75,19 +68,19 @@ class LightGBM:
         wait_asleep()
         import lightgbm
 
-        check_rows(task, *train)
-        parameters = self._parameters(task, seed)
-        rows = lightgbm.Dataset(*train, params=parameters, categorical_feature=list(categorical))
+        check_rows(lesson)
+        parameters = self._parameters(lesson)
+        rows = lightgbm.Dataset(*lesson.train, params=parameters, categorical_feature=list(lesson.categorical))
         watched: list[lightgbm.Dataset] = []
         callbacks: list[Callable[..., Any]] = []
-        if self.early_stopping is not None and len(validation[1]) > 0:
-            watched = [rows.create_valid(*validation)]
+        if self.early_stopping is not None and lesson.validates:
+            watched = [rows.create_valid(*lesson.validation)]
             callbacks = [lightgbm.early_stopping(self.early_stopping, verbose=False)]
         booster = lightgbm.train(parameters, rows, self.trees, valid_sets=watched, callbacks=callbacks)
         return bytes(booster.model_to_string(num_iteration=booster.best_iteration).encode())
 
-    def _parameters(self, task: Task, seed: int) -> dict[str, Any]:
-        objective, metric = OBJECTIVES[task]
+    def _parameters(self, lesson: Lesson) -> dict[str, Any]:
+        objective, metric = OBJECTIVES[lesson.task]
         return {
             "objective": objective,
             "metric": metric,
@@ -99,7 +92,7 @@ class LightGBM:
             "bagging_freq": 1,
             "lambda_l2": self.l2,
             "num_threads": self.threads,
-            "seed": seed,
+            "seed": lesson.seed,
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import amount, check_parameters
 from charkha.bundles.predictor import BadState, Load, WrongShape
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 
 @frozen(kw_only=True)
@@ -33,24 +33,17 @@ class Linear:
     kind: ClassVar[str] = "linear"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    strength: float = field(default=1.0, metadata=bounded(low=0, above=True))
-    clip: float = field(default=10.0, metadata=bounded(low=0, above=True))
+    strength: float = amount(1.0, above=True)
+    clip: float = amount(10.0, above=True)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn from the training rows alone, and return the weights as JSON. Raises CannotFit."""
-        check_rows(task, *train)
-        pipeline = self.pipeline(task, train[0], categorical).fit(*train)
-        return msgspec.json.encode(_state_of(pipeline, task, train[0], self.clip, categorical))
+        check_rows(lesson)
+        pipeline = self.pipeline(lesson.task, lesson.train[0], lesson.categorical).fit(*lesson.train)
+        return msgspec.json.encode(_state_of(pipeline, lesson.task, lesson.train[0], self.clip, lesson.categorical))
 
     def pipeline(self, task: Task, matrix: FloatArray, categorical: tuple[int, ...]) -> Any:
         """Return the same model as an unfitted scikit-learn pipeline. `matrix`: the training rows."""

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows, require
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import check_parameters, count, share
 from charkha.bundles.predictor import Load
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.forest import Forest
 from charkha.bundles.trees.on_numpy import NumpyForest, prepared
 from charkha.bundles.trees.scikit_learn import codes_of, forest_of_averages, hold_to
 from charkha.bundles.trees.stored import restored, store
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 
 @frozen(kw_only=True)
@@ -40,28 +40,21 @@ class RandomForest:
     kind: ClassVar[str] = "random_forest"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=200, metadata=bounded(low=1, whole=True))
-    leaves: int = field(default=1024, metadata=bounded(low=2, high=131072, whole=True))
-    min_rows_per_leaf: int = field(default=20, metadata=bounded(low=1, whole=True))
-    feature_share: float = field(default=0.4, metadata=bounded(low=0, above=True, high=1))
-    row_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    threads: int = field(default=0, metadata=bounded(low=0, whole=True))
+    trees: int = count(200)
+    leaves: int = count(1024, low=2, high=131072)
+    min_rows_per_leaf: int = count(20)
+    feature_share: float = share(0.4)
+    row_share: float = share(0.8)
+    threads: int = count(0, low=0)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn from the training rows alone, and return the trees as flat arrays. Raises CannotFit."""
         ensemble = require("sklearn.ensemble", "train")
-        check_rows(task, *train)
-        kind = ensemble.RandomForestClassifier if task == "binary" else ensemble.RandomForestRegressor
+        check_rows(lesson)
+        kind = ensemble.RandomForestClassifier if lesson.task == "binary" else ensemble.RandomForestRegressor
         learner = kind(
             n_estimators=self.trees,
             max_leaf_nodes=self.leaves,
@@ -69,19 +62,21 @@ class RandomForest:
             max_features=self.feature_share,
             max_samples=self.row_share,
             n_jobs=self.threads or -1,
-            random_state=seed,
+            random_state=lesson.seed,
         )
-        codes = codes_of(train[0], categorical)
-        rows = prepared(Forest(columns=len(codes), trees=(), single=True, codes=codes), train[0])
+        codes = codes_of(lesson.train[0], lesson.categorical)
+        rows = prepared(Forest(columns=len(codes), trees=(), single=True, codes=codes), lesson.train[0])
         with np.errstate(over="ignore", invalid="ignore"):  # of the sum by which it looks for what is not finite
-            learner.fit(rows.astype(np.float32), train[1])
-        forest = forest_of_averages(learner, task, codes)
+            learner.fit(rows.astype(np.float32), lesson.train[1])
+        forest = forest_of_averages(learner, lesson.task, codes)
 
         def own(asked: FloatArray) -> FloatArray:
-            scores: FloatArray = learner.predict_proba(asked)[:, 1] if task == "binary" else learner.predict(asked)
+            scores: FloatArray = (
+                learner.predict_proba(asked)[:, 1] if lesson.task == "binary" else learner.predict(asked)
+            )
             return scores
 
-        hold_to(own, forest, validation[0] if len(validation[0]) else train[0])
+        hold_to(own, forest, lesson.examples)
         return store(forest)
 
 

@@ -5,16 +5,16 @@ from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from charkha.bundles.fitting import check_rows, require
 from charkha.bundles.openmp import wait_asleep
-from charkha.bundles.parameters import bounded, check_parameters
+from charkha.bundles.parameters import amount, check_parameters, count, share
 from charkha.bundles.predictor import BadState, Load, WrongShape
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.on_numpy import prepared
 from charkha.bundles.trees.xgboost_json import CODES, read_xgboost
-from charkha.spec.model import FloatArray, Task
+from charkha.spec.model import FloatArray, Lesson, Task
 
 OBJECTIVES: dict[Task, str] = {"binary": "binary:logistic", "regression": "reg:squarederror"}
 
@@ -47,50 +47,46 @@ class XGBoost:
     kind: ClassVar[str] = "xgboost"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    trees: int = field(default=400, metadata=bounded(low=1, whole=True))
-    depth: int = field(default=6, metadata=bounded(low=1, high=16, whole=True))
-    learning_rate: float = field(default=0.05, metadata=bounded(low=0, above=True))
-    min_weight_per_leaf: float = field(default=10.0, metadata=bounded(low=0))
-    early_stopping: int | None = field(default=50, metadata=bounded(low=1, whole=True, optional=True))
-    feature_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    row_share: float = field(default=0.8, metadata=bounded(low=0, above=True, high=1))
-    l2: float = field(default=1.0, metadata=bounded(low=0))
-    threads: int = field(default=0, metadata=bounded(low=0, whole=True))
+    trees: int = count(400)
+    depth: int = count(6, low=1, high=16)
+    learning_rate: float = amount(0.05, above=True)
+    min_weight_per_leaf: float = amount(10.0)
+    early_stopping: int | None = count(50, optional=True)
+    feature_share: float = share(0.8)
+    row_share: float = share(0.8)
+    l2: float = amount(1.0)
+    threads: int = count(0, low=0)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
-    def fit(
-        self,
-        task: Task,
-        train: tuple[FloatArray, FloatArray],
-        validation: tuple[FloatArray, FloatArray],
-        categorical: tuple[int, ...],
-        seed: int,
-    ) -> bytes:
+    def fit(self, lesson: Lesson) -> bytes:
         """Learn, and return the model in XGBoost's own JSON, with the number of codes of each column.
 
         Without validation rows all `trees` are grown. Raises CannotFit.
         """
         wait_asleep()
         xgboost = require("xgboost", "xgboost")
-        check_rows(task, *train)
-        codes = [_codes(train[0][:, at]) if at in categorical else None for at in range(train[0].shape[1])]
-        rows = _table(xgboost, *train, codes, self.threads)
+        check_rows(lesson)
+        codes = [
+            _codes(lesson.train[0][:, at]) if at in lesson.categorical else None
+            for at in range(lesson.train[0].shape[1])
+        ]
+        rows = _table(xgboost, *lesson.train, codes, self.threads)
         stopping: dict[str, Any] = {}
-        if self.early_stopping is not None and len(validation[1]) > 0:
-            watched = _table(xgboost, *validation, codes, self.threads)
+        if self.early_stopping is not None and lesson.validates:
+            watched = _table(xgboost, *lesson.validation, codes, self.threads)
             stopping = {"evals": [(watched, "validation")], "early_stopping_rounds": self.early_stopping}
-        booster = xgboost.train(self._parameters(task, seed), rows, self.trees, **stopping, verbose_eval=False)
+        booster = xgboost.train(self._parameters(lesson), rows, self.trees, **stopping, verbose_eval=False)
         if stopping:
             booster = booster[: booster.best_iteration + 1]
         # Not the best score and iteration, nor whatever else training left: the trees are all there is.
         booster.set_attr(**dict.fromkeys(booster.attributes()), **{CODES: msgspec.json.encode(codes).decode()})
         return bytes(booster.save_raw("json"))
 
-    def _parameters(self, task: Task, seed: int) -> dict[str, Any]:
+    def _parameters(self, lesson: Lesson) -> dict[str, Any]:
         return {
-            "objective": OBJECTIVES[task],
+            "objective": OBJECTIVES[lesson.task],
             "tree_method": "hist",
             "max_depth": self.depth,
             "learning_rate": self.learning_rate,
@@ -99,7 +95,7 @@ class XGBoost:
             "subsample": self.row_share,
             "reg_lambda": self.l2,
             "nthread": self.threads,
-            "seed": seed,
+            "seed": lesson.seed,
             "verbosity": 0,
         }
 
