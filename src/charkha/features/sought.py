@@ -1,6 +1,7 @@
 """The rows of some keys of a source, found without holding all the others, unless these are few."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -17,31 +18,33 @@ from charkha.storage.log import Log
 Wanted = tuple[Sequence[str], pl.Series]
 Chosen = Callable[[pl.DataFrame], pl.DataFrame]
 
-
 PIECE = "_piece"
 
 
 @frozen(eq=False)
 class SoughtRows:
-    """A source in which rows are sought. whole: all its rows, as of `read_rows`; None where these are too many.
+    """A source in which rows are sought.
 
-    lying: all rows as they lie, each with the number of its piece (`_piece`); None likewise.
+    lying: all its rows as they lie, each with the number of its piece (`_piece`); None where these are too many.
     """
 
     source: Source
     pieces: Sequence[Piece]
-    whole: pl.DataFrame | None
     lying: pl.DataFrame | None
+
+    @cached_property
+    def whole(self) -> pl.DataFrame | None:
+        """All rows, as of `read_rows`; None where these are too many."""
+        return None if self.lying is None else known_rows(self.lying.drop(PIECE), self.source)
 
     @classmethod
     def of(cls, source: Source, root: Path, log: Log, spool: Path) -> "SoughtRows":
         """Open a source. spool: a folder for files, needed as long as this is used. Raises DataError."""
         pieces = pieces_of(source, root, log, spool / "rows")
         if sum(piece.height for piece in pieces) <= WHOLE_ROWS:
-            lying = _numbered(pieces, source, lambda rows: rows)
-            return cls(source, pieces, known_rows(lying.drop(PIECE), source), lying)
+            return cls(source, pieces, _numbered(pieces, source, lambda rows: rows))
         seekable = [piece.seekable(spool / f"{number:05d}.arrow") for number, piece in enumerate(pieces)]
-        return cls(source, seekable, None, None)
+        return cls(source, seekable, None)
 
     def of_keys(self, wanted: Sequence[Wanted]) -> pl.DataFrame:
         """Return the rows of which any key is wanted, as of `read_rows`. Raises DataError."""
