@@ -119,6 +119,41 @@ def test_a_server_of_before_and_one_of_after_take_turns(tmp_path: Path) -> None:
     assert house.agree(new)[:2] == (6.0, 30.0)
 
 
+def test_rows_that_a_server_of_another_key_takes_are_told_apart_anew(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    by_order, by_line = evolve(ORDERS, data=None), evolve(ORDERS, data=None, key=("order", "line"))
+    before, after = house.feed(view_of(by_order)), house.feed(view_of(by_line))
+    for line in (1, 2):
+        house.push(after, 10, line, "a", NOON, NOON, 5)
+        house.push(before, 11, line, "a", NOON, NOON, 5)
+    house.feed(view_of(by_line))
+    assert house.agree(view_of(by_line))[:2] == (4.0, 20.0)
+
+
+def test_a_row_of_other_fields_is_no_repetition(tmp_path: Path) -> None:
+    """A field was renamed: equal values say something else."""
+    house = House(tmp_path)
+    fields = {"paid" if name == "amount" else name: kind for name, kind in FIELDS.items()}
+    renamed = evolve(ORDERS, fields=fields, data=None)
+    new = ck.FeatureView("n", SHOP, renamed, windows=[ck.count(over="1h")], latest=["paid"])
+    row = (10, 1, "a", NOON, NOON, 5)
+    house.push(house.feed(view_of(evolve(ORDERS, data=None))), *row)
+    assert house.feed(new).push("orders", [row]).corrections == 1
+    assert house.agree(new) == (1.0, 5)
+
+
+def test_a_view_for_which_a_field_is_of_another_type_stands_still(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    texts = evolve(ORDERS, fields={**FIELDS, "amount": str}, data=None)
+    new = ck.FeatureView("n", SHOP, texts, windows=[ck.distinct("amount", over="1h")], latest=["amount"])
+    old = view_of(evolve(ORDERS, data=None))
+    before, after = house.feed(old), house.feed(new)
+    house.push(after, 10, 1, "a", NOON, NOON, "much")
+    house.push(before, 11, 1, "a", NOON, NOON, 5)
+    assert house.feed(new)
+    house.agree(new)
+
+
 def test_an_old_server_that_builds_anew_leaves_the_new_view_to_the_next_new_one(tmp_path: Path) -> None:
     house = House(tmp_path)
     pl.read_parquet(tmp_path / "orders.parquet").with_columns(country=pl.lit("IN")).write_parquet(

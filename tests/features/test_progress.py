@@ -41,10 +41,10 @@ def test_many_rows_are_remembered_as_each_alone(case: tuple[list[str], list[tupl
     source = ck.Source("trips", FIELDS, time="at", key=key)
     layout = RowLayout.of(source)
     frame = plain_values(pl.DataFrame(rows, schema=polars_schema(FIELDS), orient="row"))
-    alone = [(row_place(layout, row), row_content(row)) for row in frame.iter_rows()]
+    alone = [(row_place(layout, row), row_content(layout, row)) for row in frame.iter_rows()]
     assert list(rows_to_remember(layout, frame)) == alone
     pushed = [tuple(map(as_pushed, row)) for row in rows]
-    assert [(row_place(layout, row), row_content(row)) for row in pushed] == alone
+    assert [(row_place(layout, row), row_content(layout, row)) for row in pushed] == alone
 
 
 def as_pushed(value: Any) -> Any:

@@ -18,9 +18,11 @@ from charkha.features.plan import view_to_plain
 from charkha.features.progress import (
     Taken,
     applied_offset,
+    declared_of,
     newest_known,
     newest_known_of,
     rows_prefix,
+    set_declared,
     set_taken,
     set_view_registry,
     taken_of,
@@ -143,6 +145,7 @@ class Builder:
         build_views(state, [state_of(view, declared) for view in views], read.rows)
         if unbuilt:
             seed_rows(state, declared, read.rows)
+            set_declared(state, declared.name, declaration_digest(declared))
             set_taken(state, declared.name, replace(read.taken, built_us=self._clock.now(), why=why))
 
     def follow(self, root: Path) -> list[Followed]:
@@ -170,7 +173,7 @@ class Builder:
         if taken is None:
             return []
         newest_us = newest_known_of(state, [source]).get(source)
-        news = news_of(declared, files, taken, newest_us)
+        news = news_of(declared, files, taken, declared_of(state, source), newest_us)
         if news is None:
             return []
         if news.anew:
@@ -217,4 +220,4 @@ class _Read:
         everything = stamped_rows(source, files.root, files.log)
         rows = known_rows(everything, source, files.as_of_us)
         waiting = waiting_of(everything, files.as_of_us)
-        return cls(source, rows, Taken(files.as_of_us, stamps, waiting, declaration_digest(source)))
+        return cls(source, rows, Taken(files.as_of_us, stamps, waiting))

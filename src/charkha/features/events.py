@@ -1,5 +1,6 @@
 """Pushed rows as the log keeps them: MessagePack, times as µs since 1970 UTC."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
@@ -41,7 +42,8 @@ class EventBatch(msgspec.Struct, frozen=True, array_like=True):
 class RowLayout:
     """Where, in the values of a source's rows, their key and their event time are.
 
-    rows_type: rows as the log keeps them, for msgspec: lists of tuples with the type of each field, or null.
+    rows_type: rows as the log keeps them, for msgspec: lists of tuples with the type of each field, or null. salt: 16
+    bytes that stand for the fields' names, so that equal values of other fields are not taken for the same row.
     """
 
     source: str
@@ -50,6 +52,7 @@ class RowLayout:
     time_place: int | None
     datetime_places: tuple[int, ...]
     rows_type: Any
+    salt: bytes
 
     @classmethod
     def of(cls, source: Source) -> "RowLayout":
@@ -59,7 +62,8 @@ class RowLayout:
         datetimes = tuple(place for place, kind in enumerate(source.fields.values()) if kind is datetime)
         keys = tuple(fields.index(column) for column in source.key)
         types = tuple(_PLAIN_TYPES[kind] | None for kind in source.fields.values())
-        return cls(source.name, fields, keys, time, datetimes, list[tuple[types]])  # type: ignore[valid-type]
+        salt = hashlib.blake2b("\x00".join(fields).encode(), digest_size=16).digest()
+        return cls(source.name, fields, keys, time, datetimes, list[tuple[types]], salt)  # type: ignore[valid-type]
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

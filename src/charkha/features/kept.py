@@ -14,13 +14,15 @@ from charkha.features.materialise import plain_values
 from charkha.features.plan import view_from_plain
 from charkha.features.progress import (
     applied_offset,
+    declared_of,
     remember_row,
     remember_rows,
     set_applied_offset,
+    set_declared,
     set_newest_known,
     view_registry,
 )
-from charkha.features.state import ViewState, columns_of, view_digest
+from charkha.features.state import ViewState, columns_of, declaration_digest, view_digest
 from charkha.features.touched import Touched
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
@@ -66,6 +68,7 @@ class KeptViews:
     def __init__(self, sources: Mapping[str, Source], views: Sequence[FeatureView], log: Log) -> None:
         self.sources = sources
         self.layouts = {name: RowLayout.of(source) for name, source in sources.items()}
+        self._declared = {name: declaration_digest(source) for name, source in sources.items()}
         self.views = tuple(views)
         self._log = log
         self._writers = {name: log.writer(event_stream(name), PARTITION) for name in sources}
@@ -95,11 +98,12 @@ class KeptViews:
         """Return the state of each view by source.
 
         A view that another definition has may read fields that this one's source has not: a row that is taken here says
-        nothing of them, and is null there, as it will be for whoever reads it from the log.
+        nothing of them, and is null there, as it will be for whoever reads it from the log. A view for which a field is
+        of another type stands still: its source is marked, and whoever starts next builds it anew.
         """
         mine: dict[str, dict[bytes, FeatureView]] = {name: {} for name in self.sources}
         for view in views:
-            if view.source.name in mine:
+            if view.source.name in mine and _reads_alike(view, self.sources[view.source.name]):
                 mine[view.source.name][view_digest(view)] = view
         wide = {name: _with_fields_of(self.sources[name], found.values()) for name, found in mine.items()}
         self._lacking = {name: len(source.fields) - len(self.sources[name].fields) for name, source in wide.items()}
@@ -112,7 +116,7 @@ class KeptViews:
     def feeds(self, view: FeatureView) -> bool:
         """Say whether the source of a view, as declared now, has what the view reads: it can be built from files."""
         source = self.sources.get(view.source.name)
-        return source is not None and columns_of(view) <= source.fields.keys()
+        return source is not None and columns_of(view) <= source.fields.keys() and _reads_alike(view, source)
 
     def take(self, state: OnlineWriter, source: str, rows: Sequence[Row], known_us: int) -> list[tuple[Row, bool]]:
         """Log rows that became known together, and apply them; return those that count, and whether it is their first.
@@ -124,6 +128,7 @@ class KeptViews:
         if fresh:
             payload = encode_events(EventBatch(source, known_us, layout.fields, [row for row, _ in fresh]))
             applied = self._writers[source].append([payload])
+            self._mark(state, source)
             self.apply_rows(state, layout, fresh, repeat(known_us))
             set_newest_known(state, source, known_us)
             set_applied_offset(state, source, applied)
@@ -136,6 +141,7 @@ class KeptViews:
             raise StateAheadOfLog(source, applied, end)
         if end == applied:
             return applied
+        self._mark(state, source)
         for record in self._log.read(event_stream(source), {PARTITION: applied}):
             batch = decode_events(record.payload)
             fresh = remember_rows(state, layout, batch.rows_of(layout.fields))
@@ -144,6 +150,11 @@ class KeptViews:
             applied = record.end
         set_applied_offset(state, source, applied)
         return applied
+
+    def _mark(self, state: OnlineWriter, source: str) -> None:
+        """Have a source built anew by the next start, if its rows were applied as another definition declares them."""
+        if declared_of(state, source) not in (None, "", self._declared[source]):
+            set_declared(state, source, "")
 
     def end(self, source: str) -> int:
         """Return where the log of a source ends now: nothing is appended."""
@@ -176,6 +187,13 @@ class KeptViews:
             versions = [(values[place], bool(firsts[place])) for place in fresh]
             self.apply_rows(state, layout, versions, [known[place] for place in fresh])
             set_newest_known(state, source.name, known[-1])
+
+
+def _reads_alike(view: FeatureView, source: Source) -> bool:
+    """Say whether what a view reads of a source has the types for which it was declared; numbers are numbers."""
+    shared = columns_of(view) & source.fields.keys()
+    kinds = ((view.source.fields[name], source.fields[name]) for name in shared)
+    return all(then is now or {then, now} == {int, float} for then, now in kinds)
 
 
 def _with_fields_of(source: Source, views: Iterable[FeatureView]) -> Source:

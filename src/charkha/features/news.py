@@ -42,14 +42,14 @@ class News:
     taken: Taken
 
 
-def news_of(source: Source, files: Files, taken: Taken, newest_us: int | None) -> News | None:
+def news_of(source: Source, files: Files, taken: Taken, declared: str | None, newest_us: int | None) -> News | None:
     """Return what is new of a source's files by `files.as_of_us`; None when nothing is.
 
-    newest_us: when the newest row that the state has of the source became known. Raises DataError.
+    declared: as what its rows were applied, of `declared_of`. newest_us: when the newest row that the state has of the
+    source became known. Raises DataError.
     """
     nothing = pl.DataFrame(schema=stamped_schema(source))
-    declared = declaration_digest(source)
-    if taken.declared != declared:
+    if declared != declaration_digest(source):
         return News(nothing, "it is declared otherwise than when its state was built", taken)
     stamps = batch_stamps(source, files.root, files.log)
     due = taken.waiting_us is not None and taken.waiting_us <= files.as_of_us

@@ -12,6 +12,7 @@ from charkha.features.keys import key_column, key_text
 from charkha.storage.online import OnlineReader, OnlineWriter
 
 _APPLIED = b"\x00applied:"
+_DECLARED = b"\x00declared:"
 _NEWEST = b"\x00newest:"
 _ROW = b"\x00row:"
 _LONGEST_PLACE = 400  # bytes
@@ -65,14 +66,13 @@ class Taken(msgspec.Struct, frozen=True):
     """What the state has of a source's files.
 
     until_us: their rows known by then. batches: the stamp of each batch that was read, by name. waiting_us: when the
-    first of their other rows becomes known, None when there are none. declared: how the source was declared then, as
-    of `declaration_digest`. built_us: when it was last built anew, by the clock; why: because of what, in words.
+    first of their other rows becomes known, None when there are none. built_us: when it was last built anew, by the
+    clock; why: because of what, in words.
     """
 
     until_us: int
     batches: dict[str, tuple[str, ...]]
     waiting_us: int | None
-    declared: str = ""
     built_us: int = 0
     why: str = ""
 
@@ -94,9 +94,20 @@ def set_taken(state: OnlineWriter, source: str, taken: Taken | None) -> None:
         state.put(_TAKEN + source.encode(), msgspec.json.encode(taken))
 
 
+def declared_of(state: OnlineReader, source: str) -> str | None:
+    """Return as what its rows were applied, by `declaration_digest`; "" for as several things, None for never built."""
+    stored = state.get(_DECLARED + source.encode())
+    return None if stored is None else stored.decode()
+
+
+def set_declared(state: OnlineWriter, source: str, digest: str) -> None:
+    """Record as what the rows of a source are applied."""
+    state.put(_DECLARED + source.encode(), digest.encode())
+
+
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    place, content = row_place(layout, row), row_content(row)
+    place, content = row_place(layout, row), row_content(layout, row)
     before = state.get(place)
     if before == content:
         return None
@@ -110,7 +121,7 @@ def remember_rows(state: OnlineWriter, layout: RowLayout, rows: Iterable[Row]) -
     The others are repetitions. What the last version of a row says is what rows that came together say of it: if that
     is known already, no version of it counts, and so a batch may come again, whatever versions are in it.
     """
-    placed = [(row_place(layout, row), row_content(row), row) for row in rows]
+    placed = [(row_place(layout, row), row_content(layout, row), row) for row in rows]
     last = {place: content for place, content, _ in placed}
     said = {place: state.get(place) for place in last}
     known = {place for place, content in said.items() if content == last[place]}
@@ -140,9 +151,9 @@ def rows_to_remember(layout: RowLayout, rows: pl.DataFrame) -> Iterator[tuple[by
 
     rows: the source's fields, times as µs; a slice that the caches of a processor hold costs half of a large one.
     """
-    encode, digest = _CONTENT.encode, hashlib.blake2b
+    encode, digest, salt = _CONTENT.encode, hashlib.blake2b, layout.salt
     columns = [rows[name].to_list() for name in layout.fields]
-    contents = (digest(encode(row), digest_size=8).digest() for row in zip(*columns, strict=True))
+    contents = (digest(encode(row), digest_size=8, salt=salt).digest() for row in zip(*columns, strict=True))
     prefix = rows_prefix(layout.source)
     places = (_short(prefix, prefix + key.encode()) for key in _key_texts(layout, rows))
     yield from zip(places, contents, strict=True)
@@ -167,9 +178,9 @@ def rows_prefix(source: str) -> bytes:
     return _ROW + f"{source}\x00".encode()
 
 
-def row_content(row: Row) -> bytes:
-    """Return eight bytes that stand for what a row says."""
-    return hashlib.blake2b(_CONTENT.encode(row), digest_size=8).digest()
+def row_content(layout: RowLayout, row: Row) -> bytes:
+    """Return eight bytes that stand for what a row says, and of which fields."""
+    return hashlib.blake2b(_CONTENT.encode(row), digest_size=8, salt=layout.salt).digest()
 
 
 def _stored_int(state: OnlineReader, key: bytes) -> int:

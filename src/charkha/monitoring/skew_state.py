@@ -51,7 +51,7 @@ def stranger_in(sought: SoughtRows, source: Source, store: OnlineStore) -> Cause
     plain = plain_values(rows.select(list(source.fields))).iter_rows()
     # What was pushed stays as it was logged: only files are changed under one's hands.
     told = {
-        row_place(layout, row): None if pushed else row_content(row)
+        row_place(layout, row): None if pushed else row_content(layout, row)
         for row, pushed in zip(plain, rows["_pushed"], strict=True)
     }
     prefix = rows_prefix(source.name)
