@@ -14,6 +14,7 @@ from attrs import frozen
 
 from charkha.features.declared import DataError, declared_fields, unlike_declared
 from charkha.features.file_marks import FileMark, file_digest, file_name
+from charkha.features.file_paths import paths_of
 from charkha.features.folders import with_folders
 from charkha.features.lake import LakeTable, delta_table, iceberg_table
 from charkha.features.queries import QUERY, query_frames
@@ -82,20 +83,11 @@ def batches_of(source: Source, root: Path, spool: Path | None = None) -> list[Ba
         case Query():
             return [_query_batch(source, source.data, root, spool)]
         case Files(format="delta"):
-            return [_table_batch(source, path, root, delta_table) for path in _paths(source, source.data, root)]
+            return [_table_batch(source, path, root, delta_table) for path in paths_of(source, source.data, root)]
         case Files(format="iceberg"):
-            return [_table_batch(source, path, root, iceberg_table) for path in _paths(source, source.data, root)]
+            return [_table_batch(source, path, root, iceberg_table) for path in paths_of(source, source.data, root)]
         case Files():
-            return [_file_batch(source, source.data, path, root) for path in _paths(source, source.data, root)]
-
-
-def _paths(source: Source, files: Files, root: Path) -> list[Path]:
-    paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
-    if not paths or not paths[0].exists():
-        raise DataError(
-            f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
-        )
-    return paths
+            return [_file_batch(source, source.data, path, root) for path in paths_of(source, source.data, root)]
 
 
 def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
