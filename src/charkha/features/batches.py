@@ -30,7 +30,7 @@ class Batch:
 
     name: what it is called in marks, messages and commands. place: what it is called in errors of reading. opened:
     returns its columns as they lie. digest: returns what changes with its content. stamp: returns what a long
-    computation remembers it by, quickly.
+    computation remembers it by, quickly. file: where it lies, if it is a file.
     """
 
     source: Source
@@ -39,12 +39,20 @@ class Batch:
     opened: Callable[[], pl.LazyFrame]
     digest: Callable[[], str]
     stamp: Callable[[], Stamp]
+    file: Path | None = None
 
     def scan(self) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
         """Return the rows unread, as they are, and how each declared field comes of their columns. Raises DataError."""
         try:
             frame = self.opened()
             return frame, declared_fields(self.source, frame, self.place)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self.unreadable(error) from error
+
+    def columns(self) -> pl.Schema:
+        """Return the columns as they are. Raises DataError."""
+        try:
+            return self.opened().collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -99,10 +107,16 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         source,
         file_name(path, root),
         repr(str(path)),
-        opened=lambda: with_folders(source, _scan_file(files, path), path, root),
+        opened=lambda: files_frame(source, files, [path], root),
         digest=lambda: file_digest(path),
         stamp=lambda: (*stamp(), *_read_how(files)),
+        file=path,
     )
+
+
+def files_frame(source: Source, files: Files, paths: list[Path], root: Path) -> pl.LazyFrame:
+    """Return the rows of files as they lie, in their order; unread. They have the same columns, in name and folder."""
+    return with_folders(source, _scan(files, paths), paths[0], root)
 
 
 def _read_how(files: Files) -> Stamp:
@@ -110,12 +124,12 @@ def _read_how(files: Files) -> Stamp:
     return (repr((files.nulls, files.times)),) if files.nulls or files.times else ()
 
 
-def _scan_file(files: Files, path: Path) -> pl.LazyFrame:
+def _scan(files: Files, paths: list[Path]) -> pl.LazyFrame:
     if files.format == "parquet":
-        return pl.scan_parquet(path)
+        return pl.scan_parquet(paths, glob=False)
     if files.format == "arrow":
-        return pl.scan_ipc(path)
-    return pl.scan_csv(path, infer_schema=False, null_values=list(files.nulls) or None)
+        return pl.scan_ipc(paths, glob=False)
+    return pl.scan_csv(paths, infer_schema=False, null_values=list(files.nulls) or None, glob=False)
 
 
 def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:

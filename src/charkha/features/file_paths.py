@@ -16,7 +16,9 @@ def paths_of(source: Source, files: Files, root: Path) -> list[Path]:
     """
     matches = _matches(files.pattern, root)
     found = (
-        matches if files.format in ("delta", "iceberg") else sorted({each for path in matches for each in _in(path)})
+        matches
+        if files.format in ("delta", "iceberg")
+        else sorted(dict.fromkeys(each for path in matches for each in _in(path)))
     )
     if not matches:
         where = "" if Path(files.pattern).is_absolute() else f" in {root}"
