@@ -126,8 +126,8 @@ def quarantine(
     """List what is in quarantine, look into one batch, or set a file aside.
 
     Pushed rows that break their contract come here by themselves, each push whole. A file comes here when somebody says
-    so: from then on it is not read. Where the online state holds its rows already, delete online/ in the home while
-    nothing runs, and the next start builds it without them.
+    so: from then on it is not read. Where the online state holds its rows already, charkha features materialise builds
+    that of its source without them; so does the next start of a server.
     """
     session = session_of(context)
     project = session.project()

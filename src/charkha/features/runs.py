@@ -38,7 +38,8 @@ def runs_of(source: Source, root: Path, batches: Iterable[Batch]) -> Iterator[Ru
         if batch.file is None:
             return None
         columns = tuple(batch.columns().items())
-        return (columns, tuple(folder_values(batch.file, root).items())) if by_type(columns) else None
+        said = tuple(each for each in folder_values(batch.file, root).items() if each[0] in source.fields)
+        return (columns, said) if by_type(columns) else None
 
     held: list[Batch] = []
     like: Hashable = None

@@ -209,7 +209,7 @@ def _by_the_state(found: Difference, source: Source, evidence: Evidence) -> Caus
     name = found.feature if found.feature in wrong else wrong[0]
     reason = (
         f"the online state is not what the log makes: {name} is {held[name]!r} in it and {made[name]!r} by the log. "
-        "Delete online/ while nothing runs; the next start builds it"
+        "Have it built anew: charkha features materialise --anew"
     )
     return Cause("stale_state", f"view {found.view.name}", reason)
 
