@@ -127,7 +127,7 @@ def claim_lines(claims: Sequence[Claim]) -> Iterator[str]:
     for claim in claims:
         value = "-" if claim.value is None else f"{claim.value:.4g}"
         line = f"{claim.name:<46}{value:>12}  {claim.target:<27}{_HOLDS[claim.holds]}"
-        yield f"{line:<92}{claim.note}".rstrip()
+        yield f"{line:<96}{claim.note}".rstrip()
 
 
 def claims_json(claims: Sequence[Claim]) -> str:

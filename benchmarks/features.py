@@ -1,6 +1,6 @@
 """Feature kernels beside Feast and beside the floors: point-in-time joins, windows, online reads, writes, sizes.
 
-`make bench-features` runs all of it on data of its own, in a quarter of an hour; `--quick` at a twentieth of the sizes,
+`make bench-features` runs all of it on data of its own, in some twenty minutes; `--quick` at a twentieth of the sizes,
 in a few minutes: then the ratios say something, and the targets, which are for full sizes, less. Every measurement has
 a process of its own. Feast is installed from PyPI into build/feast-venv; where it cannot be, its figures are null.
 Costs are processor time, in which a noisy neighbour counts least.
