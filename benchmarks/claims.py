@@ -1,7 +1,7 @@
 """The figures that the wheel has to show, each with its target, and what a run makes of them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import msgspec
 from attrs import frozen
@@ -27,12 +27,15 @@ class Measured:
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A figure after a run. value: None where it was not measured, or is no finite number; then the note says so."""
+    """A figure after a run. value: None where it was not measured, or is no finite number; then the note says so.
+
+    holds: None where nobody asked for it in this run.
+    """
 
     name: str
     value: float | int | None
     target: str
-    holds: bool
+    holds: bool | None
     note: str = ""
 
 
@@ -89,9 +92,12 @@ FIGURES = (
 
 
 def judge(
-    measured: Mapping[str, Measured], unmeasured: Mapping[str, str], figures: Sequence[Figure] = FIGURES
+    measured: Mapping[str, Measured],
+    unmeasured: Mapping[str, str],
+    figures: Sequence[Figure] = FIGURES,
+    left_out: Container[str] = (),
 ) -> list[Claim]:
-    """Return a claim for every figure. unmeasured: step → why it found nothing.
+    """Return a claim for every figure. unmeasured: step → why it found nothing. left_out: steps nobody asked for.
 
     Raises KeyError for a measurement that is none of the figures, and for a figure that neither was measured nor has a
     reason why not.
@@ -99,16 +105,20 @@ def judge(
     unknown = measured.keys() - {figure.name for figure in figures}
     if unknown:
         raise KeyError(f"expected the names of figures, got {sorted(unknown)}")
-    return [_claim(figure, measured.get(figure.name), unmeasured) for figure in figures]
+    return [_claim(figure, measured.get(figure.name), unmeasured, left_out) for figure in figures]
 
 
-def _claim(figure: Figure, found: Measured | None, unmeasured: Mapping[str, str]) -> Claim:
+def _claim(figure: Figure, found: Measured | None, unmeasured: Mapping[str, str], left_out: Container[str]) -> Claim:
     if found is None:
-        return Claim(figure.name, None, figure.target, False, unmeasured[figure.step])
+        holds = None if figure.step in left_out else False
+        return Claim(figure.name, None, figure.target, holds, unmeasured[figure.step])
     holds = figure.met_by(found.value) if found.met is None else found.met
     if not math.isfinite(found.value):
         return Claim(figure.name, None, figure.target, holds, f"{found.value}; {found.note}".removesuffix("; "))
     return Claim(figure.name, found.value, figure.target, holds, found.note)
+
+
+_HOLDS = {True: "yes", False: "NO", None: "not run"}
 
 
 def claim_lines(claims: Sequence[Claim]) -> Iterator[str]:
@@ -116,8 +126,8 @@ def claim_lines(claims: Sequence[Claim]) -> Iterator[str]:
     yield f"{'claim':<46}{'value':>12}  {'target':<27}holds"
     for claim in claims:
         value = "-" if claim.value is None else f"{claim.value:.4g}"
-        line = f"{claim.name:<46}{value:>12}  {claim.target:<27}{'yes' if claim.holds else 'NO'}"
-        yield f"{line:<92}{claim.note}".rstrip()
+        line = f"{claim.name:<46}{value:>12}  {claim.target:<27}{_HOLDS[claim.holds]}"
+        yield f"{line:<96}{claim.note}".rstrip()
 
 
 def claims_json(claims: Sequence[Claim]) -> str:

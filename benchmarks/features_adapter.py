@@ -115,7 +115,8 @@ class Online:
         return {name.partition(".")[2]: list(columns[name]) for name in self.plan.names}
 
     def push(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Take rows of the wide source in: logged and applied to every view."""
+        """Take rows of the wide source in when the last of them has happened: logged and applied to every view."""
+        self.clock.advance_to(rows[-1][list(_WIDE_FIELDS).index("event_timestamp")])
         self.feed.push("wide", rows)
 
     def state_bytes(self, entity: int) -> int:

@@ -135,18 +135,29 @@ def make_online(folder: str, entities: int) -> dict[str, float]:
     return {}
 
 
-def make_wide_events(folder: str, entities: int, events: int) -> dict[str, float]:
-    """Write wide.parquet: events with thirty values each, in the order of time, created within an hour."""
+def make_wide_events(folder: str, entities: int, events: int, pushed: int = 0) -> dict[str, float]:
+    """Write wide.parquet: events with thirty values each, in the order of time, created within an hour.
+
+    pushed: how many of pushed.parquet, which come after them, one a second.
+    """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(13)
     at_us = START_US + np.sort(random.integers(0, SPAN_US, events))
-    values = {name: random.random(events, dtype=np.float32) for name in all_features()}
-    keys = {"event_id": np.arange(events), "entity_id": random.integers(0, entities, events)}
     created_us = np.minimum(at_us + random.integers(0, DAY_US // 24, events), END_US)
-    times = {"event_timestamp": _time(at_us), "created": _time(created_us)}
-    _write(pl.DataFrame({**keys, **times, **values}), root / "wide.parquet")
+    history = _wide_events(random, 0, entities, at_us)
+    _write(history.with_columns(created=_time(created_us)), root / "wide.parquet")
+    _write(
+        _wide_events(random, events, entities, END_US + 1_000_000 * np.arange(1, pushed + 1)), root / "pushed.parquet"
+    )
     return {}
+
+
+def _wide_events(random: np.random.Generator, first: int, entities: int, at_us: Ints) -> pl.DataFrame:
+    events = len(at_us)
+    keys = {"event_id": np.arange(first, first + events), "entity_id": random.integers(0, entities, events)}
+    values = {name: random.random(events, dtype=np.float32) for name in all_features()}
+    return pl.DataFrame({**keys, "event_timestamp": _time(at_us), **values})
 
 
 def make_hot_key(folder: str, hot: int) -> dict[str, float]:

@@ -111,9 +111,9 @@ def _cpu_us(read: Callable[[Sequence[int]], object], *kinds: Batches) -> list[fl
     return [median(found[1:]) for found in costs]
 
 
-def pushes(folder: str, events: str, shape: Shape, batch: int) -> dict[str, float]:
-    """Push the wide events in batches; how many of them a second of processor time takes in."""
-    rows = charkha.wide_rows(events)
+def pushes(folder: str, root: str, shape: Shape, batch: int) -> dict[str, float]:
+    """Push events in batches into a state that is there; how many of them a second of processor time takes in."""
+    rows = charkha.wide_rows(f"{root}/pushed.parquet")
     batches = [rows[low : low + batch] for low in range(0, len(rows), batch)]
     with charkha.online(folder, shape) as state:
         spent = cpu_seconds(partial(_push_all, state, batches))

@@ -57,13 +57,17 @@ def test_without_feast_its_figures_are_null_and_say_why(parts: Any, bench: Any) 
     features, steps = parts("features"), parts("features_steps").STEPS
     results = features.Results()
     results.unmeasured |= {step.name: "left out" for step in steps}
+    results.left_out = frozenset(step.name for step in steps if not step.name.startswith("feast"))
     features.measure([step for step in steps if step.name.startswith("feast")], bench, features.Progress(), results)
     claims = {claim["name"]: claim for claim in json.loads(parts("claims").claims_json(results.claims()))["claims"]}
     assert len(claims) == len(parts("features_figures").FIGURES)
     without = claims["feast_redis_cpu_over_read_100_keys"]
     assert (without["value"], without["holds"]) == (None, False)
     assert without["note"] == "not measured: no network"
-    assert claims["read_1_key_cpu_us"]["note"] == "left out"
+    assert (claims["read_1_key_cpu_us"]["holds"], claims["read_1_key_cpu_us"]["note"]) == (None, "left out")
+    lines = {line.split()[0]: line for line in parts("claims").claim_lines(results.claims())}
+    assert "not run  left out" in lines["read_1_key_cpu_us"]
+    assert " NO " in lines["feast_redis_cpu_over_read_100_keys"]
     assert not results.failed
 
 
@@ -93,3 +97,33 @@ def test_a_child_says_what_it_found_and_how_much_memory_it_took(parts: Any, tmp_
     assert pl.read_parquet(tmp_path / "data" / "events.parquet").height == 155
     with pytest.raises(parts("processes").Failed, match="make_nothing"):
         child.in_child("features_data:make_nothing", tmp_path / "log")
+
+
+def test_events_are_pushed_into_a_filled_state_as_time_goes_by(parts: Any, bench: Any, tmp_path: Path) -> None:
+    adapter, work = parts("features_adapter"), parts("features_work")
+    root = bench.data("wide_events", tmp_path / "data", entities=20, events=400, pushed=50)
+    shape, folder = "wide and windows", str(tmp_path / "state")
+    work.materialise(folder, root, shape)
+    with adapter.online(folder, shape) as state:
+        before = [state.state_bytes(entity) for entity in range(20)]
+        began_us = state.clock.now()
+        state.push(adapter.wide_rows(f"{root}/pushed.parquet"))
+        assert state.clock.now() == began_us + 50_000_000
+        assert [state.state_bytes(entity) for entity in range(20)] != before
+        assert min(before) > 0
+
+
+def test_both_sides_of_a_comparison_are_medians_of_as_many_rounds(parts: Any, bench: Any) -> None:
+    steps = {step.name: step for step in parts("features_steps").STEPS}
+    calls: list[str] = []
+    called = bench.child
+
+    def counted(function: str, **arguments: Any) -> Any:
+        calls.append(" ".join([function.partition(":")[2], str(arguments.get("how", ""))]))
+        return called(function, **arguments)
+
+    type(bench).child = lambda self, function, **arguments: counted(function, **arguments)
+    list(steps["join"].run(bench))
+    assert {calls.count(f"join {how}") for how in ("charkha", "numpy", "polars", "charkha, keyed")} == {bench.rounds}
+    list(steps["windows"].run(bench))
+    assert (calls.count("windows polars"), calls.count("windows charkha")) == (bench.rounds, 2 * bench.rounds)

@@ -127,7 +127,7 @@ def test_a_value_is_found_whichever_way_the_rows_are_read(tmp_path: Path, monkey
     (piece,) = pieces_of(PAYMENTS, tmp_path, None, tmp_path / "spool")
     for reading in (
         lambda: piece.read(["mcc"]),
-        lambda: piece.fetch("mcc", pl.Series([0])),
+        lambda: piece.fetch(["mcc"], pl.Series([0])),
         lambda: list(piece.chunks(["mcc"])),
     ):
         with pytest.raises(DataError, match=r"expected int for 'mcc', got 5001\.7 in row 3\. Mend"):

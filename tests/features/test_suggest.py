@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charkha as ck
-from charkha.clock import to_micros
+from charkha.clock import SimulatedClock, to_micros
 from charkha.features.contracts import Volume, source_violations, violations
 from charkha.features.data_check import WHOLE, check_source
+from charkha.features.feed import Feed
 from charkha.features.file_marks import FileMark, Mark, file_digest, write_marks
+from charkha.features.reading import Sources, opened_readings
 from charkha.features.suggest import Suggestion, suggest
 from charkha.spec.check import check
 from charkha.spec.contracts import Contract
-from charkha.spec.fields import polars_schema
+from charkha.spec.fields import FieldType, polars_schema
+from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
 FIELDS = {
@@ -173,6 +176,34 @@ def test_a_source_that_is_only_pushed_is_checked_as_a_whole(tmp_path: Path) -> N
     pushed = ck.Source("orders", {"n": int, "at": datetime}, time="at", key="n", contract=Contract(max_age="1h"))
     (whole,) = check_source(pushed, tmp_path, SegmentLog(tmp_path / "log"), 0)
     assert (whole.batch, whole.rows, [each.found for each in whole.violations]) == (WHOLE, 0, ["no row"])
+
+
+@pytest.mark.parametrize(("key", "rows"), [((), 8), (("n",), 6)])
+def test_a_check_counts_the_rows_that_a_training_counts(tmp_path: Path, key: tuple[str, ...], rows: int) -> None:
+    fields: dict[str, FieldType] = {"n": int, "km": float, "at": datetime}
+    source = ck.Source("trips", fields, ck.parquet("trips.parquet"), time="at", key=key, contract=Contract())
+    one, twice, corrected, restored = (1, 1.0), (2, 2.0), (3, 4.0), (3, 3.0)
+    values = [one, twice, twice, twice, (3, 3.0), corrected, corrected, restored]
+    frame = pl.DataFrame(values, schema={"n": pl.Int64(), "km": pl.Float64()}, orient="row")
+    frame.with_columns(at=pl.lit(BEGIN)).write_parquet(tmp_path / "trips.parquet")
+    log = SegmentLog(tmp_path / "log")
+    now = to_micros(BEGIN + timedelta(days=1, hours=1))
+    if key:
+        feed = Feed({"trips": source}, [], log, LmdbOnline(tmp_path / "online"), SimulatedClock(now))
+        feed.push("trips", [(3, 3.0, BEGIN), (4, 4.0, BEGIN)])  # the file has the first
+    checked = check_source(source, tmp_path, log, now)[-1]
+    with opened_readings(Sources(tmp_path, {"trips": source}, log), []) as readings:
+        trained = Volume.of(readings.of("trips").known_us(), now)
+    assert (checked.batch, checked.rows, trained.rows) == (WHOLE, rows, rows)
+
+
+def test_a_row_without_its_key_is_found_as_a_training_finds_it(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"n": [1, None], "at": [BEGIN, BEGIN]})
+    frame.write_parquet(tmp_path / "orders.parquet")
+    orders = ck.Source("orders", {"n": int, "at": datetime}, ck.parquet("orders.parquet"), time="at", key="n")
+    *_, whole = check_source(orders, tmp_path, SegmentLog(tmp_path / "log"), to_micros(BEGIN))
+    assert whole.fails
+    assert "expected the key ['n'] in every row, got 1 with null in it" in whole.problem
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def quarantine(
 
     Pushed rows that break their contract come here by themselves, each push whole. A file comes here when somebody says
     so: from then on it is not read. Where the online state holds its rows already, charkha features materialise builds
-    the state of its source without them.
+    the state of its source without them; so does the next start of a server.
     """
     session = session_of(context)
     project = session.project()

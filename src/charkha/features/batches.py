@@ -14,6 +14,7 @@ from attrs import frozen
 
 from charkha.features.declared import DataError, declared_fields, unlike_declared
 from charkha.features.file_marks import FileMark, file_digest, file_name
+from charkha.features.file_paths import paths_of
 from charkha.features.folders import with_folders
 from charkha.features.lake import LakeTable, delta_table, iceberg_table
 from charkha.features.queries import QUERY, query_frames
@@ -30,6 +31,7 @@ class Batch:
     name: what it is called in marks, messages and commands. place: what it is called in errors of reading. opened:
     returns its columns as they lie. digest: returns what changes with its content. stamp: returns what a long
     computation remembers it by, quickly. changed_us: returns when it was written last (µs), None where nothing says so.
+    file: where it lies, if it is a file.
     """
 
     source: Source
@@ -39,12 +41,20 @@ class Batch:
     digest: Callable[[], str]
     stamp: Callable[[], Stamp]
     changed_us: Callable[[], int | None] = lambda: None
+    file: Path | None = None
 
     def scan(self) -> tuple[pl.LazyFrame, dict[str, pl.Expr]]:
         """Return the rows unread, as they are, and how each declared field comes of their columns. Raises DataError."""
         try:
             frame = self.opened()
             return frame, declared_fields(self.source, frame, self.place)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise self.unreadable(error) from error
+
+    def columns(self) -> pl.Schema:
+        """Return the columns as they are. Raises DataError."""
+        try:
+            return self.opened().collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise self.unreadable(error) from error
 
@@ -83,20 +93,11 @@ def batches_of(source: Source, root: Path, spool: Path | None = None) -> list[Ba
         case Query():
             return [_query_batch(source, source.data, root, spool)]
         case Files(format="delta"):
-            return [_table_batch(source, path, root, delta_table) for path in _paths(source, source.data, root)]
+            return [_table_batch(source, path, root, delta_table) for path in paths_of(source, source.data, root)]
         case Files(format="iceberg"):
-            return [_table_batch(source, path, root, iceberg_table) for path in _paths(source, source.data, root)]
+            return [_table_batch(source, path, root, iceberg_table) for path in paths_of(source, source.data, root)]
         case Files():
-            return [_file_batch(source, source.data, path, root) for path in _paths(source, source.data, root)]
-
-
-def _paths(source: Source, files: Files, root: Path) -> list[Path]:
-    paths = sorted(root.glob(files.pattern)) if not Path(files.pattern).is_absolute() else [Path(files.pattern)]
-    if not paths or not paths[0].exists():
-        raise DataError(
-            f"source {source.name!r}: no file matches {files.pattern!r} in {root}. Check the path, or its data"
-        )
-    return paths
+            return [_file_batch(source, source.data, path, root) for path in paths_of(source, source.data, root)]
 
 
 def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
@@ -108,11 +109,17 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         source,
         file_name(path, root),
         repr(str(path)),
-        opened=lambda: with_folders(source, _scan_file(files, path), path, root),
+        opened=lambda: files_frame(source, files, [path], root),
         digest=lambda: file_digest(path),
         stamp=lambda: (*stamp(), *_read_how(files)),
         changed_us=lambda: path.stat().st_mtime_ns // 1000,
+        file=path,
     )
+
+
+def files_frame(source: Source, files: Files, paths: list[Path], root: Path) -> pl.LazyFrame:
+    """Return the rows of files as they lie, in their order; unread. They have the same columns, in name and folder."""
+    return with_folders(source, _scan(files, paths), paths[0], root)
 
 
 def _read_how(files: Files) -> Stamp:
@@ -120,12 +127,12 @@ def _read_how(files: Files) -> Stamp:
     return (repr((files.nulls, files.times)),) if files.nulls or files.times else ()
 
 
-def _scan_file(files: Files, path: Path) -> pl.LazyFrame:
+def _scan(files: Files, paths: list[Path]) -> pl.LazyFrame:
     if files.format == "parquet":
-        return pl.scan_parquet(path)
+        return pl.scan_parquet(paths, glob=False)
     if files.format == "arrow":
-        return pl.scan_ipc(path)
-    return pl.scan_csv(path, infer_schema=False, null_values=list(files.nulls) or None)
+        return pl.scan_ipc(paths, glob=False)
+    return pl.scan_csv(paths, infer_schema=False, null_values=list(files.nulls) or None, glob=False)
 
 
 def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:

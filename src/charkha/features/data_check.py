@@ -10,7 +10,7 @@ from charkha.features.batches import batches_of
 from charkha.features.contracts import Violation, Volume, source_violations, violations
 from charkha.features.declared import DataError
 from charkha.features.file_marks import Mark, file_marks
-from charkha.features.rows import pushed_rows, stamped
+from charkha.features.rows import known_rows, pushed_rows, stamped
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
@@ -42,20 +42,24 @@ def check_source(source: Source, root: Path, log: Log, as_of_us: int) -> list[Ba
     """Return what is found of each file of a source, and then of the whole as of a time (µs).
 
     The whole are the rows that would be read if no file failed, and those pushed, known by then, without what cannot be
-    read. Pushed rows were held to the contract when they came.
+    read: repetitions are told as in a training, by the row's key. Pushed rows were held to the contract when they came.
     """
-    frames = [pushed_rows(source, log)]
+    frames: list[pl.DataFrame] = []
     checks: list[BatchCheck] = []
     problem = ""
     try:
         for check, rows in _batches(source, root, log):
             checks.append(check)
             if check.mark != "aside":
-                frames.append(stamped(rows, source))
+                frames.append(stamped(rows, source).with_columns(_pushed=pl.lit(value=False)))
     except DataError as error:  # there are no batches at all
         problem = str(error)
-    # A row that was pushed, and comes in a file too, is one.
-    volume = Volume.of([pl.concat(frames).unique(list(source.fields))["_known_us"]], as_of_us)
+    rows = pl.concat([*frames, pushed_rows(source, log).with_columns(_pushed=pl.lit(value=True))])
+    try:
+        rows = known_rows(rows, source)
+    except DataError as error:  # a row lacks its key
+        problem = problem or str(error)
+    volume = Volume.of([rows["_known_us"]], as_of_us)
     found = tuple(source_violations(volume, source))
     return [*checks, BatchCheck(source.name, WHOLE, volume.rows, None, found, problem)]
 

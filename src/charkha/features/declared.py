@@ -35,6 +35,11 @@ def declared_fields(source: Source, rows: pl.LazyFrame, place: str) -> dict[str,
     return {name: way.strict if way else nothing(name, source.fields[name]) for name, way in ways.items()}
 
 
+def is_by_type(source: Source, found: pl.Schema) -> bool:
+    """Say whether columns become all fields by their types, whatever their values are: see `declared_fields`."""
+    return all(name in found and conversion(source, name, found[name]) for name in source.fields)
+
+
 def require_columns(source: Source, found: Sequence[str], place: str) -> None:
     """Raise DataError unless there is one column for each declared field."""
     missing = [name for name in source.fields if name not in found]

@@ -1,4 +1,4 @@
-"""A source whose keys and times fit in memory: latest values are found by them, then fetched, column after column."""
+"""A source whose keys and times fit in memory: latest values are found by them, then fetched."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -42,9 +42,8 @@ class Pieced:
     def _latest_columns(self, view: FeatureView, asked: pl.DataFrame) -> list[pl.Series]:
         places = self._newest_places(view, asked)
         types = polars_schema(view.source.fields)
-        return [
-            fetched(self.pieces, name, places).cast(types[name]).alias(f"{view.name}.{name}") for name in view.latest
-        ]
+        found = fetched(self.pieces, list(view.latest), places)
+        return [column.cast(types[column.name]).alias(f"{view.name}.{column.name}") for column in found]
 
     def _newest_places(self, view: FeatureView, asked: pl.DataFrame) -> IntArray:
         """Return the place, among all rows, of the one that answers each question."""

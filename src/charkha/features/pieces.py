@@ -1,6 +1,6 @@
-"""The rows of a source in pieces that are not read yet: a piece per batch, then what was pushed.
+"""The rows of a source in pieces that are not read yet: a piece per run of batches, then what was pushed.
 
-So that a column can be read without the others, some of its rows fetched by their place among all, and all of them
+So that columns can be read without the others, some of its rows fetched by their place among all, and all of them
 read some at a time.
 """
 
@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from charkha.features.batches import Batch
 from charkha.features.newest import NOBODY
 from charkha.features.rows import checked_batches, pushed_frames
+from charkha.features.runs import runs_of, unreadable
 from charkha.features.segments import IntArray
 from charkha.features.spool import spooled
 from charkha.spec.fields import polars_schema
@@ -23,33 +24,42 @@ from charkha.storage.log import Log
 EVENT, KNOWN = "_event_us", "_known_us"
 # At most so many rows, and so many values, are read at a time.
 _MOST_ROWS, _MOST_VALUES = 1 << 20, 1 << 23
+# So many files that lie alike are one piece.
+MOST_FILES = 256
 
 
 @frozen(eq=False)
 class Piece:
     """Some rows. frame: as they lie. height: how many. fields: how each field, and the two times, come of it.
 
-    batch: where they lie, None for what was pushed. seeks: rows in the midst can be read without all those before them.
+    batches: where they lie, none for what was pushed. seeks: rows in the midst can be read without those before them.
     """
 
     frame: pl.LazyFrame
     height: int
     fields: Mapping[str, pl.Expr]
-    batch: Batch | None = None
+    batches: Sequence[Batch] = ()
     seeks: bool = True
 
     def read(self, names: Sequence[str]) -> pl.DataFrame:
         """Return some fields of all rows. Raises DataError."""
         return self._collected(self.frame.select(**{name: self.fields[name] for name in names}))
 
-    def fetch(self, name: str, places: pl.Series) -> pl.Series:
-        """Return a field of some rows; null where a place is null. Only that field is read. Raises DataError.
+    def fetch(self, names: Sequence[str], places: pl.Series) -> pl.DataFrame:
+        """Return some fields of some rows; null where a place is null. Only those are read. Raises DataError.
 
-        It is read of all rows: what cannot be taken is found whichever rows are wanted.
+        They are read of all rows: what cannot be taken is found whichever rows are wanted.
         """
-        if not self.fields[name].meta.root_names():  # the times of a static source: the same for all rows
-            return pl.select(self.fields[name].repeat_by(len(places)).explode().alias(name)).to_series()
-        return self.read([name]).to_series().gather(places)
+        at_once = max(1, _MOST_VALUES // max(1, self.height))
+        read = [name for name in names if self.fields[name].meta.root_names()]
+        found = [
+            column.gather(places)
+            for low in range(0, len(read), at_once)
+            for column in self.read(read[low : low + at_once])
+        ]
+        # The times of a static source: the same for all rows.
+        same = {name: self.fields[name].repeat_by(len(places)).explode() for name in names if name not in read}
+        return pl.DataFrame(found).with_columns(**same).select(names)
 
     def chunks(self, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield some fields of all rows, some rows at a time. Raises DataError."""
@@ -72,24 +82,24 @@ class Piece:
         try:
             return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
-            if self.batch is None:
+            if not self.batches:
                 raise
-            raise self.batch.unreadable(error) from error
+            raise unreadable(self.batches, error) from error
 
 
-def pieces_of(source: Source, root: Path, log: Log | None, spool: Path) -> list[Piece]:
+def pieces_of(source: Source, root: Path, log: Log | None, spool: Path, most_files: int = MOST_FILES) -> list[Piece]:
     """Return the rows of a source: batches in the order of their names, then what was pushed.
 
     Repetitions are there, and rows without an event time. spool: a folder that is made for what a query gives and what
-    was pushed, where that is much; it is read as long as the pieces are. Raises DataError.
+    was pushed, where that is much; it is read as long as the pieces are. most_files: of one piece. Raises DataError.
     """
     pieces: list[Piece] = []
     if source.data is not None:
         seeks = isinstance(source.data, Query) or source.data.format in ("parquet", "arrow")
-        for batch in checked_batches(source, root, log, spool):
-            frame, declared = batch.scan()
-            height = frame.select(pl.len()).collect().item()
-            pieces.append(Piece(frame, height, {**declared, **_times(source, declared)}, batch, seeks))
+        for run in runs_of(source, root, checked_batches(source, root, log, spool), most_files):
+            height = run.frame.select(pl.len()).collect().item()
+            fields = {**run.declared, **_times(source, run.declared)}
+            pieces.append(Piece(run.frame, height, fields, run.batches, seeks))
     if log is not None:
         pushed = spooled(pushed_frames(source, log), spool / "pushed")
         names = (*polars_schema(source.fields), EVENT, KNOWN)
@@ -107,26 +117,30 @@ def stamped_pieces(
     for piece in pieces:
         for rows in piece.chunks([*fields, EVENT, KNOWN]):
             happened = rows.filter(pl.col(EVENT).is_not_null())
-            frames.append(chosen(happened).with_columns(_pushed=pl.lit(piece.batch is None)))
+            frames.append(chosen(happened).with_columns(_pushed=pl.lit(not piece.batches)))
     return pl.concat(frames)
 
 
-def fetched(pieces: Sequence[Piece], name: str, places: IntArray) -> pl.Series:
-    """Return a field of the rows at some places among all rows; null at NOBODY. places: int64 (k,), in any order."""
-    offset, parts, owners = 0, [], []
-    for piece in pieces:
-        owned = np.flatnonzero((places >= offset) & (places < offset + piece.height))
-        if len(owned) == len(places):
-            return piece.fetch(name, pl.Series(places - offset))
-        if len(owned):
-            parts.append(piece.fetch(name, pl.Series(places[owned] - offset)))
-            owners.append(owned)
-        offset += piece.height
+def fetched(pieces: Sequence[Piece], names: Sequence[str], places: IntArray) -> pl.DataFrame:
+    """Return some fields of the rows at some places among all rows; null at NOBODY.
+
+    places: int64 (k,), in any order. Without any row the columns are of type Null.
+    """
+    ends = np.cumsum([piece.height for piece in pieces])
+    there = np.flatnonzero(places != NOBODY)
+    owners = np.searchsorted(ends, places[there], side="right")
+    in_pieces = np.argsort(owners, kind="stable")
+    there, bounds = there[in_pieces], np.searchsorted(owners[in_pieces], np.arange(len(pieces) + 1))
+    parts = []
+    for piece, end, low, high in zip(pieces, ends, bounds, bounds[1:], strict=False):
+        if high > low:
+            parts.append(piece.fetch(names, pl.Series(places[there[low:high]] - (end - piece.height))))
     if not parts:
-        return pl.Series(name, [None] * len(places), dtype=pl.Null())
+        return pl.DataFrame({name: pl.Series([None] * len(places), dtype=pl.Null()) for name in names})
     where = np.full(len(places), NOBODY)
-    where[np.concatenate(owners)] = np.arange(sum(map(len, owners)))
-    return pl.concat(parts).gather(pl.Series(where).set(pl.Series(where == NOBODY), None))
+    where[there] = np.arange(len(there))
+    from_parts = pl.Series(where).set(pl.Series(where == NOBODY), None)
+    return pl.DataFrame([column.gather(from_parts) for column in pl.concat(parts)])
 
 
 def _times(source: Source, declared: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:

@@ -40,7 +40,7 @@ class SoughtRows:
     @classmethod
     def of(cls, source: Source, root: Path, log: Log, spool: Path) -> "SoughtRows":
         """Open a source. spool: a folder for files, needed as long as this is used. Raises DataError."""
-        pieces = pieces_of(source, root, log, spool / "rows")
+        pieces = pieces_of(source, root, log, spool / "rows", most_files=1)  # each is told by its file
         if sum(piece.height for piece in pieces) <= WHOLE_ROWS:
             return cls(source, pieces, _numbered(pieces, source, lambda rows: rows))
         seekable = [piece.seekable(spool / f"{number:05d}.arrow") for number, piece in enumerate(pieces)]

@@ -34,11 +34,9 @@ def versions_of(pieces: Sequence[Piece], source: Source) -> Versions:
     versions = Versions(np.ones(size, bool), np.ones(size, bool))
     again = _seen_again(pieces, source) if source.key else np.empty(0, np.int64)
     if len(again):
-        content = pl.DataFrame({name: fetched(pieces, name, again) for name in source.fields})
-        hashes = content.select(pl.struct(pl.all()).hash()).to_series()
-        rows = content.select(source.key).with_columns(
-            fetched(pieces, KNOWN, again).alias(KNOWN), _content=hashes, _place=pl.Series(again)
-        )
+        content = fetched(pieces, [*source.fields, KNOWN], again)
+        hashes = content.select(pl.struct(list(source.fields)).hash()).to_series()
+        rows = content.select(*source.key, KNOWN).with_columns(_content=hashes, _place=pl.Series(again))
         told = told_apart(rows, source.key, pushed_from(pieces, source))
         places = told["_place"].to_numpy()
         versions.first[places], versions.kept[places] = told["_first"].to_numpy(), told["_kept"].to_numpy()
@@ -63,8 +61,8 @@ def told_apart(rows: pl.DataFrame, key: Sequence[str], pushed_from: int) -> pl.D
 
 def pushed_from(pieces: Sequence[Piece], source: Source) -> int:
     """Return from which place on rows count as pushed, rather than by their files; of a static source none do."""
-    files = sum(piece.height for piece in pieces if piece.batch is not None)
-    pushed = sum(piece.height for piece in pieces if piece.batch is None)
+    files = sum(piece.height for piece in pieces if piece.batches)
+    pushed = sum(piece.height for piece in pieces if not piece.batches)
     return files + pushed if source.static else files
 
 

@@ -37,7 +37,7 @@ class SourceFiles:
     @classmethod
     def of(cls, found: Difference, taken: Taken | None) -> "SourceFiles":
         """Look at the batches of a source. taken: what the state has of them."""
-        batches = [piece.batch for piece in found.sought.pieces]
+        batches = [piece.batches[0] if piece.batches else None for piece in found.sought.pieces]
         stamps = {batch.name: batch.stamp()[1:] for batch in batches if batch is not None}
         names = [None if batch is None else batch.name for batch in batches]
         written = [None if batch is None else batch.changed_us() for batch in batches]
