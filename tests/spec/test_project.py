@@ -1,5 +1,6 @@
 """Finding a project, and wording whatever stops its definition."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -216,6 +217,20 @@ def test_neighbours_can_be_imported_and_do_not_linger(root: Path) -> None:
     assert isinstance(load_project(root), Project)
     assert "sources_of_taxi" not in sys.modules
     assert sys.path == path
+
+
+def test_a_definition_is_read_as_it_is_now(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it and its neighbour were changed within a second, to the same length."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    text = (root / "definition.py").read_text()
+    for number in range(3):
+        (root / "places.py").write_text(f"KEY = 'city{number}'\n")
+        (root / "definition.py").write_text(
+            f"import places\n{text}\nlate_{number} = places.KEY\nassert places.KEY[-1] == '{number}'\n"
+        )
+        for file in ("places.py", "definition.py"):
+            os.utime(root / file, (1_700_000_000, 1_700_000_000))
+        assert load_project(root)
 
 
 def test_models_in_lists_and_dicts_are_found_in_order(root: Path) -> None:

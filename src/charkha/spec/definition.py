@@ -1,12 +1,20 @@
 """The definition's Python file, run; and whatever stops it, worded as a fault at its line."""
 
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+)
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TypeVar
 
 from attrs import frozen
@@ -47,13 +55,23 @@ def load_definition(file: Path, root: Path) -> Definition:
     return Definition(models, tuple(_made(module, FeatureView)))
 
 
+class _FromSource(SourceFileLoader):
+    """Loads a file as it is now: what Python keeps compiled is told by length and whole seconds alone."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the file's code, compiled from its text."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _run(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(MODULE, file)
-    if spec is None or spec.loader is None:
+    if file.suffix not in SOURCE_SUFFIXES:
         raise DefinitionError([Fault(file.name, "a file ending in .py", file.suffix or "no ending", "Rename it.")])
-    module = importlib.util.module_from_spec(spec)
+    loader = _FromSource(MODULE, str(file))
+    module = module_from_spec(ModuleSpec(MODULE, loader, origin=str(file)))
+    module.__file__ = str(file)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except DefinitionError:
         raise
     except (Exception, SystemExit) as error:
@@ -78,12 +96,23 @@ def _fault_of(error: BaseException, file: Path) -> Fault:
 @contextmanager
 def _importing_from(root: Path) -> Iterator[None]:
     """Let a definition import its neighbours, and forget them afterwards: another project's may be called the same."""
+
+    def finder(path: str) -> FileFinder:
+        if not _is_own(Path(path), root):
+            raise ImportError
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+
     before = set(sys.modules)
+    sys.path_importer_cache.pop(str(root), None)
+    sys.path_hooks.insert(0, finder)
     sys.path.insert(0, str(root))
     try:
         yield
     finally:
         sys.path.remove(str(root))
+        sys.path_hooks.remove(finder)
+        for path in [path for path in sys.path_importer_cache if _is_own(Path(path), root)]:
+            del sys.path_importer_cache[path]
         for name in set(sys.modules) - before:
             if _lies_in(sys.modules[name], root):
                 del sys.modules[name]
@@ -91,8 +120,12 @@ def _importing_from(root: Path) -> Iterator[None]:
 
 def _lies_in(module: ModuleType, root: Path) -> bool:
     origin = getattr(module, "__file__", None)
-    # A virtual environment often lies in the project's folder: what is installed in it stays.
-    return origin is not None and Path(origin).is_relative_to(root) and "site-packages" not in Path(origin).parts
+    return origin is not None and _is_own(Path(origin), root)
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    """Say whether a path is the project's: a virtual environment often lies in its folder, and is not."""
+    return path.is_relative_to(root) and "site-packages" not in path.parts
 
 
 def _made(module: ModuleType, kind: type[T]) -> Iterator[T]:
