@@ -222,15 +222,16 @@ def test_neighbours_can_be_imported_and_do_not_linger(root: Path) -> None:
 def test_a_definition_is_read_as_it_is_now(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it and its neighbour were changed within a second, to the same length."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    text = (root / "definition.py").read_text()
     for number in range(3):
-        (root / "places.py").write_text(f"KEY = 'city{number}'\n")
-        (root / "definition.py").write_text(
-            f"import places\n{text}\nlate_{number} = places.KEY\nassert places.KEY[-1] == '{number}'\n"
+        texts = {"names.py": f"OWNER = 'team {number}'\n", "definition.py": f"import names\n{DEFINITION}"}
+        texts["definition.py"] = (
+            texts["definition.py"].replace('"big"', f'"big{number}"').replace('"us"', "names.OWNER")
         )
-        for file in ("places.py", "definition.py"):
+        for file, text in texts.items():
+            (root / file).write_text(text)
             os.utime(root / file, (1_700_000_000, 1_700_000_000))
-        assert load_project(root)
+        (model,) = load_project(root).models.values()
+        assert (model.name, model.owner) == (f"big{number}", f"team {number}")
 
 
 def test_models_in_lists_and_dicts_are_found_in_order(root: Path) -> None:
