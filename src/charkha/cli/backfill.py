@@ -83,8 +83,8 @@ def materialise(
     """Bring the online state up to what the sources' files are now, and build that of every view that has none yet.
 
     charkha serve does so at its start; run it, by cron say, whenever files have come. New rows are applied; where they
-    became known before rows that the state has, or a file changed, the state of that source is built anew. Servers go
-    on with what was until it is done; pushes wait.
+    became known before rows that the state has, a file changed, or the source is declared otherwise, the state of that
+    source is built anew. Servers go on with what was until it is done; pushes wait.
 
     The state is derived: with --anew all of it is dropped and built again. With --as-of it is what it was at that time,
     unless rows were pushed since: those are in the log, from which the state goes on.
