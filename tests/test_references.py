@@ -91,6 +91,13 @@ def test_every_error_code_is_in_the_reference() -> None:
     assert set(rows(section("serving.md", "Errors"), 1)) == found
 
 
+def test_every_status_is_in_the_document_that_a_server_gives() -> None:
+    """But those that any path may give, and those of no route."""
+    told = set(re.findall(r"^\| (\d{3}) \|", section("serving.md", "Errors"), re.MULTILINE))
+    document = (PACKAGE / "serving" / "openapi.py").read_text("utf-8")
+    assert told - {"405", "409", "500"} <= set(re.findall(r'"(\d{3})"', document))
+
+
 def test_every_metric_is_in_the_reference() -> None:
     made = re.findall(r'"(charkha_\w+)"', (PACKAGE / "serving" / "metrics.py").read_text("utf-8"))
     shown = rows(section("serving.md", "Metrics"))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from charkha.serving.body import TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
 from charkha.serving.responses import (
     Error,
@@ -31,7 +32,15 @@ _REFUSALS = {
     "415": "Not application/json",
     "422": "A field is missing, unknown, of the wrong type, or not what its contract says: the error names it",
 }
-_NO_CHAMPION = {"503": "No version serves this model"}
+_BUSY = {"429": "More calls than can be answered soon; Retry-After says when to come again"}
+_NO_ANSWER = {"503": "No version serves this model", "504": "The call waited longer than its X-Request-Timeout-Ms"}
+_NOT_NOW = {"503": "The server's clock is far behind the newest row"}
+_TIMEOUT = {
+    "name": TIMEOUT_HEADER,
+    "in": "header",
+    "description": "How long the client waits (ms): a call that has waited longer is not answered.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
 
 
 @frozen(eq=False)
@@ -79,7 +88,9 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
         f"{model.task.capitalize()} model of {model.owner}, for {model.purpose}. Send one object, or `rows`: an array "
         f"of at most {schema.limit}. Features of the entities are looked up; the prediction is made as of now."
     )
-    return _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _NO_CHAMPION)
+    paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER)
+    paths["post"]["parameters"] = [_TIMEOUT]
+    return paths
 
 
 def _labels(model: Model, schema: RowSchema) -> dict[str, Any]:
@@ -98,7 +109,8 @@ def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for name, source in project.sources.items():
         if source.key:
-            pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), _REFUSALS)
+            refusals = _REFUSALS | _BUSY | _NOT_NOW
+            pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), refusals)
             if source.contract is not None:
                 either = {"oneOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
                 pushes["post"]["responses"]["422"]["content"] = _json(either)
