@@ -21,7 +21,7 @@ from charkha.features.progress import newest_known, newest_known_of
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
-from charkha.storage.online import OnlineStore
+from charkha.storage.online import OnlineReader, OnlineStore
 
 # Clocks are put right by less; known time stands still until this one has come as far as the state.
 MOST_AHEAD_US = 300_000_000
@@ -30,12 +30,12 @@ MOST_AHEAD_US = 300_000_000
 class ClockBehind(Exception):
     """A clock that says a time long before the newest row of the state: one of the two was wrong."""
 
-    def __init__(self, now_us: int, newest_us: int) -> None:
-        self.now_us, self.newest_us = now_us, newest_us
+    def __init__(self, now_us: int, source: str, newest_us: int) -> None:
+        self.now_us, self.source, self.newest_us = now_us, source, newest_us
         super().__init__(
-            f"expected a clock that has come as far as the newest row of the state, known at {to_iso(newest_us)}, got "
-            f"{to_iso(now_us)}. If this clock is wrong, put it right. If another was, which took rows in too early, "
-            "they are in the log as known then: move the log of their source away, and push them again"
+            f"expected a clock that has come as far as the newest row of source {source!r}, known at "
+            f"{to_iso(newest_us)}, got {to_iso(now_us)}. If this clock is wrong, put it right. If another was, which took "
+            "rows in too early, they are in the log as known then: move that source's log away, and push them again"
         )
 
 
@@ -71,7 +71,7 @@ class Feed(Builder):
             self._kept.apply_log(state, source)
             now_us, newest_us = self._clock.now(), newest_known(state)
             if newest_us and newest_us - now_us > MOST_AHEAD_US:  # 0 when there is none
-                raise ClockBehind(now_us, newest_us)
+                raise ClockBehind(now_us, *self._newest(state))
             known_us = max(now_us, newest_us)
             fresh = self._kept.take(state, source, plain, known_us)
         new = sum(first for _, first in fresh)
@@ -90,6 +90,10 @@ class Feed(Builder):
         """Return, per source that ever had a row, when its newest row became known (µs)."""
         with self._store.read() as state:
             return newest_known_of(state, list(self._kept.sources))
+
+    def _newest(self, state: OnlineReader) -> tuple[str, int]:
+        known = newest_known_of(state, list(self._kept.sources))
+        return max(known.items(), key=lambda each: each[1], default=("of another definition", newest_known(state)))
 
     def _pushable(self, name: str) -> Source:
         source = self._kept.source(name)
