@@ -34,8 +34,9 @@ class ClockBehind(Exception):
         self.now_us, self.source, self.newest_us = now_us, source, newest_us
         super().__init__(
             f"expected a clock that has come as far as the newest row of source {source!r}, known at "
-            f"{to_iso(newest_us)}, got {to_iso(now_us)}. If this clock is wrong, put it right. If another was, which took "
-            "rows in too early, they are in the log as known then: move that source's log away, and push them again"
+            f"{to_iso(newest_us)}, got {to_iso(now_us)}. If this clock is wrong, put it right. If another was, which "
+            "took rows in too early, they are in the log as known then: move that source's log away, and push them "
+            "again"
         )
 
 
