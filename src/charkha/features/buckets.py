@@ -28,7 +28,7 @@ class Buckets:
         kept = rows.select(self.schema.names())
         for number, part in self.cut(kept):
             stream = BytesIO()
-            part.write_ipc_stream(stream, compression="lz4")
+            part.write_ipc_stream(stream)  # lz4 would save a fifth of the room for six times the time
             content = stream.getbuffer()
             with self._path(number).open("ab") as file:
                 file.write(len(content).to_bytes(_LENGTH_BYTES))

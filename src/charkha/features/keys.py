@@ -28,7 +28,7 @@ def key_codes(rows: pl.DataFrame, spine: pl.DataFrame, columns: Sequence[str]) -
     """Return the keys of two tables as integers that are equal where the keys are: int64 (n,), (k,); -1 for null.
 
     Integers that lie so near to each other that one fits beside the number of a row are taken as they are; other keys
-    are ranked as text.
+    are numbered as text, in no order.
     """
     if len(columns) == 1 and rows[columns[0]].dtype.is_integer() and spine[columns[0]].dtype.is_integer():
         both = [frame[columns[0]].cast(pl.Int64) for frame in (rows, spine)]
@@ -37,8 +37,9 @@ def key_codes(rows: pl.DataFrame, spine: pl.DataFrame, columns: Sequence[str]) -
         if (high - low + 2) << len(rows).bit_length() < 1 << 62:
             return _codes(both[0] - low), _codes(both[1] - low)
     text = pl.concat([key_column(rows, columns), key_column(spine, columns)])
-    ranked = _codes(text.rank("dense").cast(pl.Int64) - 1)
-    return ranked[: len(rows)], ranked[len(rows) :]
+    numbered = text.cast(pl.Enum(text.drop_nulls().unique())).to_physical()  # a rank would sort each key many times
+    codes = _codes(numbered.cast(pl.Int64))
+    return codes[: len(rows)], codes[len(rows) :]
 
 
 def _codes(keys: pl.Series) -> IntArray:

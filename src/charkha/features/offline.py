@@ -1,16 +1,16 @@
 """The offline path: features for any number of past questions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from charkha.engines.engine import Engine
 from charkha.features.evaluate import OnFailure, unheard
 from charkha.features.filters import with_filters
-from charkha.features.keys import key_column
 from charkha.features.plan import FeaturePlan
-from charkha.features.point_in_time import join_view
+from charkha.features.point_in_time import History, Questions, align, features_of, in_places
 from charkha.features.request import with_request_features
 from charkha.features.rings import rings_of
 from charkha.spec.fields import TIME
@@ -20,7 +20,7 @@ from charkha.spec.views import FeatureView
 # are worked on at a time, each with some copies.
 BUCKETS, BUCKET_FLOATS = 8, 1 << 22
 
-_Bucket = tuple[FeatureView, pl.DataFrame, pl.DataFrame]
+_Bucket = tuple[FeatureView, History, Questions]
 
 
 def offline_features(
@@ -54,8 +54,9 @@ def joined_in_buckets(
 ) -> pl.DataFrame:
     """Return the features of a view as `join_view` does, bucket by bucket of its entity's keys."""
     buckets = buckets or bucket_count(view, rows.height + spine.height)
-    parts = list(engine.map(_join_bucket, _buckets(view, rows, spine, buckets)))
-    return pl.concat(parts).sort("_place").drop("_place")
+    history, questions = align(view, with_filters(rows, [view]), spine)
+    parts = list(engine.map(_features_of_bucket, _buckets(view, history, questions, buckets)))
+    return in_places(pl.concat(parts), questions, spine.height)
 
 
 def bucket_count(view: FeatureView, states: int) -> int:
@@ -64,23 +65,19 @@ def bucket_count(view: FeatureView, states: int) -> int:
     return max(BUCKETS, -(-states * width // BUCKET_FLOATS))
 
 
-def _buckets(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame, buckets: int) -> Iterator[_Bucket]:
-    """Yield the view with the rows and the questions of each bucket of keys; null keys go with the first."""
-    times = [name for name in ("_at_us", "_asked_us") if name in spine.columns]
-    questions = spine.select(*view.entity.keys, *times).with_row_index("_place")
-    for some, asked in zip(*(_cut(frame, view.entity.keys, buckets) for frame in (rows, questions)), strict=True):
-        yield view, some, asked
+def _buckets(view: FeatureView, history: History, questions: Questions, buckets: int) -> Iterator[_Bucket]:
+    """Yield the view with the rows and the questions of neighbouring keys, about as many in each; one at least.
+
+    They lie in the order of their keys, so that each bucket is a slice, which takes no memory.
+    """
+    both = np.sort(np.concatenate((history.codes, questions.codes)))
+    first_codes = np.unique(both[np.arange(1, buckets) * len(both) // buckets]) if len(both) else both
+    rows, asked = (
+        pairwise([0, *np.searchsorted(codes, first_codes), len(codes)]) for codes in (history.codes, questions.codes)
+    )
+    for row_ends, asked_ends in zip(rows, asked, strict=True):
+        yield view, history[slice(*row_ends)], questions[slice(*asked_ends)]
 
 
-def _cut(frame: pl.DataFrame, keys: Sequence[str], buckets: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of each bucket in their order; sorted once, each is a slice that takes no memory."""
-    numbers = (key_column(frame, keys).hash() % buckets).fill_null(0).alias("_bucket")
-    ordered = frame.with_columns(numbers).sort("_bucket", maintain_order=True)
-    ends = ordered["_bucket"].search_sorted(pl.Series(range(buckets + 1), dtype=pl.UInt64)).to_list()
-    for low, high in pairwise(ends):
-        yield ordered[low:high].drop("_bucket")
-
-
-def _join_bucket(bucket: _Bucket) -> pl.DataFrame:
-    view, rows, questions = bucket
-    return join_view(view, rows, questions).with_columns(questions["_place"])
+def _features_of_bucket(bucket: _Bucket) -> pl.DataFrame:
+    return features_of(*bucket)

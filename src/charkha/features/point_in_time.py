@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from attrs import field, frozen
 
-from charkha.features.aggregations import Aggregation
 from charkha.features.aggregations.aggregation import finalised
 from charkha.features.filters import with_filters
 from charkha.features.fingerprints import fingerprints
 from charkha.features.keys import key_codes
+from charkha.features.merging import Ranges, merged_pairs, running
 from charkha.features.newest import NOBODY, Arrivals, in_order, newest_known
 from charkha.features.numbers import ratio_of
 from charkha.features.rings import Part, Ring, rings_of
@@ -45,6 +45,10 @@ class History:
     _read: dict[tuple[str | None, bool], FloatArray] = field(factory=dict, init=False)
     _parts: dict[tuple[object, ...], "PartRows"] = field(factory=dict, init=False)
 
+    def __getitem__(self, some: slice) -> "History":
+        """Return some of the rows, without a copy."""
+        return History(self.frame[some], self.codes[some], self.known_us[some])
+
     @property
     def arrivals(self) -> Arrivals:
         """The rows as `newest_known` reads them."""
@@ -54,6 +58,13 @@ class History:
     def index(self) -> KeyTimeIndex:
         """The rows by key and known time."""
         return KeyTimeIndex(self.codes, self.known_us)
+
+    def within(self, ranges: Ranges) -> "History":
+        """Return the rows that are in any of the ranges, whose highs ascend too; all rows, where that saves little."""
+        places = ranges.members()
+        if 4 * len(places) > 3 * len(self.codes):
+            return self
+        return History(self.frame[places], self.codes[places], self.known_us[places])
 
     def rows_of(self, part: Part) -> "PartRows":
         """Return what a part reads of the rows, worked out once for all rings that have such a part."""
@@ -83,6 +94,10 @@ class Questions:
     asked_us: IntArray
     places: IntArray
 
+    def __getitem__(self, some: slice) -> "Questions":
+        """Return some of the questions, without a copy."""
+        return Questions(self.codes[some], self.at_us[some], self.asked_us[some], self.places[some])
+
 
 def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     """Return the features of a view for every row of the spine, under their full names.
@@ -92,6 +107,11 @@ def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.
     its order. A null key has no features; a key without rows has a count of 0 and nulls.
     """
     history, questions = align(view, with_filters(rows, [view]), spine)
+    return in_places(features_of(view, history, questions), questions, len(spine))
+
+
+def features_of(view: FeatureView, history: History, questions: Questions) -> pl.DataFrame:
+    """Return the features of a view under their full names, in the order of the questions."""
     values: dict[str, FloatArray] = {}
     first = history_of_first_versions(history)
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is null at the end
@@ -99,12 +119,16 @@ def join_view(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> pl.
             values.update(ring_features(ring, first, questions))
     for ratio in view.ratios():
         values[ratio.name] = ratio_of(*(values[side] for side in ratio.sides))
-    columns = {
-        name: pl.Series(_placed(values[name], questions, len(spine)), nan_to_null=True)
-        for name in view.window_features()
-    }
-    columns.update(latest_features(view, history, questions, len(spine)))
+    columns = {name: pl.Series(values[name], nan_to_null=True) for name in view.window_features()}
+    columns.update(latest_features(view, history, questions))
     return pl.DataFrame({f"{view.name}.{name}": column for name, column in columns.items()})
+
+
+def in_places(features: pl.DataFrame, questions: Questions, size: int) -> pl.DataFrame:
+    """Return the features of questions where their answers go, of `size` rows; null where there was no question."""
+    places = np.full(size, NOBODY)
+    places[questions.places] = np.arange(len(questions.places))
+    return features.select(pl.all().gather(_or_null(places)))
 
 
 def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[History, Questions]:
@@ -128,6 +152,8 @@ def align(view: FeatureView, rows: pl.DataFrame, spine: pl.DataFrame) -> tuple[H
 def history_of_first_versions(history: History) -> History:
     """Return the history without corrections: what windows count."""
     first = history.frame["_first"].to_numpy()
+    if first.all():
+        return history
     return History(history.frame.filter(pl.Series(first)), history.codes[first], history.known_us[first])
 
 
@@ -153,22 +179,22 @@ class PartRows:
         kept = history.frame[part.filter].to_numpy()
         return cls(part, values[kept], history.known_us[kept], np.append(0, np.cumsum(kept)))
 
-    def merged(self, lows: IntArray, highs: IntArray) -> FloatArray:
-        """Return the states of k ranges of the history's rows: (k, width). Lows ascend.
+    def merged(self, ranges: Ranges) -> FloatArray:
+        """Return the states of k ranges of the history's rows: (k, width).
 
         A row alone has a state as wide as a tile's, so rows are prepared some at a time, and long ranges in pieces.
         """
         if self.before is not None:
-            lows, highs = self.before[lows], self.before[highs]
+            ranges = Ranges(self.before[ranges.lows], self.before[ranges.highs])
         aggregation, most = self.part.aggregation, _MOST_FLOATS // self.part.aggregation.width
         if len(self.values) <= most:
-            return _merged_ranges(aggregation, self._states, lows, highs)
-        pieces = np.maximum(1, -(-(highs - lows) // most))
-        owner, place = range_members(np.zeros(len(lows), np.int64), pieces)
-        starts = lows[owner] + place * most
-        states = self._prepared(starts, np.minimum(starts + most, highs[owner]), most)
+            return ranges.merged(aggregation, self._states)
+        pieces = np.maximum(1, -(-ranges.lengths // most))
+        owner, place = range_members(np.zeros(len(pieces), np.int64), pieces)
+        starts = ranges.lows[owner] + place * most
+        states = self._prepared(starts, np.minimum(starts + most, ranges.highs[owner]), most)
         ends = np.cumsum(pieces)
-        return states if len(states) == len(lows) else aggregation.merge(states, ends - pieces, ends)
+        return states if len(states) == len(pieces) else aggregation.merge(states, ends - pieces, ends)
 
     @cached_property
     def _states(self) -> FloatArray:
@@ -212,29 +238,32 @@ def tiles_of(ring: Ring, history: History) -> Tiles:
     """Return the tiles of sorted rows: one for every hop of a key in which a row became known."""
     hops = history.known_us // ring.hop_us
     starts = run_starts(history.codes, hops)
-    ends = run_ends(starts, len(hops))
-    return Tiles(
-        history.codes[starts], hops[starts], tuple(history.rows_of(part).merged(starts, ends) for part in ring.parts)
-    )
+    ranges = Ranges(starts, run_ends(starts, len(hops)))
+    parts = tuple(history.rows_of(part).merged(ranges) for part in ring.parts)
+    return Tiles(history.codes[starts], hops[starts], parts)
 
 
 def ring_features(ring: Ring, history: History, questions: Questions) -> dict[str, FloatArray]:
     """Return the values of every window of a ring, in the order of the questions: float64 (k,), NaN for null."""
+    codes, open_hop = questions.codes, questions.at_us // ring.hop_us
+    begins = history.index.count_until(codes, (open_hop - ring.hops) * ring.hop_us, equal=False)
+    ends = history.index.count_until(codes, questions.at_us, equal=True)
+    history = history.within(Ranges(begins, ends))
     tiles = tiles_of(ring, history)
     by_hop = KeyTimeIndex(tiles.codes, tiles.hops)
-    open_hop = questions.at_us // ring.hop_us
-    whole = by_hop.count_until(questions.codes, open_hop, equal=False)
-    heads = _heads(ring, history, questions)
+    whole = by_hop.count_until(codes, open_hop, equal=False)
+    with_head, heads = _heads(ring, history, questions)
     values: dict[str, FloatArray] = {}
     for hops, windows in _by_length(ring).items():
-        lows = by_hop.count_until(questions.codes, open_hop - hops, equal=False)
+        lows = by_hop.count_until(codes, open_hop - hops, equal=False)
         # Neighbouring questions of one open hop have the same tail.
         different = run_starts(lows, whole)
         owner = np.repeat(np.arange(len(different)), run_ends(different, len(lows)) - different)
+        tails = Ranges(lows[different], whole[different])
         for window, part in windows:
             number = ring.parts.index(part)
-            tails = _merged_ranges(part.aggregation, tiles.parts[number], lows[different], whole[different])
-            merged = _merged_pairs(part.aggregation, tails[owner], heads[number])
+            merged = tails.merged(part.aggregation, tiles.parts[number]).take(owner, axis=0)
+            merged[with_head] = merged_pairs(part.aggregation, merged[with_head], heads[number])
             values.update(zip(window.names, finalised(part.aggregation, merged, questions.asked_us).T, strict=True))
     return values
 
@@ -247,68 +276,32 @@ def _by_length(ring: Ring) -> dict[int, list[tuple[Window, Part]]]:
     return by_length
 
 
-def _heads(ring: Ring, history: History, questions: Questions) -> list[FloatArray]:
-    """Return, of each part, the states of the rows of each question's open hop up to it: (k, width).
+def _heads(ring: Ring, history: History, questions: Questions) -> tuple[IntArray, list[FloatArray]]:
+    """Return which questions have rows in their open hop up to them, and of each part the states of these: (m, width).
 
     A question has the rows of the one before it in the same hop, and some more: each row is read once, though the hop
     be as long as the whole history.
     """
     open_hop = questions.at_us // ring.hop_us
     highs = history.index.count_until(questions.codes, questions.at_us, equal=True)
-    lows = np.append(0, highs[:-1])[: len(highs)]
-    first = run_starts(questions.codes, open_hop)
-    begun_us = open_hop[first] * ring.hop_us
-    lows[first] = history.index.count_until(questions.codes[first], begun_us, equal=False)
-    places = places_in_runs(questions.codes, open_hop)
-    return [_running(part.aggregation, history.rows_of(part).merged(lows, highs), places) for part in ring.parts]
+    begun = history.index.count_until(questions.codes, open_hop * ring.hop_us, equal=False)
+    some = np.flatnonzero(begun < highs)
+    places = places_in_runs(questions.codes[some], open_hop[some])
+    added = Ranges(np.where(places > 0, np.roll(highs[some], 1), begun[some]), highs[some])
+    return some, [running(part.aggregation, history.rows_of(part).merged(added), places) for part in ring.parts]
 
 
-def _running(aggregation: Aggregation, states: FloatArray, places: IntArray) -> FloatArray:
-    """Return each state merged with all those before it in its run. places: of the states within their runs.
-
-    Pairs are merged, then what runs through the pairs is found in the same way: two merges a state, however long a run.
-    """
-    odd = np.flatnonzero(places % 2)
-    if len(odd) == 0:
-        return states
-    running = states.copy()
-    running[odd] = _running(aggregation, _merged_pairs(aggregation, states[odd - 1], states[odd]), places[odd] // 2)
-    even = np.flatnonzero((places % 2 == 0) & (places > 0))
-    running[even] = _merged_pairs(aggregation, running[even - 1], states[even])
-    return running
-
-
-def _merged_ranges(aggregation: Aggregation, states: FloatArray, lows: IntArray, highs: IntArray) -> FloatArray:
-    """Return what `merge` does; ranges of one state, which most are where rows are few, are that state."""
-    several = np.flatnonzero(highs - lows != 1)
-    if 2 * len(several) >= len(lows):
-        return aggregation.merge(states, lows, highs)
-    merged = states[lows if lows[-1] < len(states) else np.minimum(lows, len(states) - 1)]
-    merged[several] = aggregation.merge(states, lows[several], highs[several])
-    return merged
-
-
-def _merged_pairs(aggregation: Aggregation, before: FloatArray, after: FloatArray) -> FloatArray:
-    both = np.stack((before, after), axis=1).reshape(-1, aggregation.width)
-    pairs = np.arange(0, len(both), 2)
-    return aggregation.merge(both, pairs, pairs + 2)
-
-
-def latest_features(view: FeatureView, history: History, questions: Questions, size: int) -> dict[str, pl.Series]:
-    """Return the latest values at each question, in its place of `size`; null where there is none or it is too old."""
+def latest_features(view: FeatureView, history: History, questions: Questions) -> dict[str, pl.Series]:
+    """Return the latest values at each question; null where there is none or it is too old."""
     if not view.latest:
         return {}
-    places = np.full(size, NOBODY)
     rows = history.arrivals
     newest = newest_known(rows, questions.codes, questions.at_us)
     if view.max_age_us is not None and len(rows.event_us):
         newest[rows.event_us[newest] < questions.asked_us - view.max_age_us] = NOBODY
-    places[questions.places] = newest
-    gather = pl.Series(places).set(pl.Series(places == NOBODY), None)
-    return {column: history.frame[column].gather(gather) for column in view.latest}
+    return {column: history.frame[column].gather(_or_null(newest)) for column in view.latest}
 
 
-def _placed(values: FloatArray, questions: Questions, size: int) -> FloatArray:
-    placed = np.full(size, np.nan)
-    placed[questions.places] = values
-    return placed
+def _or_null(places: IntArray) -> pl.Series:
+    """Return places to gather from, null for NOBODY."""
+    return pl.Series(places).set(pl.Series(places == NOBODY), None)

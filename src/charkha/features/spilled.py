@@ -102,9 +102,10 @@ class Spilled:
         return pl.concat(parts).sort(_PLACE).drop(_PLACE)
 
     def _of_bucket(self, view: FeatureView, rows: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame:
-        in_order = rows.sort(KNOWN, _PLACE).drop(_PLACE)
+        in_order = rows[KNOWN].is_sorted() and rows[_PLACE].is_sorted()
+        known = (rows if in_order else rows.sort(KNOWN, _PLACE)).drop(_PLACE)
         asked = questions.drop(_PLACE)
-        return joined_in_buckets(view, in_order, asked, self.engine).with_columns(questions[_PLACE])
+        return joined_in_buckets(view, known, asked, self.engine).with_columns(questions[_PLACE])
 
     def rows_of(self, fields: Sequence[str]) -> pl.DataFrame:
         """Return some fields of all rows, with their times and `_first`, in the order in which they became known.

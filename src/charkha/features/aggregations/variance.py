@@ -40,16 +40,17 @@ class Variance:
         for chunk in range_chunks(lows, highs):
             owner, index = range_members(lows[chunk], highs[chunk])
             size = len(lows[chunk])
-            weight = states[index, 0]
+            weight, means, squares = states.take(index, axis=0).T
             # Means are added up as distances from one of them: of equal values, each distance is exactly 0.
             anchor = np.zeros(size)
-            anchor[owner[weight > 0]] = states[index[weight > 0], 1]
+            present = np.flatnonzero(weight > 0)
+            anchor[owner[present]] = means[present]
             number = np.bincount(owner, weight, size)
-            distance = np.bincount(owner, weight * (states[index, 1] - anchor[owner]), size)
+            distance = np.bincount(owner, weight * (means - anchor[owner]), size)
             mean = anchor + np.divide(distance, number, out=np.zeros(size), where=number > 0)
             # An empty state has no mean to be far from.
-            deviation = weight * np.where(weight > 0, states[index, 1] - mean[owner], 0.0) ** 2
-            merged[chunk] = np.column_stack((number, mean, np.bincount(owner, states[index, 2] + deviation, size)))
+            deviation = weight * np.where(weight > 0, means - mean[owner], 0.0) ** 2
+            merged[chunk] = np.column_stack((number, mean, np.bincount(owner, squares + deviation, size)))
         return merged
 
     def finalise(self, states: FloatArray, at_us: IntArray) -> FloatArray:
