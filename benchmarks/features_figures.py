@@ -14,6 +14,7 @@ FIGURES = (
     in_words("feast-join", "feast_duckdb_cpu_over_join_with_imports", "reported"),
     exactly("windows", "windows_unlike_the_obvious_version", 0),
     at_most("windows", "windows_cpu_10m_events_over_1m", 12),
+    in_words("windows", "windows_cpu_10m_events_over_1m_and_questions", "reported"),
     at_most("windows", "windows_cpu_over_polars_rolling", 1),
     at_most("memory", "memory_peak_rss_over_a_quarter_of_the_rows", 1.1),
     at_most("memory", "memory_peak_rss_gib", 1.5),
