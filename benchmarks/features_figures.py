@@ -10,6 +10,7 @@ FIGURES = (
     at_most("join", "join_keyed_cpu_over_numpy_floor", 1.5),  # NO today: the floor looks for no corrections
     in_words("join", "join_keyed_peak_rss_gib", "reported"),
     exactly("feast-join", "join_rows_unlike_feast_100k_asked_1m_rows", 0),
+    at_least("feast-join", "feast_duckdb_cpu_over_join", 4),
     at_least("feast-join", "feast_duckdb_cpu_over_join_100k_asked_1m_rows", 4),
     in_words("feast-join", "feast_duckdb_cpu_over_join_with_imports", "reported"),
     exactly("windows", "windows_unlike_the_obvious_version", 0),

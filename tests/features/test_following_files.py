@@ -179,8 +179,12 @@ def test_state_as_of_a_time_has_what_was_known_by_then(tmp_path: Path) -> None:
     earlier_us = to_micros(BEGIN + timedelta(days=3))
     with pytest.raises(KnownLater, match=r"2024.*--anew"):
         house.feed.materialise(tmp_path, earlier_us, exactly=True)
+    with pytest.raises(KnownLater, match=r"2024.*--anew"):
+        house.feed.follow(tmp_path, earlier_us)
     house.feed.materialise(tmp_path, earlier_us, exactly=True, anew=True)
     assert max(house.feed.newest_known_us().values()) <= earlier_us
+    house.feed.follow(tmp_path, then_us)
+    assert earlier_us < max(house.feed.newest_known_us().values()) <= then_us
     house.follow()
     as_if_built_anew(house)
     house.feed.push("sales", plain_values(sales(9, 3, 90_000)).rows()[:1])

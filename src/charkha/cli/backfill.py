@@ -99,7 +99,7 @@ def materialise(
         raise typer.BadParameter(f"expected a time that has come, got {as_of}.", param_hint="--as-of")
     with opened(project) as home, parts(session.err) as on_progress:
         feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
-        followed = [] if anew or as_of is not None else feed.follow(project.root)
+        followed = [] if anew else feed.follow(project.root, None if as_of is None else time_us)
         built = feed.materialise(
             project.root,
             time_us,

@@ -32,7 +32,7 @@ from charkha.features.state import declaration_digest, view_digest
 from charkha.spec.sources import Query, Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
-from charkha.storage.online import OnlineStore, OnlineWriter
+from charkha.storage.online import OnlineReader, OnlineStore, OnlineWriter
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +94,7 @@ class Builder:
             for source in self._kept.sources:
                 self._kept.apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
-            newest_us = newest_known(state)
-            if exactly and newest_us > as_of_us:
-                raise KnownLater(as_of_us, newest_us)
+            newest_us = _newest_by(state, as_of_us if exactly else None)
             as_of_us = max(as_of_us, newest_us)
             kept = self._kept.registered()
             missing = {view_digest(view): view for view in wanted}
@@ -148,18 +146,20 @@ class Builder:
             set_declared(state, declared.name, declaration_digest(declared))
             set_taken(state, declared.name, replace(read.taken, built_us=self._clock.now(), why=why))
 
-    def follow(self, root: Path) -> list[Followed]:
+    def follow(self, root: Path, as_of_us: int | None = None) -> list[Followed]:
         """Bring state that is there up to what the sources' files are now; return what became of those with news.
 
         New rows are applied, or the state of their source is built anew; see `news`. A source that cannot be read, or
-        whose new files break its contract, stays as it was, which is said in a warning.
+        whose new files break its contract, stays as it was, which is said in a warning. as_of_us: up to what was known
+        then, instead of now. Raises KnownLater: then nothing was changed.
         """
         found: list[Followed] = []
         with self._store.write() as state:
             self._kept.follow_registry(state)
             for source in self._kept.sources:
                 self._kept.apply_log(state, source)
-            files = Files(root, self._log, max(self._clock.now(), newest_known(state)))
+            newest_us = _newest_by(state, as_of_us)
+            files = Files(root, self._log, max(self._clock.now() if as_of_us is None else as_of_us, newest_us))
             for source in self._kept.sources:
                 try:
                     found += self._follow(state, source, files)
@@ -199,6 +199,14 @@ class Builder:
             self._kept.follow_registry(state)
         set_taken(state, source, None)
         self._build_from(state, read, [*fed.values(), *more], why)
+
+
+def _newest_by(state: OnlineReader, as_of_us: int | None) -> int:
+    """Return when the newest row became known. Raises KnownLater where that is after a time, if one is given."""
+    newest_us = newest_known(state)
+    if as_of_us is not None and newest_us > as_of_us:
+        raise KnownLater(as_of_us, newest_us)
+    return newest_us
 
 
 def _register(state: OnlineWriter, views: Sequence[FeatureView]) -> None:
