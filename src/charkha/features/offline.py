@@ -70,7 +70,7 @@ def _buckets(view: FeatureView, history: History, questions: Questions, buckets:
 
     They lie in the order of their keys, so that each bucket is a slice, which takes no memory.
     """
-    both = np.sort(np.concatenate((history.codes, questions.codes)))
+    both = np.sort(np.concatenate((history.codes, questions.codes)), kind="stable")  # of two runs it makes one
     first_codes = np.unique(both[np.arange(1, buckets) * len(both) // buckets]) if len(both) else both
     rows, asked = (
         pairwise([0, *np.searchsorted(codes, first_codes), len(codes)]) for codes in (history.codes, questions.codes)
