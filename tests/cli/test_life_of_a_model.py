@@ -79,6 +79,19 @@ def test_promote_and_rollback_are_one_decision_each(shell: Shell) -> None:
     assert "complaints since noon" in shell("history", "likes", "--limit", "1").out
 
 
+@pytest.mark.usefixtures("here")
+def test_a_model_is_killed_and_revived(shell: Shell) -> None:
+    killed = shell("kill", "likes", "-m", "withdrawn films")
+    assert (killed.code, "likes is killed, calls are refused" in killed.out) == (0, True)
+    assert "withdrawn films" in shell("status", "--json").json[0]["killed"]
+    assert "killed    since 20" in shell("status").out
+    again = shell("kill", "likes", "-m", "withdrawn films")
+    assert (again.code, "it is killed already" in again.err) == (1, True)
+    revived = shell("revive", "likes", "-m", "the catalogue is right", "--json")
+    assert (revived.code, revived.json["action"]) == (0, "revive")
+    assert shell("status", "--json").json[0]["killed"] is None
+
+
 def test_a_shadow_makes_the_champion_no_younger(shell: Shell, here: Path, tmp_path: Path) -> None:
     shutil.copytree(here / ".charkha", tmp_path / "home")
     (before,) = shell("--home", str(tmp_path / "home"), "status", "--json").json

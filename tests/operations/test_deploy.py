@@ -14,9 +14,10 @@ import charkha as ck
 from charkha.bundles.store import BundleCorrupt
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
-from charkha.operations.deploy import DeploymentRefused, champions, promote, rollback
+from charkha.operations.deploy import DeploymentRefused, promote, rollback
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, UnknownVersion
+from charkha.storage.ledger.deployments import champions
 from charkha.training.pipeline import Order, train
 from charkha.training.tracking import NoTracker
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.bundles.encoding import FeatureColumn, FeatureSchema
 from charkha.bundles.estimators.linear import LinearState
@@ -21,12 +21,14 @@ from charkha.features.plan import plan_features
 from charkha.serving.observer import Observer
 from charkha.serving.service import Service
 from charkha.spec.model import Model
+from charkha.spec.policies import Fallback
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Draft
 
 NOW_US = parse_time("2013-04-01T12:00:00Z")
 HOUR_US = 3_600_000_000
+MODEL = "late_trip"
 
 SETTINGS = '[project]\nname = "trips"\n'
 DEFINITION = """
@@ -183,12 +185,16 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, observer: Observer | None = None) -> Iterator[Stage]:
+def open_stage(
+    folder: Path, observer: Observer | None = None, fallback: Fallback | None = None, rules: Sequence[RuleSpec] = ()
+) -> Iterator[Stage]:
     project = write_project(folder)
+    late = evolve(project.models["late_trip"], fallback=fallback)
+    project = evolve(project, models={**project.models, "late_trip": late})
     with open_home(project.home) as home:
         clock = SimulatedClock(NOW_US)
         Feed(project.sources, project.views, home.log, home.online, clock).materialise(project.root, NOW_US)
-        write_bundle(project, home, "v1")
+        write_bundle(project, home, "v1", rules=rules)
         deploy(home, champion("v1"))
         service = Service(project, home, clock, "w0", observer)
         service.refresh()

@@ -65,6 +65,7 @@ def test_one_object_is_answered_by_one(client: AppClient, stage: Stage) -> None:
         "model": "late_trip",
         "version": "v1",
         "role": "champion",
+        "fallback": None,
         "time": "2013-04-01T12:00:00Z",
     }
 

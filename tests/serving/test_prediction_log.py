@@ -107,6 +107,7 @@ def test_one_call_comes_back_row_by_row() -> None:
             "score": [0.25, 0.75][row],
             "decision": [False, True][row],
             "rules": [[], ["old"]][row],
+            "fallback": None,
             "latency_us": 7,
             "_seen_us": None,
             "request.carrier": ["AA", None][row],

@@ -49,12 +49,16 @@ class Notes:
         self.generations: list[int] = []
         self.calls: list[int] = []
         self.not_evaluated_rows: dict[str, int] = {}
+        self.fallbacks: list[tuple[str, str, int]] = []
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
         self.calls.append(rows)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         self.failures.append((player.version, str(error)))
+
+    def fell_back(self, model: str, cause: str, rows: int) -> None:
+        self.fallbacks.append((model, cause, rows))
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows

@@ -74,7 +74,13 @@ class Bundle:
         threshold = self.manifest.threshold
         if not self.rules:
             return (None if threshold is None else scores >= threshold), [()] * len(scores)
-        decisions = np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold
+        return self.ruled(np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold, held)
+
+    def ruled(self, decisions: BoolArray, held: Sequence[Sequence[bool]]) -> tuple[BoolArray, list[tuple[str, ...]]]:
+        """Return decisions with those of the first rule that holds in their place, and the names of all that do.
+
+        decisions: bool (rows,), which are changed. held: of each condition whether it holds for each row.
+        """
         for (_, _, decide), holds in zip(reversed(self.rules), reversed(held), strict=True):
             decisions[np.array(holds, dtype=np.bool_)] = decide
         names = [name for name, _, _ in self.rules]

@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
+    "kill": (deploy.kill, LOOK),
+    "revive": (deploy.revive, LOOK),
 }
 # Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {

@@ -1,4 +1,4 @@
-"""`charkha promote` and `charkha rollback`: who serves, decided by a person."""
+"""`charkha promote`, `rollback`, `kill` and `revive`: who answers, decided by a person."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,8 @@ EXAMPLES = {
         'charkha promote likes v4 --force --reason "v3 answers nonsense for new films"',
     ),
     "rollback": ('charkha rollback likes --reason "complaints since noon"',),
+    "kill": ('charkha kill likes --reason "it recommends withdrawn films"',),
+    "revive": ('charkha revive likes --reason "the catalogue is right again"',),
 }
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the ledger, with your user name.")]
 
@@ -71,6 +73,50 @@ def rollback(
     announce(
         session, decision, f"{champion.version if champion else 'none'} is the champion of {name} again", json=json
     )
+
+
+def kill(
+    context: typer.Context,
+    *,
+    reason: Reason,
+    model: ModelName = None,
+    json: AsJson = False,
+) -> None:
+    """Put a model on its fallback, now: the kill switch.
+
+    Every server follows within a quarter of a second, whichever versions it serves, and stays so over restarts and
+    promotions until charkha revive. Rules that hold go on deciding. A model that declares no fallback is refused
+    (503).
+    """
+    from charkha.clock import SystemClock
+    from charkha.operations.kill import kill as put_on_fallback
+
+    session = session_of(context)
+    project = session.project()
+    chosen = choose_model(project, model)
+    with opened(project) as home:
+        decision = put_on_fallback(home, SystemClock(), chosen.name, actor=person(), reason=reason)
+    instead = "its fallback answers" if chosen.fallback else "calls are refused: it declares no fallback"
+    announce(session, decision, f"{chosen.name} is killed, {instead}", json=json)
+
+
+def revive(
+    context: typer.Context,
+    *,
+    reason: Reason,
+    model: ModelName = None,
+    json: AsJson = False,
+) -> None:
+    """Let a model that was killed answer again, now."""
+    from charkha.clock import SystemClock
+    from charkha.operations.kill import revive as let_answer
+
+    session = session_of(context)
+    project = session.project()
+    name = choose_model(project, model).name
+    with opened(project) as home:
+        decision = let_answer(home, SystemClock(), name, actor=person(), reason=reason)
+    announce(session, decision, f"{name} answers again", json=json)
 
 
 def require_version(home: "Home", model: str, version: str) -> None:

@@ -56,6 +56,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "generation": deployment.generation,
         "since": to_iso(since_us) if deployment.generation else None,
         "champion": deployment.champion.version if deployment.champion else None,
+        "killed": killed_in_words(home, model.name),
         "shadows": [assignment.version for assignment in deployment.shadows],
         "waiting": [waiting.version for waiting in situation.waiting if waiting.passed],
         "versions": list(situation.versions),
@@ -67,6 +68,14 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "next": next_of(step),
         "outlook": None if step else outlook(situation, model),
     }
+
+
+def killed_in_words(home: "Home", model: str) -> str | None:
+    """Return since when, by whom and why a model is on its fallback; None while it answers."""
+    from charkha.clock import to_iso
+
+    decision = home.ledger.killed().get(model)
+    return None if decision is None else f"since {to_iso(decision.time_us)} by {decision.actor}: {decision.reason}"
 
 
 def now() -> int:
@@ -113,6 +122,8 @@ def show(session: Session, state: dict[str, Any]) -> None:
     if state["replay"]:
         line("as of", f"{state['as_of']}, when the replay ends")
     line("champion", f"{state['champion']} since {state['since']}" if state["champion"] else "none: charkha train")
+    if state["killed"]:
+        line("killed", state["killed"])
     for word in ("shadows", "waiting"):
         if state[word]:
             line(word, ", ".join(state[word]))

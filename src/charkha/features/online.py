@@ -60,6 +60,14 @@ def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched
     return Fetched(keys, [found[number * count : (number + 1) * count] for number in range(len(layout.places))])
 
 
+def nothing_fetched(plan: FeaturePlan, requests: Columns) -> Fetched:
+    """Return what `fetch` does where the state holds nothing of any entity."""
+    layout = _layout_of(plan)
+    keys = [_keys(requests, entity) for entity in layout.entities]
+    count = len(keys[0]) if keys else 0
+    return Fetched(keys, [[None] * count for _ in layout.places])
+
+
 def online_columns(
     plan: FeaturePlan, requests: Columns, fetched: Fetched, at_us: Sequence[int], on_failure: OnFailure = unheard
 ) -> Columns:

@@ -158,7 +158,8 @@ def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 def _profile(model: str, bundles: BundleStore, old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the profiles of a part: those it had, merged with those of the rows that are new."""
     profiles = {} if old is None else read_profiles(old)
-    for (version, role), group in rows.partition_by("version", "role", as_dict=True).items():
+    of_versions = rows.filter(pl.col("role") != "fallback")
+    for (version, role), group in of_versions.partition_by("version", "role", as_dict=True).items():
         shape = bundles.manifest(model, version).shape
         profile = profile_of(shape, group, group.get_column("score").to_numpy())
         known = profiles.get((version, role))

@@ -18,9 +18,10 @@ COLUMNS = ("id", "_at_us", "version", "role", "score", "decision")
 def outcomes(home: Home, model: Model, since_us: int, until_us: int, as_of_us: int) -> pl.DataFrame:
     """Return the predictions made from `since_us` until `until_us` with their labels as known at `as_of_us`.
 
-    One row per version that scored a request, day by day, in the order of the log. Columns: id, _at_us, version, role,
-    score, decision, `request.<field>` for each slice of the model, _label (Float64; null when none was known) and
-    _label_known_us. Of several labels for one id the one known last counts. Reads what `collect` has written.
+    One row per version that scored a request, day by day, in the order of the log; what a fallback answered in its
+    place is left out. Columns: id, _at_us, version, role, score, decision, `request.<field>` for each slice of the
+    model, _label (Float64; null when none was known) and _label_known_us. Of several labels for one id the one known
+    last counts. Reads what `collect` has written.
     """
     return OutcomeReader(home, model).outcomes(since_us, until_us, as_of_us)
 
@@ -38,6 +39,7 @@ class OutcomeReader:
         answered = self._predictions.between(since_us, until_us)
         rows = pl.concat(answered, how="diagonal_relaxed") if answered else pl.DataFrame(schema=self._schema)
         within = rows.filter((pl.col("_at_us") >= since_us) & (pl.col("_at_us") < until_us))
+        within = within.filter(pl.col("role") != "fallback")  # it answered in the version's place: no merit of its
         # A day more: the clock of the process that logged a label may be behind that of the one that predicted.
         labels = self._labels.between(since_us - DAY_US, as_of_us + 1)
         return within.join(_last(labels, as_of_us), on="id", how="left", maintain_order="left")

@@ -78,10 +78,10 @@ class Recomputer:
         """Recompute served predictions piece by piece, and compare; a piece and the rows of its keys are in memory.
 
         frames: as of `decode_predictions`; nothing in them may have been served after this call, for rows that come
-        later are not read. Raises DataError, UnknownBundle and CannotRecompute.
+        later are not read. What the fallback answered is left out. Raises DataError, UnknownBundle and CannotRecompute.
         """
         tally = Tally()
-        for frame in frames:
+        for frame in (each.filter(pl.col("role") != "fallback") for each in frames):
             for versions in self._versions_by_plan(frame["version"].unique(maintain_order=True).to_list()):
                 self._compare(tally, frame.filter(pl.col("version").is_in(versions)), versions[0])
         explainer = Explainer(self.model, self.bundles, self.home.online, self._rows)

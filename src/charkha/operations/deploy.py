@@ -4,12 +4,12 @@ The operator goes on from whatever it finds: a shadow that a change by hand has 
 that is now, unless it was decided about.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.storage.home import Home
-from charkha.storage.ledger import Assignment, Decision, Deployment, Draft
+from charkha.storage.ledger import ROLLBACK, Assignment, Decision, Deployment, Draft
 
 
 class DeploymentRefused(Exception):
@@ -57,13 +57,7 @@ def rollback(home: Home, clock: Clock, model: str, *, actor: str, reason: str) -
     actor, reason: as for `promote`. The bundle's bytes are checked first. Raises DeploymentRefused when there is no
     champion to go back to; else as `promote` does.
     """
-    rollbacks = {
-        decision.generation
-        for decision in home.ledger.decisions(model)
-        if decision.action == "rollback" and decision.generation is not None
-    }
-    deployments = home.ledger.deployments(model)
-    line = champions(deployments, rollbacks)
+    deployment, line = home.ledger.deployment(model), home.ledger.champions(model)
     if len(line) < 2:
         raise DeploymentRefused(
             model,
@@ -73,37 +67,23 @@ def rollback(home: Home, clock: Clock, model: str, *, actor: str, reason: str) -
     *_, target, present = line
     BundleStore(home.bundles).read(model, target)
     evidence = {"version": target, "champion": present}
-    draft = _draft(clock, deployments[-1], "rollback", actor=actor, reason=reason, evidence=evidence)
-    return _deploy(home, draft, target, deployments[-1].generation)
-
-
-def champions(deployments: Sequence[Deployment], rollbacks: Collection[int]) -> list[str]:
-    """Return the champions one could go back through, the present one last.
-
-    deployments: all generations, oldest first. rollbacks: the generations that a rollback made. Such a generation takes
-    the champion it left off the end, so that a version one has fled from is never gone back to.
-    """
-    line: list[str] = []
-    for deployment in deployments:
-        if deployment.champion is None:
-            continue
-        if line and deployment.generation in rollbacks:
-            line.pop()
-        if not line or line[-1] != deployment.champion.version:
-            line.append(deployment.champion.version)
-    return line
+    draft = _draft(clock, deployment, ROLLBACK, actor=actor, reason=reason, evidence=evidence)
+    return _deploy(home, draft, target, deployment.generation)
 
 
 def _draft(
     clock: Clock, deployment: Deployment, action: str, *, actor: str, reason: str, evidence: Mapping[str, object]
 ) -> Draft:
-    if not actor.strip() or not reason.strip():
-        raise DeploymentRefused(
-            deployment.model,
-            f"expected who does this and why, got actor {actor!r} and reason {reason!r}: the ledger keeps both",
-        )
+    require_reason(deployment.model, actor, reason)
     key = f"{deployment.model}/{action}/{evidence['version']}/by-hand/{deployment.generation}"
     return Draft(key, clock.now(), deployment.model, actor, action, reason, evidence)
+
+
+def require_reason(model: str, actor: str, reason: str) -> None:
+    """Raise DeploymentRefused unless it is said who decides, and why."""
+    if not actor.strip() or not reason.strip():
+        said = f"expected who does this and why, got actor {actor!r} and reason {reason!r}: the ledger keeps both"
+        raise DeploymentRefused(model, said)
 
 
 def _deploy(home: Home, draft: Draft, champion: str, generation: int) -> Decision:

@@ -76,9 +76,11 @@ def summarise(stage: Stage, span: Span, engine: Engine) -> ReplaySummary:
 
 
 def served_predictions(stage: Stage, bundles: BundleStore) -> pl.DataFrame:
-    """Return what was answered (no shadows), with `label` where it came, and the `month` (UTC) of the prediction."""
+    """Return what versions answered, with `label` where it came, and the `month` (UTC) of the prediction."""
     name, log = stage.model.name, stage.home.log
-    predictions = decode_predictions(log.read(prediction_stream(name)), bundles).filter(pl.col("role") != "shadow")
+    predictions = decode_predictions(log.read(prediction_stream(name)), bundles).filter(
+        pl.col("role").is_in(["champion", "challenger"])
+    )
     labels = decode_labels(log.read(label_stream(name))).unique("id", keep="last")
     served = predictions.join(labels, on="id", how="left", maintain_order="left")
     return served.with_columns(month=pl.col("_at_us").cast(TIME).dt.strftime("%Y-%m"))

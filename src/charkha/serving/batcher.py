@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Row
@@ -54,7 +55,8 @@ class Batcher:
     def predict(self, rows: Sequence[Row], timeout_seconds: float = math.inf) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
-        Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout.
+        Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout and
+        has no fallback to answer it.
         """
         loop = asyncio.get_running_loop()
         if not self._waiting:
@@ -79,7 +81,7 @@ class Batcher:
         if self._waiting:
             loop.call_soon(self._answer, loop)
         began_ns = time.perf_counter_ns()
-        self._answer_together([waiting for waiting in batch if _is_wanted(waiting, began_ns)])
+        self._answer_together([waiting for waiting in batch if self._is_wanted(waiting, began_ns)])
         took = (time.perf_counter_ns() - began_ns) / 1e9 / rows
         self._row_seconds += _NEWEST * (took - self._row_seconds)
 
@@ -87,7 +89,8 @@ class Batcher:
         if not batch:
             return
         try:
-            answers = self._predicted([row for waiting in batch for row in waiting.rows], batch[0].came_ns)
+            rows, alone = [row for waiting in batch for row in waiting.rows], len(batch) == 1
+            answers = self._predicted(rows, batch[0].came_ns, falls_back=alone)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -100,16 +103,22 @@ class Batcher:
             waiting.answer.set_result(answers[low : low + len(waiting.rows)])
             low += len(waiting.rows)
 
-    def _predicted(self, rows: Sequence[Row], came_ns: int) -> list[Prediction]:
-        question = self._service.ask_rows(self._model, rows, came_ns)
-        return predictions(self._model, self._service.answer([question])[0])
-
-
-def _is_wanted(waiting: _Waiting, now_ns: int) -> bool:
-    """Say whether anybody still waits for a call; one that is too late is told so."""
-    if waiting.answer.done():
+    def _is_wanted(self, waiting: _Waiting, now_ns: int) -> bool:
+        """Say whether anybody still waits for the model; a call that is too late gets the fallback, or is told so."""
+        if waiting.answer.done():
+            return False
+        if now_ns <= waiting.deadline_ns:
+            return True
+        try:
+            if not self._service.falls_back(self._model):
+                raise DeadlinePassed((now_ns - waiting.came_ns) / 1e9)
+            waiting.answer.set_result(self._predicted(waiting.rows, waiting.came_ns, "deadline_passed"))
+        except Exception as error:
+            waiting.answer.set_exception(error)
         return False
-    if now_ns > waiting.deadline_ns:
-        waiting.answer.set_exception(DeadlinePassed((now_ns - waiting.came_ns) / 1e9))
-        return False
-    return True
+
+    def _predicted(
+        self, rows: Sequence[Row], came_ns: int, cause: Cause | None = None, *, falls_back: bool = True
+    ) -> list[Prediction]:
+        question = self._service.ask_rows(self._model, rows, came_ns, cause)
+        return predictions(self._model, self._service.answer([question], falls_back=falls_back)[0])

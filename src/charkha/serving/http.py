@@ -145,7 +145,8 @@ class Api:
             players = line_ups[name].players if name in line_ups else ()
             versions = [ServedVersion(player.version, player.role, player.share) for player in players]
             told = (model.task, model.purpose, model.owner, readiness.generations[name])
-            served.append(ServedModel(name, *told, versions, readiness.problems.get(name)))
+            killed = line_ups[name].killed if name in line_ups else None
+            served.append(ServedModel(name, *told, versions, killed, readiness.problems.get(name)))
         return json_reply(Models(served))
 
     async def healthz(self, call: Call) -> Reply:

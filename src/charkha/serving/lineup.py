@@ -1,6 +1,7 @@
 """Who answers for a model now: the bundles of one deployment, each in its role, loaded and ready."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 from attrs import evolve, frozen
@@ -10,7 +11,8 @@ from charkha.bundles.store import BundleStore
 from charkha.features.plan import FeaturePlan
 from charkha.serving.prediction_log import Role, field_kinds
 from charkha.spec.model import Model
-from charkha.storage.ledger import Assignment, Deployment
+from charkha.spec.policies import Fallback
+from charkha.storage.ledger import Deployment
 
 
 class UnusableBundle(Exception):
@@ -38,6 +40,7 @@ class LineUp:
 
     plans: every feature plan in use with its rules, each once, the champion's first: versions that share one share its
         features.
+    former: the champion before, where the fallback asks it first. killed: why the model is on its fallback, if it is.
     fields, kinds: the request's fields, as the log keeps them. keys: the fields by which an entity sticks to a version.
     """
 
@@ -50,6 +53,14 @@ class LineUp:
     fields: tuple[str, ...]
     kinds: str
     keys: tuple[str, ...]
+    fallback: Fallback | None = None
+    former: Player | None = None
+    killed: str | None = None
+
+    @cached_property
+    def oldest_us(self) -> Mapping[str, int]:
+        """Of each source that must not be stale, how old its newest row may be (µs)."""
+        return self.fallback.max_source_age_us if self.fallback else {}
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -57,24 +68,39 @@ class LineUp:
         return (self.champion, *self.challengers, *self.shadows)
 
 
-def line_up(model: Model, deployment: Deployment, bundles: BundleStore) -> tuple[LineUp | None, list[str]]:
+def line_up(
+    model: Model, deployment: Deployment, bundles: BundleStore, former: str | None = None
+) -> tuple[LineUp | None, list[str]]:
     """Load what a deployment names; return the line-up, None without a champion, and the problems met, in words.
 
-    A champion or challenger that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …): the former
-    line-up is better than half of this one. A shadow that cannot be loaded is left out, and is a problem.
+    former: the champion before, if there was one.
+    A champion or challenger that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …): the line-up
+    that was is better than half of this one. A shadow or a former champion that cannot be loaded is left out, and is a
+    problem.
     """
     champion = deployment.champion
     if champion is None:
         return None, []
-    assignments = [champion, *(each for each in deployment.serving if each is not champion)]
-    loaded = [(assignment, _load(model, assignment.version, bundles)) for assignment in assignments]
+    must = [champion, *(each for each in deployment.serving if each is not champion)]
+    may: list[tuple[str, Role]] = [(shadow.version, "shadow") for shadow in deployment.shadows]
+    if former is not None and model.fallback is not None and model.fallback.previous:
+        may.append((former, "fallback"))
+    loaded = [_Loaded(each.version, each.role, each.share, _load(model, each.version, bundles)) for each in must]
     problems: list[str] = []
-    for shadow in deployment.shadows:
+    for version, role in may:
         try:
-            loaded.append((shadow, _load(model, shadow.version, bundles)))
+            loaded.append(_Loaded(version, role, 1.0, _load(model, version, bundles)))
         except Exception as error:
-            problems.append(f"shadow left out: {error}")
+            problems.append(f"{role} left out: {error}")
     return _assemble(model, deployment.generation, loaded), problems
+
+
+@frozen(eq=False)
+class _Loaded:
+    version: str
+    role: Role
+    share: float
+    bundle: Bundle
 
 
 def _load(model: Model, version: str, bundles: BundleStore) -> Bundle:
@@ -89,13 +115,20 @@ def _load(model: Model, version: str, bundles: BundleStore) -> Bundle:
     return bundle
 
 
-def _assemble(model: Model, generation: int, loaded: Sequence[tuple[Assignment, Bundle]]) -> LineUp:
-    plans = {_plan_key(bundle): _with_rules(bundle) for _, bundle in reversed(loaded)}
-    keys = list(dict.fromkeys(_plan_key(bundle) for _, bundle in loaded))
-    owners = {_layout(bundle): assignment.version for assignment, bundle in reversed(loaded)}
+def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineUp:
+    plans = {_plan_key(each.bundle): _with_rules(each.bundle) for each in reversed(loaded)}
+    keys = list(dict.fromkeys(_plan_key(each.bundle) for each in loaded))
+    owners = {_layout(each.bundle): each.version for each in reversed(loaded)}
     champion, *others = [
-        Player(each.version, each.role, each.share, bundle, keys.index(_plan_key(bundle)), owners[_layout(bundle)])
-        for each, bundle in loaded
+        Player(
+            each.version,
+            each.role,
+            each.share,
+            each.bundle,
+            keys.index(_plan_key(each.bundle)),
+            owners[_layout(each.bundle)],
+        )
+        for each in loaded
     ]
     return LineUp(
         model=model.name,
@@ -103,6 +136,8 @@ def _assemble(model: Model, generation: int, loaded: Sequence[tuple[Assignment, 
         champion=champion,
         challengers=tuple(player for player in others if player.role == "challenger"),
         shadows=tuple(player for player in others if player.role == "shadow"),
+        former=next((player for player in others if player.role == "fallback"), None),
+        fallback=model.fallback,
         plans=tuple(plans[key] for key in keys),
         fields=tuple(model.request_fields),
         kinds=field_kinds(model.request_fields),

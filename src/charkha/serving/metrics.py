@@ -24,6 +24,7 @@ from charkha.clock import Clock
 from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.prediction_log import Cause
 from charkha.serving.service import Service
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -73,6 +74,9 @@ class ServingMetrics:
             ["model", "feature"],
             registry=registry,
         )
+        self._fallbacks = Counter(
+            "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
+        )
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
@@ -88,12 +92,16 @@ class ServingMetrics:
         self._batch_rows.labels(model).observe(rows)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
-        """Count a failure of a challenger or shadow; the first of each kind is logged with its trace."""
+        """Count a failure of a version; the first of each kind is logged with its trace."""
         self._failures.labels(model, player.version, player.role).inc()
         kind = (model, player.version, type(error).__name__)
         if kind not in self._said:
             self._said.add(kind)
             _logger.warning("%s %s of model %s failed", player.role, player.version, model, exc_info=error)
+
+    def fell_back(self, model: str, cause: Cause, rows: int) -> None:
+        """Count rows that the fallback answered."""
+        self._fallbacks.labels(model, cause).inc(rows)
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         """Count rows; a feature is in the log at most once in a minute, by the time of its predictions."""
@@ -109,6 +117,8 @@ class ServingMetrics:
         self._deployments.labels(lineup.model).inc()
         roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
         _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
+        if lineup.killed is not None:
+            _logger.warning("model %s is killed, and on its fallback: %s", lineup.model, lineup.killed)
 
     def pushed(self, source: str, pushed: Pushed) -> None:
         """Count pushed rows by what became of them."""
@@ -155,8 +165,11 @@ class Current(Collector):
             generations.add_metric([name], lineup.generation)
             for player in lineup.players:
                 shares.add_metric([name, player.version, player.role], player.share)
+        killed = GaugeMetricFamily("charkha_model_killed", "1 while a model is on its fallback.", labels=["model"])
+        for name, lineup in self._service.line_ups().items():
+            killed.add_metric([name], float(lineup.killed is not None))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()
         for source, known_us in self._service.newest_known_us().items():
             ages.add_metric([source], (now_us - known_us) / 1e6)
-        return iter((shares, generations, ages))
+        return iter((shares, generations, killed, ages))

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from charkha.features.evaluate import Failure
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.prediction_log import Cause
 
 
 class Observer(Protocol):
@@ -14,7 +15,11 @@ class Observer(Protocol):
         ...
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
-        """A challenger or shadow failed; the call was answered without it."""
+        """A version failed; the call was answered without it: by the champion, or the fallback."""
+        ...
+
+    def fell_back(self, model: str, cause: Cause, rows: int) -> None:
+        """The fallback answered rows in the model's place."""
         ...
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
@@ -33,6 +38,9 @@ class Quiet:
         """Do nothing."""
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
+        """Do nothing."""
+
+    def fell_back(self, model: str, cause: Cause, rows: int) -> None:
         """Do nothing."""
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:

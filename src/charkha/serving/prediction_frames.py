@@ -30,6 +30,7 @@ PREDICTION_SCHEMA = pl.Schema(
         "score": pl.Float64(),
         "decision": pl.Boolean(),
         "rules": pl.List(pl.String()),
+        "fallback": pl.String(),
         "latency_us": pl.Int64(),
         "_seen_us": pl.Int64(),
     }
@@ -50,8 +51,8 @@ def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.Da
 
     Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
     (Float64 or String, String where versions differ; what was null or NaN is null). All rows of one id have one
-    `_at_us`, one `_seen_us` (null in old records) and one request; `role` tells its answer (champion or challenger)
-    from its shadows.
+    `_at_us`, one `_seen_us` (null in old records) and one request; `role` tells its answer (champion, challenger or
+    fallback, with the cause of that) from its shadows.
     Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
     """
     waiting = iter(records)
@@ -207,6 +208,7 @@ def _answers_frame(group: _Group) -> pl.DataFrame:
         "score": pl.Series(scores),
         "decision": _decisions(group.answers, sizes),
         "rules": _rules(group.answers, sizes),
+        "fallback": _causes(group.answers, sizes),
         "_block": pl.Series(np.repeat(np.array(group.blocks, dtype=np.int64), sizes)),
     }
     return pl.DataFrame(columns)
@@ -218,6 +220,13 @@ def _decisions(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Se
     packed = b"".join(undecided * size if part.decisions is None else part.decisions for part, size in parts)
     codes = np.frombuffer(packed, dtype=np.uint8)
     return pl.select(pl.when(pl.Series(codes != 2)).then(pl.Series(codes == 1))).to_series()
+
+
+def _causes(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:
+    causes = [part.cause for part in answers]
+    if not any(causes):
+        return pl.Series([None], dtype=pl.String).new_from_index(0, sum(sizes))
+    return pl.Series(np.repeat(np.array(causes, dtype=object), sizes).tolist(), dtype=pl.String)
 
 
 def _rules(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:

@@ -18,7 +18,9 @@ from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.model import FloatArray
 from charkha.storage.log import Log
 
-Role = Literal["champion", "challenger", "shadow"]
+Role = Literal["champion", "challenger", "shadow", "fallback"]
+# Why the fallback answered.
+Cause = Literal["killed", "model_failed", "features_unavailable", "features_missing", "source_stale", "deadline_passed"]
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 FORMAT = 2
@@ -45,6 +47,7 @@ class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     features: position in the batch's features. rows: which rows of the batch; None for all. scores: float64 (n,).
     decisions: one byte each; None when the version decides nothing. rules: the rules that held; None when none did.
+    cause: why the fallback answered, in its place for the version; None where the version did.
     """
 
     version: str
@@ -54,6 +57,7 @@ class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     scores: bytes
     decisions: bytes | None
     rules: Sequence[tuple[str, ...]] | None
+    cause: Cause | None = None
 
 
 class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -81,7 +85,8 @@ class Scored:
     """What one version made of n rows.
 
     kept_as: the version under which its features are logged. matrix: float64 (n, columns). text: the values of each
-    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row.
+    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row. cause: why the
+    fallback answered.
     """
 
     version: str
@@ -92,6 +97,7 @@ class Scored:
     scores: FloatArray
     decisions: BoolArray | None
     hits: Sequence[tuple[str, ...]]
+    cause: Cause | None = None
 
     def of(self, rows: slice) -> "Scored":
         """Return the same of some neighbouring rows only."""
@@ -146,7 +152,8 @@ def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None 
         decisions = None if decisions is None else decisions[list(rows)]
     flags = None if decisions is None else decisions.tobytes()
     rules = hits if any(hits) else None
-    return VersionAnswers(scored.version, scored.role, features, rows, scores.tobytes(), flags, rules)
+    of_version = (scored.version, scored.role, features, rows)
+    return VersionAnswers(*of_version, scores.tobytes(), flags, rules, scored.cause)
 
 
 def encode_predictions(batch: PredictionBatch) -> bytes:

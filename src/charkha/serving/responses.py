@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from charkha.clock import to_iso
 from charkha.features.feed import Pushed
-from charkha.serving.prediction_log import Role
+from charkha.serving.prediction_log import Cause, Role
 from charkha.serving.refusals import Refusal
 from charkha.serving.scoring import Answers
 
@@ -26,6 +26,7 @@ class Prediction(msgspec.Struct, frozen=True):
     model: str
     version: str
     role: Annotated[Role, Meta(description="Which role of the version answered.")]
+    fallback: Annotated[Cause | None, Meta(description="Why the fallback answered; null where the model did.")]
     time: _Time
 
 
@@ -67,6 +68,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     owner: str
     generation: int
     versions: list[ServedVersion]
+    killed: Annotated[str | None, Meta(description="Why the model is on its fallback; null while it answers.")]
     problem: str | None
 
 
@@ -100,14 +102,17 @@ def predictions(model: str, answers: Answers) -> list[Prediction]:
     """Return the answers of a call as the client reads them."""
     time = to_iso(answers.time_us)
     return [
-        Prediction(id_, score if math.isfinite(score) else None, decision, list(rules), model, version, role, time)
-        for id_, score, decision, rules, version, role in zip(
+        Prediction(
+            id_, score if math.isfinite(score) else None, decision, list(rules), model, version, role, cause, time
+        )
+        for id_, score, decision, rules, version, role, cause in zip(
             answers.ids,
             answers.scores.tolist(),
             answers.decisions,
             answers.rules,
             answers.versions,
             answers.roles,
+            answers.causes,
             strict=True,
         )
     ]

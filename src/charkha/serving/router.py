@@ -9,6 +9,7 @@ from attrs import frozen
 from charkha.features.feed import ClockBehind
 from charkha.features.kept import UnknownSource
 from charkha.features.plain_rows import NotPushable
+from charkha.serving.answering import Killed
 from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import Refusal, Refused, body_of
@@ -76,6 +77,8 @@ def refused(error: Exception) -> Reply:
             told, status, headers = Refusal("not_pushable", str(error)), 409, NOTHING
         case NoChampion():
             told, status, headers = Refusal("no_champion", str(error)), 503, LATER
+        case Killed():
+            told, status, headers = Refusal("killed", str(error)), 503, LATER
         case ClockBehind():
             told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
         case _:

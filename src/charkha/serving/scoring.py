@@ -19,6 +19,7 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
+    Cause,
     PredictionBatch,
     Role,
     Scored,
@@ -37,31 +38,36 @@ Row = tuple[Any, ...]
 class Question:
     """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
 
-    seen_us: when the newest row of that state became known. rows: the values of the line-up's fields, row by row, and
-    asked: the same by field; times as datetime in UTC. started_ns: when it came, by the counter that latencies are
-    measured with.
+    rows: the values of the line-up's fields, row by row, and asked: the same by field; times as datetime in UTC.
+    seen_us: when the newest row of that state became known; None where it could not be read. started_ns: when the call
+    came, by the counter that latencies are measured with. cause: why the fallback is to answer, if it is clear
+    beforehand.
     """
 
     lineup: LineUp
     rows: Sequence[Row]
     asked: Columns
     time_us: int
-    seen_us: int
+    seen_us: int | None
     started_ns: int
     fetched: Sequence[Fetched | Exception]
+    cause: Cause | None = None
 
 
 @frozen(eq=False)
 class Batch:
     """Questions that are answered together, all put to one line-up: their rows one after the other.
 
-    features: of each plan of the line-up, or why they could not be computed. failures: the request features, and the
-    conditions of rules, that could not be evaluated for some rows; each once, whichever plans it is in.
+    times_us: of the prediction of each row. features: of each plan of the line-up, or why they could not be computed.
+    causes: of each row why the fallback is to answer it; None where no row has one. failures: the request features, and
+    the conditions of rules, that could not be evaluated for some rows; each once, whichever plans it is in.
     """
 
     lineup: LineUp
     asked: Columns
+    times_us: Sequence[int]
     features: Sequence[Columns | Exception]
+    causes: Sequence[Cause | None] | None = None
     failures: Sequence[Failure] = ()
 
 
@@ -85,6 +91,7 @@ class Answered:
 @frozen(eq=False)
 class Answers:
     """The answers of one call, row by row. scores: float64 (n,). decisions: None where the version decides nothing.
+    causes: why the fallback answered; None where it did not.
 
     time_us: the one time of all of them, by the clock.
     """
@@ -95,6 +102,7 @@ class Answers:
     versions: list[str]
     roles: list[Role]
     rules: Sequence[tuple[str, ...]]
+    causes: Sequence[Cause | None]
     time_us: int
 
 
@@ -108,7 +116,10 @@ def batch_of(questions: Sequence[Question]) -> Batch:
         _features(plan, asked, [question.fetched[number] for question in questions], times, failures.append)
         for number, plan in enumerate(lineup.plans)
     ]
-    return Batch(lineup, asked, features, _each_once(failures))
+    causes = None
+    if any(question.cause for question in questions):
+        causes = [question.cause for question in questions for _ in question.rows]
+    return Batch(lineup, asked, times, features, causes, _each_once(failures))
 
 
 def _each_once(failures: Sequence[Failure]) -> list[Failure]:
@@ -144,12 +155,13 @@ def score(player: Player, batch: Batch) -> Scored:
     scores = bundle.predictor.predict(matrix)
     if bundle.manifest.calibration is not None:
         scores = bundle.manifest.calibration.apply(scores)
-    decisions, hits = bundle.decide_where(scores, [_listed(features[name]) for name in bundle.conditions])
-    text = tuple(_listed(features[schema.columns[position].name]) for position in schema.categorical)
+    decisions, hits = bundle.decide_where(scores, [listed(features[name]) for name in bundle.conditions])
+    text = tuple(listed(features[schema.columns[position].name]) for position in schema.categorical)
     return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)
 
 
-def _listed(column: Column) -> Sequence[Any]:
+def listed(column: Column) -> Sequence[Any]:
+    """Return a column as a list: of an array its plain numbers."""
     return column.tolist() if isinstance(column, np.ndarray) else column
 
 
@@ -191,7 +203,8 @@ def answers(question: Question, answered: Answered, first: int) -> Answers:
     if answered.who is None:
         only = answered.versions[0]
         same = [only.version] * count
-        return Answers(ids, only.scores, _decisions(only), same, [only.role] * count, only.hits, time_us)
+        roles, causes = [only.role] * count, [only.cause] * count
+        return Answers(ids, only.scores, _decisions(only), same, roles, only.hits, causes, time_us)
     chosen = [answered.versions[number] for number in answered.who]
     decided = [_decisions(scored) for scored in answered.versions]
     return Answers(
@@ -201,6 +214,7 @@ def answers(question: Question, answered: Answered, first: int) -> Answers:
         versions=[scored.version for scored in chosen],
         roles=[scored.role for scored in chosen],
         rules=[scored.hits[row] for row, scored in enumerate(chosen)],
+        causes=[scored.cause for scored in chosen],
         time_us=time_us,
     )
 

@@ -2,31 +2,33 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
 from charkha.features.online import Fetched, fetch
 from charkha.features.plan import FeaturePlan
-from charkha.features.progress import newest_known
+from charkha.features.progress import newest_known, newest_known_of
 from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
+from charkha.serving.answering import answered
+from charkha.serving.fallback import fallen_back
 from charkha.serving.labels import LabelLog
-from charkha.serving.lineup import LineUp, Player, line_up
+from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer, Quiet
 from charkha.serving.prediction_ids import first_id
-from charkha.serving.prediction_log import PredictionLog, Scored
-from charkha.serving.routing import IndexArray, assign, positions
-from charkha.serving.scoring import Answered, Answers, Batch, Question, Row, answers, batch_of, record, score
+from charkha.serving.prediction_log import Cause, PredictionLog
+from charkha.serving.scoring import Answers, Question, Row, answers, batch_of, record
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
+from charkha.storage.ledger import Decision
 from charkha.storage.online import OnlineReader
 
 T = TypeVar("T")
@@ -106,10 +108,11 @@ class Service:
         place, is said by `ready`, and is tried again at the next refresh.
         """
         with self._refreshing:
-            current = self._home.ledger.generations()
+            current, killed = self._home.ledger.generations(), self._home.ledger.killed()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
             swapped = [self._swap(self.project.models[name]) for name in stale]
-        return any(swapped)
+            killed_now = [self._kill(name, killed.get(name)) for name in list(self._lineups)]
+        return any(swapped) or any(killed_now)
 
     def predict(self, model: str, requests: pl.DataFrame) -> Answers:
         """Answer requests; when it returns they are in the log.
@@ -126,11 +129,14 @@ class Service:
             requests = _in_order(lineup, requests)
         return self.ask_rows(model, requests.rows())
 
-    def ask_rows(self, model: str, rows: Sequence[Row], started_ns: int | None = None) -> Question:
+    def ask_rows(
+        self, model: str, rows: Sequence[Row], started_ns: int | None = None, cause: Cause | None = None
+    ) -> Question:
         """Take requests in: fetch what the state holds for them now, from one snapshot, by those who answer now.
 
         rows: values in the order of the model's request fields, times as datetime in UTC. started_ns: when the first of
-        them came, by `time.perf_counter_ns`; now unless given. Several questions answered together cost little more
+        them came, by `time.perf_counter_ns`; now unless given. cause: why the fallback is to answer them, if it is.
+        Several questions answered together cost little more
         than one. Raises UnknownModel, NoChampion, and ValueError when there is no row.
         """
         if not rows:
@@ -138,15 +144,24 @@ class Service:
         started_ns = started_ns or time.perf_counter_ns()
         lineup = self._lineup(model)
         asked = dict(zip(lineup.fields, zip(*rows, strict=True), strict=True))
-        with self._home.online.read() as reader:
-            # In this order: no row that the snapshot holds became known after the prediction.
-            time_us, seen_us = self._clock.now(), newest_known(reader)
-            fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
-        return Question(lineup, rows, asked, time_us, seen_us, started_ns, fetched)
+        try:
+            with self._home.online.read() as reader:
+                # In this order: no row that the snapshot holds became known after the prediction.
+                time_us, seen_us = self._clock.now(), newest_known(reader)
+                fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
+                stale = lineup.oldest_us and _is_stale(reader, lineup.oldest_us, time_us)
+        except Exception as error:
+            if lineup.fallback is None:
+                raise
+            nothing = [error] * len(lineup.plans)
+            return Question(lineup, rows, asked, self._clock.now(), None, started_ns, nothing)
+        cause = cause or ("source_stale" if stale else None)
+        return Question(lineup, rows, asked, time_us, seen_us, started_ns, fetched, cause)
 
-    def answer(self, questions: Sequence[Question]) -> list[Answers]:
+    def answer(self, questions: Sequence[Question], *, falls_back: bool = True) -> list[Answers]:
         """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
 
+        falls_back: whether the fallback answers where the model fails; not while some may be asked without the others.
         Raises whatever the champion raises, and ValueError for questions to several line-ups.
         """
         if not questions:
@@ -155,7 +170,7 @@ class Service:
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
         batch = batch_of(questions)
-        scored = self._score(batch)
+        scored = answered(batch, self._observer, falls_back=falls_back)
         ends = list(accumulate(len(question.rows) for question in questions))
         parts = [scored.of(slice(low, high)) for low, high in pairwise((0, *ends))] if len(questions) > 1 else [scored]
         firsts = [first_id(question.time_us) for question in questions]
@@ -165,6 +180,9 @@ class Service:
         log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
+        if lineup.fallback is not None:
+            for cause, rows in fallen_back(scored):
+                self._observer.fell_back(lineup.model, cause, rows)
         for failure in batch.failures:
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         return [answers(*each) for each in answering]
@@ -187,6 +205,11 @@ class Service:
         self._model(model)
         self._labels[model].append(ids, labels, self._clock.now())
         return len(ids)
+
+    def falls_back(self, model: str) -> bool:
+        """Say whether a call of a model that would fail is answered by a fallback."""
+        lineup = self._lineups.get(model)
+        return lineup is not None and lineup.fallback is not None
 
     def ready(self) -> Readiness:
         """Say who answers: ready when some model has a champion and every deployment could be loaded."""
@@ -212,7 +235,8 @@ class Service:
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
-            lineup, problems = line_up(model, deployment, self._bundles)
+            line = self._home.ledger.champions(model.name)
+            lineup, problems = line_up(model, deployment, self._bundles, former=line[-2] if len(line) > 1 else None)
             if lineup is not None:
                 self._keep_state_of(lineup)
         except Exception as error:
@@ -225,6 +249,15 @@ class Service:
         self._generations[model.name] = deployment.generation
         if lineup is not None:
             self._observer.deployed(lineup)
+        return True
+
+    def _kill(self, model: str, decision: Decision | None) -> bool:
+        """Put a model on its fallback, or let it answer again; say whether that was a change."""
+        lineup, reason = self._lineups[model], decision.reason if decision else None
+        if lineup.killed == reason:
+            return False
+        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=reason))
+        self._observer.deployed(self._lineups[model])
         return True
 
     def _keep_state_of(self, lineup: LineUp) -> None:
@@ -243,33 +276,6 @@ class Service:
             raise NoChampion(self._model(model).name, self._problems.get(model))
         return lineup
 
-    def _score(self, batch: Batch) -> Answered:
-        lineup = batch.lineup
-        versions = [score(lineup.champion, batch)]
-        who = self._route(batch, versions) if lineup.challengers else None
-        shadows = [scored for player in lineup.shadows if (scored := self._try(player, batch))]
-        return Answered(versions, who, shadows)
-
-    def _route(self, batch: Batch, versions: list[Scored]) -> IndexArray:
-        """Let challengers score; return who answers each row. The rows of one that fails are left to the champion."""
-        lineup = batch.lineup
-        places = positions(lineup.model, list(zip(*(batch.asked[key] for key in lineup.keys), strict=True)))
-        shares = assign(places, [player.share for player in lineup.challengers])
-        who = shares * 0
-        for number, player in enumerate(lineup.challengers, 1):
-            scored = self._try(player, batch) if (shares == number).any() else None
-            if scored is not None:
-                who[shares == number] = len(versions)
-                versions.append(scored)
-        return who
-
-    def _try(self, player: Player, batch: Batch) -> Scored | None:
-        try:
-            return score(player, batch)
-        except Exception as error:
-            self._observer.failed(batch.lineup.model, player, error)
-            return None
-
 
 def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched | Exception:
     """Return what the state holds; why not, where it cannot be read: only the champion's failure fails an answer."""
@@ -277,6 +283,12 @@ def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched
         return fetch(plan, reader, asked)
     except Exception as error:
         return error
+
+
+def _is_stale(reader: OnlineReader, oldest_us: Mapping[str, int], time_us: int) -> bool:
+    """Say whether the newest row of a source is older than it may be, or there is none. oldest_us: source → age."""
+    newest = newest_known_of(reader, list(oldest_us))
+    return any(time_us - newest.get(source, 0) > age_us for source, age_us in oldest_us.items())
 
 
 def _replaced(values: dict[str, T], name: str, value: T | None) -> dict[str, T]:

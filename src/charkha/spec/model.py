@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
-from charkha.spec.policies import Budget, Compare, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
@@ -141,6 +141,7 @@ class Model:
     estimator: `ck.LightGBM()`, `ck.Linear()`, …
     metrics: what is reported; the first is the primary.
     slices: request fields by whose values metrics are also reported.
+    fallback: what answers where the model cannot; without one, such a call fails.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Model:
     rollout: Rollout = field(kw_only=True)
     retrain: Retrain = field(default=Retrain(), kw_only=True)
     monitors: Monitors = field(default=Factory(Monitors), kw_only=True)
+    fallback: Fallback | None = field(default=None, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)

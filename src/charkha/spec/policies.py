@@ -2,6 +2,8 @@
 
 from attrs import field, frozen
 
+from charkha.spec.durations import parse_duration
+
 
 @frozen
 class Shadow:
@@ -77,6 +79,31 @@ class Monitors:
     null_rise: float = 0.1
     max_source_age: dict[str, str] = field(factory=dict)
     skew_sample: int = 300
+
+
+@frozen(kw_only=True)
+class Fallback:
+    """What answers where the model cannot, or had better not; marked in the answer, and in the log.
+
+    That is where the state cannot be read, the model fails or is killed (`charkha kill`), or the client's deadline has
+    passed; and where the model abstains, by `max_missing` and `max_source_age`. Rules that hold go on deciding.
+
+    decision, score: what is answered where no rule holds; null where they are not given.
+    previous: whether the champion before answers first, if it can; it does not where the features are at fault.
+    max_missing: abstain on rows of whose features from views a larger share than this (0 to 1) is null.
+    max_source_age: abstain while the newest known row of a source is older: source name → duration.
+    """
+
+    decision: bool | None = None
+    score: float | None = None
+    previous: bool = False
+    max_missing: float | None = None
+    max_source_age: dict[str, str] = field(factory=dict)
+
+    @property
+    def max_source_age_us(self) -> dict[str, int]:
+        """`max_source_age` in µs."""
+        return {source: parse_duration(age) for source, age in self.max_source_age.items()}
 
 
 @frozen(kw_only=True)

@@ -51,6 +51,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from policies.metrics_faults(where, model)
     yield from policies.gate_faults(where, model)
     yield from policies.decision_faults(where, model)
+    yield from policies.fallback_faults(where, model, source_names)
     yield from policies.rollout_faults(where, model.rollout, model.task)
 
 

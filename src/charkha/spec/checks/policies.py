@@ -6,7 +6,7 @@ from charkha.spec.checks.values import duration_faults, number_faults, quote, re
 from charkha.spec.faults import Fault
 from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated
 from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
-from charkha.spec.policies import Budget, Compare, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
 
 
 def is_task(task: object) -> bool:
@@ -149,15 +149,42 @@ def monitor_faults(where: str, monitors: object, sources: Sequence[str]) -> Iter
         yield Fault(f"{inner}.skew_sample", "a whole number", quote(monitors.skew_sample), remedy)
     else:
         yield from number_faults(f"{inner}.skew_sample", monitors.skew_sample, "0 or more", 0)
-    if not isinstance(monitors.max_source_age, dict):
-        found = quote(monitors.max_source_age)
-        yield Fault(f"{inner}.max_source_age", "a dict of source names and durations", found, 'Write {"x": "6h"}.')
+    yield from _source_age_faults(f"{inner}.max_source_age", monitors.max_source_age, sources)
+
+
+def _source_age_faults(where: str, ages: object, sources: Sequence[str]) -> Iterator[Fault]:
+    if not isinstance(ages, dict):
+        yield Fault(where, "a dict of source names and durations", quote(ages), 'Write {"x": "6h"}.')
         return
-    for source, age in monitors.max_source_age.items():
+    for source, age in ages.items():
         if source not in sources:
             remedy = way_to(source, sources, "It reads")
-            yield Fault(f"{inner}.max_source_age", "a source that the model reads", quote(source), remedy)
-        yield from duration_faults(f"{inner}.max_source_age[{source!r}]", age)
+            yield Fault(where, "a source that the model reads", quote(source), remedy)
+        yield from duration_faults(f"{where}[{source!r}]", age)
+
+
+def fallback_faults(where: str, model: Model, sources: Sequence[str]) -> Iterator[Fault]:
+    """Yield what is wrong with the fallback, if there is one; `sources` are the names of those the model reads."""
+    inner, fallback = f"{where}, fallback", model.fallback
+    if fallback is None:
+        return
+    if not isinstance(fallback, Fallback):
+        yield Fault(inner, "a ck.Fallback", quote(fallback), "Write ck.Fallback(decision=False).")
+        return
+    if not (fallback.decision is None or isinstance(fallback.decision, bool)):
+        yield Fault(f"{inner}.decision", "True or False", quote(fallback.decision), "Write decision=False.")
+    if fallback.decision is None and (model.task == "binary" or model.rules):
+        remedy = "Write decision=True or decision=False: what is decided where no rule holds."
+        yield Fault(f"{inner}.decision", "a decision, for the model decides", "none", remedy)
+    if fallback.score is not None:
+        least, most = (0.0, 1.0) if model.task == "binary" else (-float("inf"), float("inf"))
+        said = "a probability between 0 and 1" if model.task == "binary" else "a finite number"
+        yield from number_faults(f"{inner}.score", fallback.score, said, least, most)
+    if not isinstance(fallback.previous, bool):
+        yield Fault(f"{inner}.previous", "True or False", quote(fallback.previous), "Write previous=True.")
+    if fallback.max_missing is not None:
+        yield from number_faults(f"{inner}.max_missing", fallback.max_missing, "a share between 0 and 1", 0, 1)
+    yield from _source_age_faults(f"{inner}.max_source_age", fallback.max_source_age, sources)
 
 
 def budget_faults(where: str, budget: object) -> Iterator[Fault]:

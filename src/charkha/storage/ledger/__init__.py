@@ -2,7 +2,7 @@
 
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import BrokenChain, StaleGeneration, UnknownRun, UnknownVersion, UnusableLedger
-from charkha.storage.ledger.ledger import Ledger
+from charkha.storage.ledger.ledger import KILL, REVIVE, ROLLBACK, Ledger
 from charkha.storage.ledger.values import (
     Assignment,
     Decision,
@@ -16,6 +16,9 @@ from charkha.storage.ledger.values import (
 )
 
 __all__ = [
+    "KILL",
+    "REVIVE",
+    "ROLLBACK",
     "Assignment",
     "BrokenChain",
     "Decision",

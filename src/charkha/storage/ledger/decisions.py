@@ -1,11 +1,12 @@
 """The chain of decisions: each row's hash covers its content and the hash of the row before."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
 from attrs import asdict
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from charkha.storage.ledger.canonical import canonical_json
 from charkha.storage.ledger.errors import BrokenChain
@@ -48,6 +49,13 @@ def list_decisions(connection: Connection, model: str | None, after: int, limit:
     if model is not None:
         query = query.where(DECISIONS.c.model == model)
     return [_decision(row) for row in connection.execute(query)]
+
+
+def newest_of(connection: Connection, actions: Sequence[str]) -> dict[str, Decision]:
+    """Return the newest decision of each model that is one of some actions."""
+    newest = select(func.max(DECISIONS.c.sequence)).where(DECISIONS.c.action.in_(actions)).group_by(DECISIONS.c.model)
+    rows = connection.execute(select(DECISIONS).where(DECISIONS.c.sequence.in_(newest)))
+    return {decision.model: decision for decision in map(_decision, rows)}
 
 
 def verify_chain(connection: Connection) -> int:

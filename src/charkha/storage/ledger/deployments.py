@@ -1,6 +1,6 @@
 """Deployments: generations of a model, each a set of assignments, never changed once written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import asdict
 from sqlalchemy import Connection, func, insert, select
@@ -25,6 +25,23 @@ def current_deployment(connection: Connection, model: str) -> Deployment:
     if row is None:
         return Deployment(model, 0, (), 0)
     return Deployment(model, row.generation, _assignments(connection, model, row.generation), row.since_us)
+
+
+def champions(deployments: Sequence[Deployment], rollbacks: Collection[int]) -> list[str]:
+    """Return the champions one could go back through, the present one last.
+
+    deployments: all generations, oldest first. rollbacks: the generations that a rollback made. Such a generation takes
+    the champion it left off the end, so that a version one has fled from is never gone back to.
+    """
+    line: list[str] = []
+    for deployment in deployments:
+        if deployment.champion is None:
+            continue
+        if line and deployment.generation in rollbacks:
+            line.pop()
+        if not line or line[-1] != deployment.champion.version:
+            line.append(deployment.champion.version)
+    return line
 
 
 def current_generations(connection: Connection) -> dict[str, int]:

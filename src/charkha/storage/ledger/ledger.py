@@ -7,8 +7,9 @@ from sqlalchemy import URL
 
 from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
 from charkha.storage.ledger.database import Database
-from charkha.storage.ledger.decisions import append_decision, find_decision, list_decisions, verify_chain
+from charkha.storage.ledger.decisions import append_decision, find_decision, list_decisions, newest_of, verify_chain
 from charkha.storage.ledger.deployments import (
+    champions,
     check_assignments,
     current_deployment,
     current_generations,
@@ -19,6 +20,10 @@ from charkha.storage.ledger.errors import StaleGeneration
 from charkha.storage.ledger.runs import end_run, list_runs, start_run
 from charkha.storage.ledger.values import Assignment, Decision, Deployment, Draft, Run, RunStatus, VersionRow
 from charkha.storage.ledger.versions import find_version, list_versions, number_version, write_version
+
+# What is decided of a model as a whole, whichever versions serve it.
+KILL, REVIVE = "kill", "revive"
+ROLLBACK = "rollback"
 
 
 class Ledger:
@@ -46,6 +51,13 @@ class Ledger:
         """Return all generations of a model, oldest first."""
         with self._database.reading() as connection:
             return list_deployments(connection, model)
+
+    def champions(self, model: str) -> list[str]:
+        """Return the champions one could go back through, the present one last; see `deployments.champions`."""
+        with self._database.reading() as connection:
+            made = list_decisions(connection, model, 0, None)
+            rollbacks = {each.generation for each in made if each.action == ROLLBACK and each.generation is not None}
+            return champions(list_deployments(connection, model), rollbacks)
 
     def generations(self) -> dict[str, int]:
         """Return the newest generation of every model that was ever deployed; cheap enough to ask all the time."""
@@ -80,6 +92,12 @@ class Ledger:
         """Return decisions in sequence, of one model if given, those above the sequence `after`, at most `limit`."""
         with self._database.reading() as connection:
             return list_decisions(connection, model, after, limit)
+
+    def killed(self) -> dict[str, Decision]:
+        """Return the models that are killed, each with the decision; cheap enough to ask all the time."""
+        with self._database.reading() as connection:
+            found = newest_of(connection, (KILL, REVIVE))
+        return {model: decision for model, decision in found.items() if decision.action == KILL}
 
     def verify(self) -> int:
         """Check the whole chain of decisions and return their number. Raises BrokenChain."""
