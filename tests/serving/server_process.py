@@ -21,7 +21,8 @@ from pathlib import Path
 from charkha.serving.server import run
 from charkha.spec.project import load_project
 
-run(load_project(Path(sys.argv[1])), port=int(sys.argv[2]), workers=int(sys.argv[3]))
+drain = float(sys.argv[4])
+run(load_project(Path(sys.argv[1])), port=int(sys.argv[2]), workers=int(sys.argv[3]), drain_seconds=drain)
 """
 # Compiled modules are kept between the servers of a test run: most of a start is compiling otherwise.
 CACHE = Path(tempfile.gettempdir()) / f"charkha-test-pycache-{os.getuid()}"
@@ -62,9 +63,9 @@ class ServerProcess:
             self.process.stdout.close()
 
 
-def start_server(root: Path, port: int, workers: int = 1) -> ServerProcess:
+def start_server(root: Path, port: int, workers: int = 1, drain_seconds: float = 0.0) -> ServerProcess:
     """Start a server and wait until it says that it is ready."""
-    command = [sys.executable, "-c", SCRIPT, str(root), str(port), str(workers)]
+    command = [sys.executable, "-c", SCRIPT, str(root), str(port), str(workers), str(drain_seconds)]
     log = (root / "server.log").open("a")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=child_environment())
     log.close()
@@ -78,9 +79,9 @@ def start_server(root: Path, port: int, workers: int = 1) -> ServerProcess:
 
 
 @contextmanager
-def server(root: Path, workers: int = 1) -> Iterator[ServerProcess]:
+def server(root: Path, workers: int = 1, drain_seconds: float = 0.0) -> Iterator[ServerProcess]:
     """Run a server on a free port; it is killed at the end if it still runs."""
-    started = start_server(root, free_port(), workers)
+    started = start_server(root, free_port(), workers, drain_seconds)
     try:
         yield started
     finally:

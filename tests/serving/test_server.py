@@ -202,6 +202,33 @@ def test_told_to_stop_it_lets_a_request_in_progress_end(running: ServerProcess, 
     assert running.process.wait(timeout=20) == 0
 
 
+def test_readiness_ends_before_serving_does(project: Project, home: Home) -> None:
+    with server(project.root, drain_seconds=2.0) as running:
+        client = running.client()
+        assert client.get("/readyz")[0] == 200
+        running.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 1.5
+        while client.get("/readyz")[0] == 200:
+            assert time.monotonic() < deadline
+        assert client.get("/readyz")[1]["ending"]
+        assert client.post(PREDICT, ROW)[0] == 200
+        ask_on_new_connections(running, 1)
+        client.close()
+        assert running.process.wait(timeout=20) == 0
+
+
+def test_workers_that_die_again_and_again_are_replaced(project: Project, home: Home) -> None:
+    with server(project.root, workers=2) as running:
+        for _ in range(3):
+            os.kill(serving_workers(running)[0], signal.SIGKILL)
+            deadline = time.monotonic() + 20
+            while len(serving_workers(running)) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        assert running.process.poll() is None
+        ask_on_new_connections(running, 5)
+
+
 def test_a_server_that_is_killed_leaves_no_worker_behind(running: ServerProcess) -> None:
     workers = children(running.process.pid)
     assert workers

@@ -23,6 +23,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=256, help="How many processes answer; one for each core.")] = 1,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, max=600, help="How long SIGTERM lets /readyz say no before serving ends.")
+    ] = 1.0,
 ) -> None:
     """Serve every model of the project over HTTP.
 
@@ -30,8 +33,9 @@ def serve(
     /v1/models/MODEL/labels takes the truth. /docs shows all of it with the project's own fields; /metrics is for
     Prometheus.
 
-    A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request.
+    A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request. SIGTERM
+    ends it without one too: /readyz says no first, then calls in progress end.
     """
     from charkha.serving.server import run
 
-    run(session_of(context).project(), host=host, port=port, workers=workers)
+    run(session_of(context).project(), host=host, port=port, workers=workers, drain_seconds=drain_seconds)

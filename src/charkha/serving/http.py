@@ -6,7 +6,7 @@ online store's one writer) or takes long (many rows) goes to a thread.
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from charkha.clock import Clock
@@ -47,10 +47,17 @@ _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
 _OF_SOURCE = re.compile(r"/v1/sources/([^/]+)/events")
 
 
-def build_router(service: Service, metrics: ServingMetrics, clock: Clock, *, limits: Limits | None = None) -> Router:
-    """Return the routes of a service. metrics: the service's observer."""
+def build_router(
+    service: Service,
+    metrics: ServingMetrics,
+    clock: Clock,
+    *,
+    limits: Limits | None = None,
+    ends: Callable[[], bool] = lambda: False,
+) -> Router:
+    """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to."""
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits())
+    api = Api(service, metrics, limits or Limits(), ends)
     get: Mapping[str, Endpoint] = {
         "/v1/models": api.models,
         "/healthz": api.healthz,
@@ -82,12 +89,12 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told."""
 
-    def __init__(self, service: Service, metrics: ServingMetrics, limits: Limits) -> None:
+    def __init__(self, service: Service, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
         self._metrics = metrics
-        self._limits = limits
+        self._limits, self._ends = limits, ends
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
             {name: request_schema(model, limits.rows) for name, model in models.items()},
@@ -154,9 +161,10 @@ class Api:
         return json_reply(Health())
 
     async def readyz(self, call: Call) -> Reply:
-        """`GET /readyz`: 200 when predictions are answered, else 503."""
-        state = self._service.ready()
-        return json_reply(Ready(state.ready, state.champions, state.problems), 200 if state.ready else 503)
+        """`GET /readyz`: 200 when predictions are answered, and will be in a moment, else 503."""
+        state, ends = self._service.ready(), self._ends()
+        ready = state.ready and not ends
+        return json_reply(Ready(ready, state.champions, state.problems, ends), 200 if ready else 503)
 
     async def metrics(self, call: Call) -> Reply:
         """`GET /metrics`."""

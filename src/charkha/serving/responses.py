@@ -85,11 +85,15 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Whether predictions are answered; with status 503 when they are not. champions: model → version or null."""
+    """Whether predictions are answered; with status 503 when they are not. champions: model → version or null.
+
+    ending: the server was told to stop, and goes on answering for a moment.
+    """
 
     ready: bool
     champions: dict[str, str | None]
     problems: dict[str, str]
+    ending: bool
 
 
 class Error(msgspec.Struct, frozen=True):

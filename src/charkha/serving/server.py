@@ -7,18 +7,18 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
-from granian.server import Server
 
 from charkha.clock import Clock, SystemClock
 from charkha.features.feed import Feed
 from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
+from charkha.serving.supervisor import Supervisor
 from charkha.serving.worker import load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
@@ -49,13 +49,20 @@ class PortTaken(Exception):
 
 
 def run(
-    project: Project, host: str = "127.0.0.1", port: int = 8000, workers: int = 1, clock: Clock | None = None
+    project: Project,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    clock: Clock | None = None,
+    *,
+    drain_seconds: float = 0.0,
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
-    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. Raises
-    NoSuchAddress, PortTaken, DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
+    long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
+    first. Raises NoSuchAddress, PortTaken, DataError and UnusableLedger; exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
     _require_own_address(host)
@@ -65,7 +72,8 @@ def run(
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
     _clean_metrics(project.home / "serving" / f"metrics-{port}")
-    server = Server(
+    notice = project.home / "serving" / f"draining-{port}"
+    server = Supervisor(
         "charkha",
         host,
         port,
@@ -77,10 +85,12 @@ def run(
         log_dictconfig=log_settings(),
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
+        drain_seconds=drain_seconds,
+        notice=notice,
     )
-    ready = partial(_say_when_ready, list(project.models), host, port, workers)
+    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    loader = partial(load_worker, project.root, clock, os.getpid())
+    loader = partial(load_worker, project.root, clock, os.getpid(), notice)
     server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
 
 
@@ -132,11 +142,12 @@ def _bound_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int) -> None:
+def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None]) -> None:
     """Ask until the server answers, then print the line."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     while not _answers(reachable, port):
         time.sleep(0.02)
+    tell()
     url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
     plural = "" if workers == 1 else "s"
     print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)

@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from charkha.clock import Clock
@@ -20,17 +21,18 @@ from charkha.storage.home import open_project
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
-def load_worker(root: Path, clock: Clock, parent: int) -> RsgiApp:
+def load_worker(root: Path, clock: Clock, parent: int, notice: Path) -> RsgiApp:
     """Return the app of a worker of the project in `root`; called in the worker's own process, once.
 
-    parent: the process id of the server, without which the worker ends too.
+    parent: the process id of the server, without which the worker ends too. notice: a file that is there while the
+    server is about to end.
     """
     die_with(parent)
-    return open_app(load_project(root), clock)
+    return open_app(load_project(root), clock, notice.exists)
 
 
-def open_app(project: Project, clock: Clock) -> RsgiApp:
-    """Open the project's home and return the app that serves it; the app's end closes it."""
+def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: False) -> RsgiApp:
+    """Open the project's home and return the app that serves it; the app's end closes it. ends: of `build_router`."""
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
@@ -49,7 +51,7 @@ def open_app(project: Project, clock: Clock) -> RsgiApp:
         home.close()
         claim.release()
 
-    return RsgiApp(build_router(service, metrics, clock), follower.start, end)
+    return RsgiApp(build_router(service, metrics, clock, ends=ends), follower.start, end)
 
 
 def die_with(parent: int) -> None:
