@@ -224,3 +224,14 @@ def assert_they_are_the_obvious(plan: FeaturePlan, rows: list[tuple[Any, ...]], 
             except PolarsError:
                 frame = frame.with_columns(pl.Series(name, [plan.defaults.get(name)] * 2, dtype=kind, strict=False))
         assert_frame_equal(frame[:1].select(plan.names), found[place : place + 1], check_exact=True)
+
+
+def test_what_takes_the_same_constant_on_every_row_is_no_failure() -> None:
+    chosen = pl.lit(2) > pl.when(pl.col("b")).then(pl.lit(0)).otherwise(pl.col("x"))
+    rows = pl.DataFrame({"b": [True, True, True], "x": [None, 1.0, 5.0]})
+    failures: list[Failure] = []
+    assert with_values(rows, [chosen.alias("y")], {}, failures.append)["y"].to_list() == [True] * 3
+    assert with_values(rows[:1], [chosen.alias("y")], {}, failures.append)["y"].to_list() == [True]
+    mixed = rows.with_columns(b=pl.Series([True, False, False]))
+    assert with_values(mixed, [chosen.alias("y")], {}, failures.append)["y"].to_list() == [True, True, False]
+    assert failures == []

@@ -111,8 +111,7 @@ def _of_halves(rows: pl.DataFrame, expression: pl.Expr, reasons: list[str]) -> I
     """Yield the values of rows, part by part in their order. reasons: takes why a row failed, the first one's."""
     try:
         tried = twice(rows) if rows.height == 1 else rows
-        values = tried.with_columns_seq(expression).get_column(expression.meta.output_name())
-        yield rows.height, values[: rows.height]
+        yield rows.height, _evaluated(tried, expression)[: rows.height]
         return
     except _FAILS as error:
         if rows.height <= 1:
@@ -123,6 +122,16 @@ def _of_halves(rows: pl.DataFrame, expression: pl.Expr, reasons: list[str]) -> I
     half = rows.height // 2
     yield from _of_halves(rows[:half], expression, reasons)
     yield from _of_halves(rows[half:], expression, reasons)
+
+
+def _evaluated(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
+    """Return the values of an expression, one a row.
+
+    Where every row takes the same constant, as in `2 > pl.when(pl.col("b")).then(0).otherwise(pl.col("x"))` while `b`
+    holds, Polars makes one value of it, and then refuses its own column as too short.
+    """
+    values = rows.select(expression).to_series()
+    return values if len(values) == rows.height else values.new_from_index(0, rows.height)
 
 
 def _reason(row: pl.DataFrame, expression: pl.Expr) -> str | None:

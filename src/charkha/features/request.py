@@ -13,6 +13,8 @@ from charkha.features.evaluate import OnFailure, of_one, unheard, with_values
 from charkha.features.latest import Column
 from charkha.features.numbers import finite
 from charkha.features.plan import FeaturePlan
+from charkha.features.quick import column_of, quick, values_of
+from charkha.features.quick_nodes import Evaluate, Values
 from charkha.spec.fields import POLARS_TYPES, TIME
 
 # One value per request, under the name of each field or feature: what a small batch is until something needs a table.
@@ -25,12 +27,17 @@ class Program:
 
     copies: features that are a field or another feature as it is. layers: the others, each layer using only what came
     before it. inputs: the columns from outside that the layers read. computed: what they give. All with their types.
+    quick: those of `computed` that NumPy evaluates in a small batch, reading only each other and `inputs`; rest,
+    rest_inputs: the layers of the others, and what these read.
     """
 
     copies: Mapping[str, str]
     layers: tuple[list[pl.Expr], ...]
     inputs: pl.Schema
     computed: pl.Schema
+    quick: Mapping[str, Evaluate]
+    rest: tuple[list[pl.Expr], ...]
+    rest_inputs: pl.Schema
 
 
 @lru_cache(maxsize=256)
@@ -50,9 +57,26 @@ def program_of(plan: FeaturePlan) -> Program:
     # The time is always there: it gives the rows to an expression that reads nothing.
     inputs = pl.Schema({name: types[copies.get(name, name)] for name in sorted(used | {plan.at})})
     outputs = _types_of(computed, inputs)
+    found = pl.Schema({name: outputs[name] for name in computed})
     floats = {name: finite(each) for name, each in computed.items() if outputs[name].is_float()}
     layers = tuple(expression_layers({**computed, **floats}))
-    return Program(copies, layers, inputs, pl.Schema({name: outputs[name] for name in computed}))
+    quickly = _quick_of(computed, inputs, found)
+    rest = {name: floats.get(name, each) for name, each in computed.items() if name not in quickly}
+    roots = {root for expression in rest.values() for root in expression.meta.root_names()} - rest.keys()
+    rest_inputs = pl.Schema({name: {**inputs, **found}[name] for name in sorted(roots | {plan.at})})
+    return Program(copies, layers, inputs, found, quickly, tuple(expression_layers(rest)), rest_inputs)
+
+
+def _quick_of(computed: Mapping[str, pl.Expr], inputs: pl.Schema, outputs: pl.Schema) -> dict[str, Evaluate]:
+    """Return what evaluates the expressions that need nothing but each other and the inputs, of those that can be."""
+    found: dict[str, Evaluate] = {}
+    for name, expression in computed.items():
+        known = {**inputs, **{other: outputs[other] for other in found}}
+        if set(expression.meta.root_names()) <= known.keys():
+            evaluate = quick(expression, known, outputs[name])
+            if evaluate is not None:
+                found[name] = evaluate
+    return found
 
 
 def _types_of(expressions: Mapping[str, pl.Expr], inputs: pl.Schema) -> pl.Schema:
@@ -91,17 +115,38 @@ def request_columns(plan: FeaturePlan, columns: dict[str, Column], on_failure: O
     program = program_of(plan)
     for name, source in program.copies.items():
         columns[name] = columns[source]
-    if program.layers:
+    if program.quick:
+        _evaluate_quickly(program, columns)
+    if program.rest:
         count = len(columns[plan.at])
         if count == 1:
             on_failure = of_one(on_failure)
-        frame = _table(columns, program.inputs, times=2 if count == 1 else 1)
-        for layer in program.layers:
+        frame = _table(columns, program.rest_inputs, times=2 if count == 1 else 1)
+        for layer in program.rest:
             # In turn: the query engine's threads would cost more than the work.
             frame = with_values(frame, layer, plan.defaults, on_failure, in_turn=True)
-        for name in program.computed:
+        for name in (each.meta.output_name() for layer in program.rest for each in layer):
             columns[name] = frame.get_column(name).to_list()[:count]
     return columns
+
+
+def _evaluate_quickly(program: Program, columns: dict[str, Column]) -> None:
+    values = _Converted(columns, program)
+    with np.errstate(all="ignore"):
+        for name, evaluate in program.quick.items():
+            columns[name] = column_of(evaluate(values), program.computed[name])
+
+
+class _Converted(dict[str, Values]):
+    """The columns as values, each converted when it is first read."""
+
+    def __init__(self, columns: Columns, program: Program) -> None:
+        self._columns, self._program = columns, program
+
+    def __missing__(self, name: str) -> Values:
+        kind = self._program.inputs.get(name) or self._program.computed[name]
+        found = self[name] = values_of(self._columns[name], kind)
+        return found
 
 
 def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
