@@ -40,6 +40,20 @@ def test_migrations_make_the_tables_that_the_code_declares(tmp_path: Path) -> No
     assert HEAD in known_revisions()
 
 
+def test_a_ledger_of_an_older_version_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path / "ledger.db")
+    decide(ledger, 3)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.executescript(f"DROP TABLE api_keys; UPDATE {REVISION_TABLE} SET version_num = '0001'")
+    connection.close()
+    ledger = ledger_at(tmp_path / "ledger.db")
+    assert ledger.verify() == 3
+    assert ledger.generations() == {"late": 3}
+    assert ledger.api_keys() == []
+    ledger.close()
+
+
 def test_opening_an_up_to_date_ledger_loads_no_alembic_and_is_quick(tmp_path: Path) -> None:
     script = """
 import sys, time
