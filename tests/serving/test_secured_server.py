@@ -107,6 +107,17 @@ def test_no_key_is_in_the_log_or_the_output(project: Project, home: Home) -> Non
         assert text[16:] not in written
 
 
+def test_a_refused_call_with_a_body_leaves_its_connection_in_order(project: Project, home: Home) -> None:
+    made = make(home, "predict")
+    with serving(project, "--auth") as running:
+        url = f"http://127.0.0.1:{running.port}{PREDICT}"
+        with httpx.Client(timeout=20) as client:
+            for _ in range(3):
+                large = {"rows": [ROW] * 900}
+                assert client.post(url, json=large).status_code == 401
+                assert client.post(url, json=ROW, headers={"x-api-key": made.text}).status_code == 200
+
+
 def refused(project: Project, *options: str) -> str:
     """Return what a server says that does not start."""
     command = [sys.executable, "-m", "charkha", "--project", str(project.root), "serve", *options]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from killed_children import CONTEXT, decide_forever, open_and_decide, run_and_kill
+from killed_children import CONTEXT, decide_forever, make_and_revoke_forever, open_and_decide, run_and_kill
 from sqlalchemy import create_engine
 
 from charkha.storage.ledger import Assignment, BrokenChain, Draft, Ledger, UnusableLedger
@@ -105,6 +105,18 @@ def test_a_killed_process_loses_no_decision_and_leaves_no_half(tmp_path: Path) -
         assert expected - acknowledged in (0, 1)
         assert ledger.generations() == {"late": expected}
         assert [deployment.generation for deployment in ledger.deployments("late")] == list(range(1, expected + 1))
+    ledger.close()
+
+
+def test_a_killed_process_loses_no_key_and_no_revocation(tmp_path: Path) -> None:
+    url, expected = f"sqlite:///{tmp_path}/ledger.db", 0
+    ledger = Ledger(url)
+    for instant in range(10):
+        acknowledged = run_and_kill(make_and_revoke_forever, url, expected, after_seconds=0.0017 * instant)
+        expected = ledger.verify()
+        assert expected - acknowledged in (0, 1)
+        assert ledger.api_keys_counted() == ((expected + 1) // 2, expected // 2)
+        assert [key.revoked_us for key in ledger.api_keys()[: expected // 2]] == list(range(1, expected, 2))
     ledger.close()
 
 
