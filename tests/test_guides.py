@@ -26,7 +26,7 @@ from attrs import define, field
 from charkha.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), ROOT / "docs" / "data.md"]
+GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), ROOT / "docs" / "data.md", ROOT / "docs" / "security.md"]
 BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r" +# exits with (?P<code>\d+)$")
 FILE = "python file="
@@ -41,7 +41,8 @@ MONTH = re.compile(
     r"^(?:January|February|March|April|May|June|July|August|September|October|November|December) .*$", re.M
 )
 BARS = re.compile("[▏▎▍▌▋▊▉█]+")
-VARYING = re.compile(r"[0-9a-f-]{36}|\d{4}-\d\d-\d\dT[\d:.]+Z")
+EXPORT = re.compile(r"export (?P<name>[A-Z_]+)=\$\((?P<line>.*)\)")
+VARYING = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 def plain(text: str) -> str:
@@ -87,12 +88,16 @@ def ids_of(document: Any) -> Iterator[str]:
 
 @define(eq=False)
 class Reader:
-    """Somebody who types what a guide says. ids: those that the guide shows → those that came in their place."""
+    """Somebody who types what a guide says.
+
+    ids: those that the guide shows → those that came in their place. names: what was exported, with its `$`.
+    """
 
     printed: str = ""
     url: str = ""
     server: "subprocess.Popen[str] | None" = None
     ids: dict[str, str] = field(factory=dict)
+    names: dict[str, str] = field(factory=dict)
 
     def follow(self, info: str, code: str) -> None:
         if info.startswith(FILE):
@@ -112,6 +117,11 @@ class Reader:
 
     def type(self, line: str) -> str:
         """Run one line and return what it printed."""
+        if export := EXPORT.fullmatch(line):
+            self.names[f"${export['name']}"] = self.type(export["line"]).strip()
+            return ""
+        for shown, found in {**self.names, **self.ids}.items():
+            line = line.replace(shown, found)
         exits = EXITS.search(line)
         words = shlex.split(EXITS.sub("", line))
         if words[0] == "cd":
@@ -119,24 +129,25 @@ class Reader:
             return ""
         if words[0] == "curl":
             return self.curl(words[1:])
-        if words == ["charkha", "serve"]:
-            return self.serve()
+        if words[:2] == ["charkha", "serve"] and not exits:
+            return self.serve(words[2:])
         code, printed = charkha(words[1:]) if words[0] == "charkha" else run(words)
         assert code == (int(exits["code"]) if exits else 0), f"{line}\n{printed}"
         return printed
 
     def curl(self, words: list[str]) -> str:
         time.sleep(READING_SECONDS)
-        url, option, body = words
-        assert option == "--json"
-        for shown, found in self.ids.items():
-            body = body.replace(shown, found)
-        url = url.replace("localhost:8000", self.url)
-        return httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=30).text
+        url, given = words[0].replace("localhost:8000", self.url), dict(zip(words[1::2], words[2::2], strict=True))
+        assert given.keys() <= {"--json", "-H"}
+        headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
+        if "--json" not in given:
+            return httpx.get(url, headers=headers, timeout=30).text
+        headers["content-type"] = "application/json"
+        return httpx.post(url, content=given["--json"], headers=headers, timeout=30).text
 
-    def serve(self) -> str:
+    def serve(self, options: list[str]) -> str:
         """Start the server, and return the line it prints when it answers."""
-        command = [sys.executable, "-m", "charkha", "serve", "--port", "0"]
+        command = [sys.executable, "-m", "charkha", "serve", "--port", "0", *options]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.server.stdout is not None
         said = self.server.stdout.readline()

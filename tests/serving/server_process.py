@@ -65,7 +65,18 @@ class ServerProcess:
 
 def start_server(root: Path, port: int, workers: int = 1, drain_seconds: float = 0.0) -> ServerProcess:
     """Start a server and wait until it says that it is ready."""
-    command = [sys.executable, "-c", SCRIPT, str(root), str(port), str(workers), str(drain_seconds)]
+    return start([sys.executable, "-c", SCRIPT, str(root), str(port), str(workers), str(drain_seconds)], root, port)
+
+
+def start_serve(root: Path, *options: str) -> ServerProcess:
+    """Start `charkha serve` with options on a free port, and wait until it says that it is ready."""
+    port = free_port()
+    command = [sys.executable, "-m", "charkha", "--project", str(root), "serve", "--port", str(port), *options]
+    return start(command, root, port)
+
+
+def start(command: list[str], root: Path, port: int) -> ServerProcess:
+    """Start a server by a command and wait until it says that it is ready. Raises RuntimeError when it ends."""
     log = (root / "server.log").open("a")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=child_environment())
     log.close()

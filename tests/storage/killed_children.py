@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from charkha.storage.ledger import Assignment, Draft, Ledger
+from charkha.storage.ledger import ApiKey, Assignment, Draft, Ledger
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.quarantine import Quarantine, Report
 from charkha.storage.segment_log import SegmentLog
@@ -92,6 +92,20 @@ def decide_forever(acknowledge: Connection, url: str, number: int) -> None:
     while True:
         draft = Draft(f"key {number}", number, "late", "operator", "promote", "because", {"x": "y" * 1000})
         ledger.decide(draft, deploy=[Assignment("v1", "champion")], expect_generation=number)
+        number += 1
+        acknowledge.send(number)
+
+
+def make_and_revoke_forever(acknowledge: Connection, url: str, number: int) -> None:
+    """Make keys, revoke each, and say after each of the two how often something was done."""
+    ledger = Ledger(url)
+    while True:
+        id_ = f"{number // 2:012x}"
+        draft = Draft(f"keys/{id_}/{number % 2}", number, "key shop", "test", "create", "because", {})
+        if number % 2:
+            ledger.revoke_api_key(id_, draft)
+        else:
+            ledger.create_api_key(ApiKey(id_, "shop", ("predict",), "ab" * 32, number), draft)
         number += 1
         acknowledge.send(number)
 

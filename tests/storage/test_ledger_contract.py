@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charkha.storage.ledger import (
+    ApiKey,
     Assignment,
     Draft,
     Ledger,
     StaleGeneration,
+    UnknownKey,
     UnknownRun,
     UnknownVersion,
     VersionRow,
@@ -283,6 +285,44 @@ def test_a_checkpoint_holds_its_newest_value(ledger: Ledger) -> None:
     ledger.set_checkpoint("other", {})
     assert ledger.checkpoint("collect late") == {"web-1": 12, "nested": {"a": [1, None]}}
     assert ledger.checkpoint("other") == {}
+
+
+KEY = ApiKey("5f0c", "shop", ("predict", "ingest"), "ab" * 32, 10, expires_us=50, rate=2.5)
+
+
+def test_a_key_is_kept_with_the_decision_that_made_it(ledger: Ledger) -> None:
+    assert (ledger.api_keys(), ledger.api_keys_counted()) == ([], (0, 0))
+    decision = ledger.create_api_key(KEY, draft("keys/5f0c/create"))
+    older = evolve(KEY, id="0a", created_us=3, expires_us=None, rate=None)
+    ledger.create_api_key(older, draft("keys/0a/create"))
+    assert ledger.api_keys() == [older, KEY]
+    assert ledger.api_key("5f0c") == KEY
+    assert ledger.decisions(limit=1) == [decision]
+    assert (ledger.api_keys_counted(), ledger.verify()) == ((2, 0), 2)
+
+
+def test_a_key_is_revoked_once_for_ever(ledger: Ledger) -> None:
+    ledger.create_api_key(KEY, draft("keys/5f0c/create"))
+    first = ledger.revoke_api_key("5f0c", draft("keys/5f0c/revoke", time_us=20))
+    again = ledger.revoke_api_key("5f0c", draft("keys/5f0c/revoke", time_us=30))
+    assert first == again
+    assert ledger.api_key("5f0c") == evolve(KEY, revoked_us=20)
+    assert ledger.api_keys_counted() == (1, 1)
+    with pytest.raises(UnknownKey, match="expected the id of an API key, got 'x'"):
+        ledger.revoke_api_key("x", draft("keys/x/revoke"))
+    assert len(ledger.decisions()) == 2
+
+
+def test_a_key_whose_decision_cannot_be_written_is_not_made(ledger: Ledger) -> None:
+    with pytest.raises(TypeError):
+        ledger.create_api_key(KEY, draft("keys/5f0c/create", evidence={"what": object()}))
+    assert ledger.api_keys() == []
+
+
+def test_a_key_is_usable_until_it_expires_or_is_revoked() -> None:
+    assert [KEY.is_usable(now_us) for now_us in (10, 49, 50)] == [True, True, False]
+    assert not evolve(KEY, revoked_us=1).is_usable(20)
+    assert evolve(KEY, expires_us=None).is_usable(2**62)
 
 
 def test_what_is_written_is_there_when_it_is_opened_again(open_ledger: Callable[[], Ledger]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from killed_children import CONTEXT, decide_forever, open_and_decide, run_and_kill
+from killed_children import CONTEXT, decide_forever, make_and_revoke_forever, open_and_decide, run_and_kill
 from sqlalchemy import create_engine
 
 from charkha.storage.ledger import Assignment, BrokenChain, Draft, Ledger, UnusableLedger
@@ -38,6 +38,20 @@ def test_migrations_make_the_tables_that_the_code_declares(tmp_path: Path) -> No
         assert context.get_current_revision() == HEAD
     engine.dispose()
     assert HEAD in known_revisions()
+
+
+def test_a_ledger_of_an_older_version_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path / "ledger.db")
+    decide(ledger, 3)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.executescript(f"DROP TABLE api_keys; UPDATE {REVISION_TABLE} SET version_num = '0001'")
+    connection.close()
+    ledger = ledger_at(tmp_path / "ledger.db")
+    assert ledger.verify() == 3
+    assert ledger.generations() == {"late": 3}
+    assert ledger.api_keys() == []
+    ledger.close()
 
 
 def test_opening_an_up_to_date_ledger_loads_no_alembic_and_is_quick(tmp_path: Path) -> None:
@@ -91,6 +105,18 @@ def test_a_killed_process_loses_no_decision_and_leaves_no_half(tmp_path: Path) -
         assert expected - acknowledged in (0, 1)
         assert ledger.generations() == {"late": expected}
         assert [deployment.generation for deployment in ledger.deployments("late")] == list(range(1, expected + 1))
+    ledger.close()
+
+
+def test_a_killed_process_loses_no_key_and_no_revocation(tmp_path: Path) -> None:
+    url, expected = f"sqlite:///{tmp_path}/ledger.db", 0
+    ledger = Ledger(url)
+    for instant in range(10):
+        acknowledged = run_and_kill(make_and_revoke_forever, url, expected, after_seconds=0.0017 * instant)
+        expected = ledger.verify()
+        assert expected - acknowledged in (0, 1)
+        assert ledger.api_keys_counted() == ((expected + 1) // 2, expected // 2)
+        assert [key.revoked_us for key in ledger.api_keys()[: expected // 2]] == list(range(1, expected, 2))
     ledger.close()
 
 

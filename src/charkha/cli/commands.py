@@ -23,6 +23,7 @@ from charkha.cli import (
     features,
     history,
     init,
+    keys,
     operate,
     replay,
     serve,
@@ -53,6 +54,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 # Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
+    "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},

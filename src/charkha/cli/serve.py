@@ -1,5 +1,6 @@
 """`charkha serve`: answer predictions over HTTP."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ from charkha.cli.session import session_of
 EXAMPLES = {
     "serve": (
         "charkha serve",
-        "charkha serve --host 0.0.0.0 --port 80 --workers 4",
+        "charkha serve --workers 4 --auth",
+        "charkha keys create shop --role predict && charkha serve --host 0.0.0.0 --port 80",
+        "charkha serve --host 0.0.0.0 --port 443 --tls-cert server.pem --tls-key server-key.pem",
         'curl localhost:8000/v1/models/likes/predict --json \'{"user_id": 9290, "movie_id": 1535108}\'',
     )
 }
@@ -26,6 +29,20 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=600, help="How long SIGTERM lets /readyz say no before serving ends.")
     ] = 1.0,
+    auth: Annotated[
+        bool, typer.Option("--auth", help="Ask for API keys at this machine's own address too; at others it is so.")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Serve over HTTPS, with this certificate and its chain, in PEM."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The certificate's private key, in PEM and not encrypted.",
+        ),
+    ] = None,
 ) -> None:
     """Serve every model of the project over HTTP.
 
@@ -33,9 +50,14 @@ def serve(
     /v1/models/MODEL/labels takes the truth. /docs shows all of it with the project's own fields; /metrics is for
     Prometheus.
 
+    At any address but this machine's own (127.0.0.1, localhost) each call must show an API key that may do what it
+    asks: charkha keys create makes one. A key that is revoked opens nothing from the next second on.
+
     A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request. SIGTERM
     ends it without one too: /readyz says no first, then calls in progress end.
     """
     from charkha.serving.server import run
+    from charkha.serving.tls import load_tls
 
-    run(session_of(context).project(), host=host, port=port, workers=workers, drain_seconds=drain_seconds)
+    tls, project = load_tls(tls_cert, tls_key), session_of(context).project()
+    run(project, host=host, port=port, workers=workers, drain_seconds=drain_seconds, auth=auth, tls=tls)

@@ -7,7 +7,16 @@ from inspect import cleandoc
 from rich.markup import escape
 
 # Errors that mean: this command cannot be meant for here. The rest are of the work itself.
-USAGE_ERRORS = ("ProjectNotFound", "UnknownModel", "UnknownVersion", "UnknownBatch", "UnknownFile", "BadName")
+USAGE_ERRORS = (
+    "ProjectNotFound",
+    "UnknownModel",
+    "UnknownVersion",
+    "UnknownBatch",
+    "UnknownFile",
+    "UnknownKey",
+    "ImpossibleKey",
+    "BadName",
+)
 
 
 def help_of(command: Callable[..., None]) -> str:

@@ -1,21 +1,34 @@
-"""The thread in which a worker follows the ledger, so that no request waits for it."""
+"""The threads in which a worker follows the ledger, so that no request waits for it."""
 
 import logging
 import threading
-
-from charkha.serving.service import Service
+from collections.abc import Mapping
+from typing import Protocol
 
 _logger = logging.getLogger("charkha.serving")
 
 
-class Follower:
-    """Refreshes a service every so often, from `start` until `stop`.
+class Followed(Protocol):
+    """What follows the ledger: a service its deployments, a ring its keys."""
 
-    every_seconds: how soon a deployment is followed; a look costs the ledger one small query.
+    def refresh(self) -> bool:
+        """Take over what the ledger says now; return whether anything changed."""
+        ...
+
+    def problems(self) -> Mapping[str, str]:
+        """Return what of it could not be taken over, in words."""
+        ...
+
+
+class Follower:
+    """Refreshes something every so often, from `start` until `stop`.
+
+    every_seconds: how soon a change is followed; a look costs the ledger one small query. What takes long to refresh
+    delays nothing else: each has a follower of its own.
     """
 
-    def __init__(self, service: Service, every_seconds: float = 0.25) -> None:
-        self._service = service
+    def __init__(self, followed: Followed, every_seconds: float = 0.25) -> None:
+        self._followed = followed
         self._every_seconds = every_seconds
         self._stopped = threading.Event()
         self._said = ""
@@ -37,8 +50,8 @@ class Follower:
     def _look(self) -> None:
         """Refresh; a ledger that cannot be read now leaves what serves in place, and is said once."""
         try:
-            self._service.refresh()
-            said = "; ".join(f"{name}: {text}" for name, text in self._service.ready().problems.items())
+            self._followed.refresh()
+            said = "; ".join(f"{name}: {text}" for name, text in self._followed.problems().items())
         except Exception as error:
             said = f"cannot read the ledger: {error}"
         if said and said != self._said:

@@ -17,8 +17,10 @@ from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
+from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
+from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
 from charkha.serving.responses import (
@@ -54,27 +56,33 @@ def build_router(
     *,
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
+    keyring: Keyring | None = None,
 ) -> Router:
-    """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to."""
+    """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to.
+
+    keyring: None where no keys are asked for.
+    """
     metrics.registry.register(Current(service, clock))
     api = Api(service, metrics, limits or Limits(), ends)
-    get: Mapping[str, Endpoint] = {
-        "/v1/models": api.models,
-        "/healthz": api.healthz,
-        "/readyz": api.readyz,
-        "/metrics": api.metrics,
-        "/openapi.json": api.openapi,
-        "/docs": api.docs,
+    get: Mapping[str, tuple[Endpoint, Need]] = {
+        "/v1/models": (api.models, ANY_KEY),
+        "/healthz": (api.healthz, OPEN),
+        "/readyz": (api.readyz, OPEN),
+        "/metrics": (api.metrics, "operate"),
+        "/openapi.json": (api.openapi, ANY_KEY),
+        "/docs": (api.docs, ANY_KEY),
     }
-    routes = {path: Route("GET", path, endpoint) for path, endpoint in get.items()}
+    routes = {path: Route("GET", path, endpoint, need) for path, (endpoint, need) in get.items()}
     for name in service.project.models:
-        for verb, of in (("predict", api.predict), ("labels", api.labels)):
-            pattern = f"/v1/models/{{model}}/{verb}"
-            routes[f"/v1/models/{name}/{verb}"] = Route("POST", pattern, partial(of, name))
+        predict, labels = partial(api.predict, name), partial(api.labels, name)
+        routes[f"/v1/models/{name}/predict"] = Route("POST", "/v1/models/{model}/predict", predict, "predict")
+        routes[f"/v1/models/{name}/labels"] = Route("POST", "/v1/models/{model}/labels", labels, "label")
     for name in service.project.sources:
         events = partial(api.events, name)
-        routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events)
-    return Router(routes, partial(_missing, service), metrics)
+        routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events, "ingest")
+    if keyring is not None:
+        api.document = secured(api.document, {path: route.need for path, route in routes.items()})
+    return Router(routes, partial(_missing, service), metrics, keyring)
 
 
 def _missing(service: Service, call: Call) -> Exception:
@@ -104,7 +112,7 @@ class Api:
         self._checks = {name: request_check(model) for name, model in models.items()}
         self._batchers = {name: Batcher(service, name) for name in models}
         self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
-        self._document = openapi_document(project, self._schemas)
+        self.document = openapi_document(project, self._schemas)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
@@ -173,11 +181,11 @@ class Api:
 
     async def openapi(self, call: Call) -> Reply:
         """`GET /openapi.json`."""
-        return json_reply(self._document)
+        return json_reply(self.document)
 
     async def docs(self, call: Call) -> Reply:
         """`GET /docs`: the document as a page that needs nothing from elsewhere."""
-        page = docs_page(self._document).encode()
+        page = docs_page(self.document).encode()
         return Reply(
             200, page, (("content-type", "text/html; charset=utf-8"), ("content-security-policy", _DOCS_POLICY))
         )

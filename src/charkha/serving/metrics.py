@@ -80,6 +80,9 @@ class ServingMetrics:
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
+        self._rate_limited = Counter(
+            "charkha_rate_limited", "Calls refused because their API key had used its rate.", ["key"], registry=registry
+        )
         self._of_route: dict[
             tuple[str, int], tuple[Counter, Histogram]
         ] = {}  # looking them up takes as long as counting
@@ -132,6 +135,10 @@ class ServingMetrics:
     def labelled(self, model: str, count: int) -> None:
         """Count logged labels."""
         self._labels.labels(model).inc(count)
+
+    def rate_limited(self, key: str) -> None:
+        """Count a call that came too soon. key: its name."""
+        self._rate_limited.labels(key).inc()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an HTTP request. route: its pattern, never what the client wrote, which has no end of values."""

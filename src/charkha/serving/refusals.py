@@ -4,6 +4,9 @@
     ├── Malformed            400  not JSON, or JSON that says two things
     ├── Invalid              422  JSON of the wrong shape: names the field
     ├── TooLarge             413  more bytes or rows than are taken at once
+    ├── Unauthenticated      401  no API key, or one that opens nothing
+    ├── Forbidden            403  an API key whose roles are others
+    ├── RateLimited          429  more calls than the API key allows
     ├── Overloaded           429  more calls than can be answered soon
     ├── DeadlinePassed       504  a call that waited longer than its client does
     └── …                    whatever else the routes refuse, with its own status and code
@@ -13,6 +16,7 @@ where no field is to blame.
 """
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -58,6 +62,34 @@ class TooLarge(Refused):
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(413, code, message, field)
+
+
+class Unauthenticated(Refused):
+    """A call without an API key, or with one that opens nothing. wrong: there was one."""
+
+    def __init__(self, message: str, *, wrong: bool = False) -> None:
+        error = ', error="invalid_token"' if wrong else ""
+        # The second is for browsers, which ask for a password when they read it.
+        challenge = f'Bearer realm="charkha"{error}, Basic realm="charkha"'
+        said = f"{message}. Keys are made by: charkha keys create"
+        super().__init__(401, "unauthenticated", said, headers={"www-authenticate": challenge})
+
+
+class Forbidden(Refused):
+    """A call whose API key has other roles than its route needs."""
+
+    def __init__(self, need: str, roles: Sequence[str]) -> None:
+        challenge = f'Bearer realm="charkha", error="insufficient_scope", scope="{need}"'
+        said = f"expected an API key with the role {need}, got one with {', '.join(roles)}"
+        super().__init__(403, "forbidden", said, headers={"www-authenticate": challenge})
+
+
+class RateLimited(Refused):
+    """More calls than an API key allows. rate: of all workers. wait: until this worker allows one again (s)."""
+
+    def __init__(self, name: str, rate: float, wait: float) -> None:
+        said = f"expected at most {rate:g} calls a second with the API key {name!r}, got more. Come again later"
+        super().__init__(429, "rate_limited", said, headers={"retry-after": str(max(1, math.ceil(wait)))})
 
 
 class Overloaded(Refused):

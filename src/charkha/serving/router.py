@@ -11,6 +11,7 @@ from charkha.features.kept import UnknownSource
 from charkha.features.plain_rows import NotPushable
 from charkha.serving.answering import Killed
 from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply
+from charkha.serving.keyring import ANY_KEY, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
@@ -23,29 +24,43 @@ _logger = logging.getLogger("charkha.serving")
 
 @frozen(eq=False)
 class Route:
-    """An endpoint. method: what it is called with. pattern: its path in metrics, with {model} or {source} in it."""
+    """An endpoint.
+
+    method: what it is called with. pattern: its path in metrics, with {model} or {source} in it. need: what a call must
+    show where keys are asked for.
+    """
 
     method: str
     pattern: str
     endpoint: Endpoint
+    need: Need
 
 
 class Router:
     """Finds the endpoint of a call, counts and times it, and says in words why it failed.
 
-    routes: path → route. missing: what is raised for a path that is none of them.
+    routes: path → route. missing: what is raised for a path that is none of them. keyring: whose keys are asked for;
+    None where everybody may everything.
     """
 
     def __init__(
-        self, routes: Mapping[str, Route], missing: Callable[[Call], Exception], metrics: ServingMetrics
+        self,
+        routes: Mapping[str, Route],
+        missing: Callable[[Call], Exception],
+        metrics: ServingMetrics,
+        keyring: Keyring | None = None,
     ) -> None:
-        self._routes, self._missing, self._metrics = dict(routes), missing, metrics
+        self.routes: Mapping[str, Route] = dict(routes)
+        self._missing, self._metrics, self._keyring = missing, metrics, keyring
 
     async def reply(self, call: Call) -> Reply:
         """Return what is replied to a call; never raises for what a client can do."""
         started = time.perf_counter()
-        route = self._routes.get(call.path)
+        route = self.routes.get(call.path)
         try:
+            if self._keyring is not None:
+                # First of all: without a key nobody learns which paths there are.
+                self._keyring.admit(call, ANY_KEY if route is None else route.need)
             if route is None:
                 raise self._missing(call)
             if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):

@@ -16,9 +16,12 @@ from granian.log import LogLevels
 
 from charkha.clock import Clock, SystemClock
 from charkha.features.feed import Feed
+from charkha.serving.exposure import NoUsableKey, is_loopback
+from charkha.serving.keys import usable_keys
 from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.supervisor import Supervisor
+from charkha.serving.tls import Tls, wrapped
 from charkha.serving.worker import load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
@@ -56,16 +59,23 @@ def run(
     clock: Clock | None = None,
     *,
     drain_seconds: float = 0.0,
+    auth: bool = False,
+    tls: Tls | None = None,
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
     its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
     long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
-    first. Raises NoSuchAddress, PortTaken, DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    first. auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
+    tls: as `load_tls` returned it. Raises NoSuchAddress, PortTaken, NoUsableKey, DataError and UnusableLedger; exits
+    with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
     _require_own_address(host)
+    auth = auth or not is_loopback(host)
+    if auth:
+        _require_usable_key(project, clock, host)
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
     logging.config.dictConfig(log_settings())
@@ -87,11 +97,20 @@ def run(
         workers_kill_timeout=DRAIN_SECONDS,
         drain_seconds=drain_seconds,
         notice=notice,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
     )
-    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready)
+    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready, tls=tls is not None)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    loader = partial(load_worker, project.root, clock, os.getpid(), notice)
+    loader = partial(load_worker, project.root, clock, os.getpid(), notice, workers if auth else None)
     server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
+
+
+def _require_usable_key(project: Project, clock: Clock, host: str) -> None:
+    """Raise NoUsableKey where nobody could call a server that asks for keys."""
+    with open_project(project) as home:
+        if not usable_keys(home.ledger, clock.now()):
+            raise NoUsableKey(host)
 
 
 def _prepare(project: Project, clock: Clock) -> None:
@@ -142,20 +161,24 @@ def _bound_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None]) -> None:
+def _say_when_ready(
+    models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None], *, tls: bool
+) -> None:
     """Ask until the server answers, then print the line."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    while not _answers(reachable, port):
+    while not _answers(reachable, port, tls=tls):
         time.sleep(0.02)
     tell()
-    url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
     plural = "" if workers == 1 else "s"
     print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(host: str, port: int, *, tls: bool) -> bool:
     try:
-        with socket.create_connection((host, port), timeout=5) as connection:
+        with socket.create_connection((host, port), timeout=5) as plain:
+            connection = wrapped(plain) if tls else plain
             connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             return b" 200 " in connection.recv(64)
     except OSError:

@@ -217,6 +217,10 @@ class Service:
         champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
         return Readiness(bool(lineups) and not self._failed, champions, dict(self._generations), problems)
 
+    def problems(self) -> dict[str, str]:
+        """Return, by model, what of its deployment could not be loaded, in words."""
+        return dict(self._problems)
+
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
         return dict(self._lineups)

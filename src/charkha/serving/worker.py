@@ -11,6 +11,7 @@ from pathlib import Path
 from charkha.clock import Clock
 from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
+from charkha.serving.keyring import Keyring
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.partition import claim_partition
 from charkha.serving.rsgi import RsgiApp
@@ -21,37 +22,51 @@ from charkha.storage.home import open_project
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
-def load_worker(root: Path, clock: Clock, parent: int, notice: Path) -> RsgiApp:
+def load_worker(root: Path, clock: Clock, parent: int, notice: Path, key_workers: int | None = None) -> RsgiApp:
     """Return the app of a worker of the project in `root`; called in the worker's own process, once.
 
     parent: the process id of the server, without which the worker ends too. notice: a file that is there while the
-    server is about to end.
+    server is about to end. key_workers: as for `open_app`.
     """
     die_with(parent)
-    return open_app(load_project(root), clock, notice.exists)
+    return open_app(load_project(root), clock, key_workers, notice.exists)
 
 
-def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: False) -> RsgiApp:
-    """Open the project's home and return the app that serves it; the app's end closes it. ends: of `build_router`."""
+def open_app(
+    project: Project, clock: Clock, key_workers: int | None = None, ends: Callable[[], bool] = lambda: False
+) -> RsgiApp:
+    """Open the project's home and return the app that serves it; the app's end closes it.
+
+    key_workers: how many workers share the rates of the keys that are asked for; None where none are. ends: of
+    `build_router`.
+    """
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
     service = Service(project, home, clock, claim.name, metrics)
     service.refresh()
-    follower = Follower(service)
+    keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
+    if keyring is not None:
+        keyring.refresh()
+    followers = [Follower(followed) for followed in (service, keyring) if followed is not None]
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
+    def begin() -> None:
+        for follower in followers:
+            follower.start()
+
     def end() -> None:
-        follower.stop()
+        for follower in followers:
+            follower.stop()
         service.close()
         home.close()
         claim.release()
 
-    return RsgiApp(build_router(service, metrics, clock, ends=ends), follower.start, end)
+    return RsgiApp(build_router(service, metrics, clock, ends=ends, keyring=keyring), begin, end)
 
 
 def die_with(parent: int) -> None:

@@ -1,13 +1,22 @@
 """The ledger: what was decided, what serves, what exists; relational, with its decisions in a chain of hashes."""
 
 from charkha.storage.ledger.decisions import chain_hash
-from charkha.storage.ledger.errors import BrokenChain, StaleGeneration, UnknownRun, UnknownVersion, UnusableLedger
+from charkha.storage.ledger.errors import (
+    BrokenChain,
+    StaleGeneration,
+    UnknownKey,
+    UnknownRun,
+    UnknownVersion,
+    UnusableLedger,
+)
 from charkha.storage.ledger.ledger import KILL, REVIVE, ROLLBACK, Ledger
 from charkha.storage.ledger.values import (
+    ApiKey,
     Assignment,
     Decision,
     Deployment,
     Draft,
+    KeyRole,
     Role,
     Run,
     RunStatus,
@@ -19,16 +28,19 @@ __all__ = [
     "KILL",
     "REVIVE",
     "ROLLBACK",
+    "ApiKey",
     "Assignment",
     "BrokenChain",
     "Decision",
     "Deployment",
     "Draft",
+    "KeyRole",
     "Ledger",
     "Role",
     "Run",
     "RunStatus",
     "StaleGeneration",
+    "UnknownKey",
     "UnknownRun",
     "UnknownVersion",
     "UnusableLedger",

@@ -51,6 +51,17 @@ class UnknownRun(LookupError):
         return f"run {self.key!r}: expected one that was begun, found none. Call `begin_run` first."
 
 
+class UnknownKey(LookupError):
+    """An API key that was never made."""
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        super().__init__(id_)
+
+    def __str__(self) -> str:
+        return f"expected the id of an API key, got {self.id!r}. They are listed by: charkha keys list"
+
+
 class UnusableLedger(Exception):
     """A database that this version of Charkha cannot use as a ledger."""
 

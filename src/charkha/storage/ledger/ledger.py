@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
+from charkha.storage.ledger.api_keys import count_keys, end_key, find_key, list_keys, write_key
 from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
 from charkha.storage.ledger.database import Database
 from charkha.storage.ledger.decisions import append_decision, find_decision, list_decisions, newest_of, verify_chain
@@ -18,7 +19,7 @@ from charkha.storage.ledger.deployments import (
 )
 from charkha.storage.ledger.errors import StaleGeneration
 from charkha.storage.ledger.runs import end_run, list_runs, start_run
-from charkha.storage.ledger.values import Assignment, Decision, Deployment, Draft, Run, RunStatus, VersionRow
+from charkha.storage.ledger.values import ApiKey, Assignment, Decision, Deployment, Draft, Run, RunStatus, VersionRow
 from charkha.storage.ledger.versions import find_version, list_versions, number_version, write_version
 
 # What is decided of a model as a whole, whichever versions serve it.
@@ -148,3 +149,33 @@ class Ledger:
         """Set a JSON value under a name, in place of the one before."""
         with self._database.writing() as connection:
             write_checkpoint(connection, name, value)
+
+    def create_api_key(self, key: ApiKey, draft: Draft) -> Decision:
+        """Write a new API key and the decision to make it: both or neither."""
+        with self._database.writing() as connection:
+            write_key(connection, key)
+            return append_decision(connection, draft, None)
+
+    def revoke_api_key(self, id_: str, draft: Draft) -> Decision:
+        """Write that an API key is revoked, from the draft's time on, and the decision: both or neither.
+
+        One that was revoked stays as it is, and the decision of then is returned. Raises UnknownKey.
+        """
+        with self._database.writing() as connection:
+            end_key(connection, id_, draft.time_us)
+            return find_decision(connection, draft.key) or append_decision(connection, draft, None)
+
+    def api_key(self, id_: str) -> ApiKey:
+        """Return an API key. Raises UnknownKey."""
+        with self._database.reading() as connection:
+            return find_key(connection, id_)
+
+    def api_keys(self) -> list[ApiKey]:
+        """Return all API keys, oldest first, revoked and expired ones too."""
+        with self._database.reading() as connection:
+            return list_keys(connection)
+
+    def api_keys_counted(self) -> tuple[int, int]:
+        """Return how many API keys were ever made and revoked; cheap enough to ask all the time whether any changed."""
+        with self._database.reading() as connection:
+            return count_keys(connection)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a ledger stamped with it is opened without loading Alembic.
-HEAD = "0001"
+HEAD = "0002"
 REVISION_TABLE = "ledger_revision"
 
 # Names for all constraints, so that later migrations can speak of them on any database.
@@ -109,4 +109,18 @@ CHECKPOINTS = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# Of the secret of a key only its digest is kept.
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Column("rate", Float),
 )

@@ -8,6 +8,7 @@ from attrs import frozen
 Role = Literal["champion", "challenger", "shadow"]
 VersionStatus = Literal["candidate", "rejected", "accepted"]
 RunStatus = Literal["running", "done", "failed"]
+KeyRole = Literal["predict", "ingest", "label", "operate", "admin"]
 
 
 @frozen
@@ -111,3 +112,26 @@ class Run:
     finished_us: int | None
     status: RunStatus
     result: Mapping[str, object]
+
+
+@frozen
+class ApiKey:
+    """One key of a client, without its secret.
+
+    id: the part of the key that may be shown. digest: SHA-256 of the secret, in hex. roles: what the key may do; admin
+    may everything. expires_us, revoked_us: from when on it opens nothing; None for never.
+    rate: calls a second over all workers, None for any number.
+    """
+
+    id: str
+    name: str
+    roles: tuple[KeyRole, ...]
+    digest: str
+    created_us: int
+    expires_us: int | None = None
+    revoked_us: int | None = None
+    rate: float | None = None
+
+    def is_usable(self, now_us: int) -> bool:
+        """Say whether the key opens anything at a time."""
+        return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)
