@@ -28,7 +28,7 @@ from charkha.spec.sources import Source
 WHOLE_ROWS = 1_000_000
 BUCKET_ROWS = 1 << 19
 # So many numbers of states are made at once, of which there are some copies.
-_BUCKET_FLOATS = 1 << 24
+_BUCKET_FLOATS = 1 << 23
 
 
 @frozen
@@ -131,15 +131,17 @@ class Preparation:
         self.doing(f"looking through {source.name}")
         with TemporaryDirectory(prefix="charkha-state-") as folder:
             pieces = pieces_of(source, files.root, files.log, Path(folder) / "rows")
-            large = sum(piece.height for piece in pieces) > self.bounds.whole_rows
-            make = self._in_files if large else self._in_memory
-            ready, waiting_us = make(source, pieces, views, Path(folder), seeds=seeds)
+            if sum(piece.height for piece in pieces) > self.bounds.whole_rows:
+                ready, waiting_us = self._in_files(source, pieces, views, Path(folder), seeds=seeds)
+            else:
+                ready, waiting_us = self._in_memory(source, pieces, views)
             self.doing(f"writing the state of {source.name}")
             yield Prepared(source, views, seeds, ready, Taken(files.as_of_us, stamps, waiting_us))
 
     def _in_memory(
-        self, source: Source, pieces: Sequence[Piece], views: Sequence[ViewState], folder: Path, *, seeds: bool
+        self, source: Source, pieces: Sequence[Piece], views: Sequence[ViewState]
     ) -> tuple[Ready, int | None]:
+        """Return state as it is made of rows in memory, and when the first row that is not known yet will be."""
         everything = stamped_pieces(pieces, source)
         rows = with_filters(known_rows(everything, source, self.files.as_of_us), [view.view for view in views])
         return InMemory(source, rows), waiting_of([everything.filter(~pl.col("_pushed"))], self.files.as_of_us)
@@ -147,6 +149,7 @@ class Preparation:
     def _in_files(
         self, source: Source, pieces: Sequence[Piece], views: Sequence[ViewState], folder: Path, *, seeds: bool
     ) -> tuple[Ready, int | None]:
+        """Return the same, made in files of a folder."""
         rows, width = sum(piece.height for piece in pieces), max((_width(view) for view in views), default=0)
         size = min(self.bounds.bucket_rows, max(1, _BUCKET_FLOATS // max(1, width)))
         memory = SortedPairs(folder / "memory", -(-rows // size))
