@@ -27,8 +27,8 @@ from charkha.spec.sources import Source
 
 WHOLE_ROWS = 1_000_000
 BUCKET_ROWS = 1 << 19
-# So many numbers of states are made at once, of which there are some copies.
-_BUCKET_FLOATS = 1 << 23
+# So many numbers of states, of which there are some copies, are made at once: of a bucket, of rows that are whole.
+_BUCKET_FLOATS, _WHOLE_FLOATS = 1 << 23, 1 << 26
 
 
 @frozen
@@ -131,7 +131,7 @@ class Preparation:
         self.doing(f"looking through {source.name}")
         with TemporaryDirectory(prefix="charkha-state-") as folder:
             pieces = pieces_of(source, files.root, files.log, Path(folder) / "rows")
-            if sum(piece.height for piece in pieces) > self.bounds.whole_rows:
+            if sum(piece.height for piece in pieces) > min(self.bounds.whole_rows, _WHOLE_FLOATS // _width(views)):
                 ready, waiting_us = self._in_files(source, pieces, views, Path(folder), seeds=seeds)
             else:
                 ready, waiting_us = self._in_memory(source, pieces, views)
@@ -150,8 +150,8 @@ class Preparation:
         self, source: Source, pieces: Sequence[Piece], views: Sequence[ViewState], folder: Path, *, seeds: bool
     ) -> tuple[Ready, int | None]:
         """Return the same, made in files of a folder."""
-        rows, width = sum(piece.height for piece in pieces), max((_width(view) for view in views), default=0)
-        size = min(self.bounds.bucket_rows, max(1, _BUCKET_FLOATS // max(1, width)))
+        rows = sum(piece.height for piece in pieces)
+        size = min(self.bounds.bucket_rows, max(1, _BUCKET_FLOATS // _width(views)))
         memory = SortedPairs(folder / "memory", -(-rows // size))
         with room_for(source, rows, folder):
             pieces = [piece.seekable(folder / "batches" / f"{n:05d}.arrow") for n, piece in enumerate(pieces)]
@@ -183,6 +183,6 @@ def _together(pairs: Iterator[Pairs]) -> Pairs:
     return list(chain.from_iterable(pairs))
 
 
-def _width(view: ViewState) -> int:
-    """Return how many numbers the state of a view has for a key and hop."""
-    return sum(ring.ring.width for ring in view.rings)
+def _width(views: Sequence[ViewState]) -> int:
+    """Return how many numbers the widest state of a view has for a key and its hops; at least 1."""
+    return max([1, *(sum(ring.ring.width for ring in view.rings) for view in views)])
