@@ -109,10 +109,11 @@ def killed_at_random(
         CHILD.format(tests=str(Path(__file__).parent), module=module, what=what),
         str(root),
     ]
+    environment = {**os.environ, "TMPDIR": str(root)}  # what a killed process leaves
     dice, met, begun = np.random.default_rng(5), 0, root / sign
     for _ in range(kills):
         begun.unlink(missing_ok=True)
-        with subprocess.Popen(command) as child:
+        with subprocess.Popen(command, env=environment) as child:
             while child.poll() is None and not begun.exists():
                 time.sleep(0.001)
             time.sleep(dice.uniform(0, longest_seconds))
@@ -120,7 +121,7 @@ def killed_at_random(
                 os.kill(child.pid, signal.SIGKILL)
                 met += 1
         afterwards()
-    subprocess.run(command, check=True)
+    subprocess.run(command, env=environment, check=True)
     return met
 
 
@@ -144,13 +145,9 @@ def test_building_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sign", "longest_seconds"), [("begun", 0.4), ("writing", 0.05)])
-def test_building_the_state_of_a_large_source_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str, longest_seconds: float
-) -> None:
+def test_building_the_state_of_a_large_source_anew(tmp_path: Path, sign: str, longest_seconds: float) -> None:
     """The former state is there until the new one is, and that is the one of memory."""
     undisturbed, killed = world(tmp_path / "undisturbed"), world(tmp_path / "killed")
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))  # what a killed process leaves there
     build(undisturbed)
     former_us = BUILT_US - 15 * 86_400_000_000
     make_feed(killed, SimulatedClock(former_us)).materialise(killed, former_us)
@@ -163,5 +160,5 @@ def test_building_the_state_of_a_large_source_anew(
 
     assert killed_at_random(killed, "rebuild_in_files", 6, longest_seconds, sign=sign, afterwards=look) >= 2
     assert met.count(0) >= 1
-    assert any((tmp_path / "temporary").iterdir())
+    assert any(killed.glob("charkha-state-*"))
     assert state_of(killed) == states[1]
