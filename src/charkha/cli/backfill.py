@@ -1,6 +1,7 @@
 """`charkha features backfill` and `materialise`: features for many past questions, and the state to serve from."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,11 +100,12 @@ def materialise(
         raise typer.BadParameter(f"expected a time that has come, got {as_of}.", param_hint="--as-of")
     with opened(project) as home, parts(session.err) as on_progress:
         feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
-        followed = [] if anew else feed.follow(project.root, None if as_of is None else time_us)
+        until_us = None if as_of is None else time_us
+        followed = [] if anew else feed.follow(project.root, until_us, partial(on_progress, 0, 0))
         built = feed.materialise(
             project.root,
             time_us,
-            on_progress=lambda done, total: on_progress(done, total, "building the online state"),
+            on_progress=on_progress,
             anew=anew,
             exactly=as_of is not None,
         )

@@ -24,15 +24,18 @@ class Buckets:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Write rows, of which other columns are left out, behind those that are there."""
+        for number, part in self.cut(rows.select(self.schema.names())):
+            self.append(number, part)
+
+    def append(self, number: int, rows: pl.DataFrame) -> None:
+        """Write rows of one bucket behind those that are there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = rows.select(self.schema.names())
-        for number, part in self.cut(kept):
-            stream = BytesIO()
-            part.write_ipc_stream(stream)  # lz4 would save a fifth of the room for six times the time
-            content = stream.getbuffer()
-            with self._path(number).open("ab") as file:
-                file.write(len(content).to_bytes(_LENGTH_BYTES))
-                file.write(content)
+        stream = BytesIO()
+        rows.write_ipc_stream(stream)  # lz4 would save a fifth of the room for six times the time
+        content = stream.getbuffer()
+        with self._path(number).open("ab") as file:
+            file.write(len(content).to_bytes(_LENGTH_BYTES))
+            file.write(content)
 
     def cut(self, rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         """Yield the buckets that rows, or questions with keys of the same types, are of, each with them in order."""

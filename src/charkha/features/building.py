@@ -2,39 +2,45 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import polars as pl
 from attrs import frozen
 from msgspec.structs import replace
 
 from charkha.clock import Clock, to_iso
+from charkha.features.cutting import Doing
 from charkha.features.declared import DataError
 from charkha.features.kept import KeptViews, state_of
-from charkha.features.materialise import build_views, seed_rows
-from charkha.features.news import Files, news_of, waiting_of
+from charkha.features.news import Files, news_of
 from charkha.features.plan import view_to_plain
+from charkha.features.prepared import Bounds, Preparation, Prepared
 from charkha.features.progress import (
-    Taken,
     applied_offset,
     declared_of,
     newest_known,
     newest_known_of,
     rows_prefix,
     set_declared,
+    set_newest_known,
     set_taken,
     set_view_registry,
     taken_of,
 )
-from charkha.features.rows import batch_stamps, known_rows, stamped_rows
 from charkha.features.state import declaration_digest, view_digest
-from charkha.spec.sources import Query, Source
+from charkha.spec.sources import Query
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
 from charkha.storage.online import OnlineReader, OnlineStore, OnlineWriter
 
+OnProgress = Callable[[int, int, str], None]
+
 logger = logging.getLogger(__name__)
+
+
+def unheard(what: str) -> None:
+    """Be told what is going on, and tell nobody."""
 
 
 class KnownLater(Exception):
@@ -63,16 +69,22 @@ class Followed:
 
 
 class Builder:
-    """Builds the state of views. kept: those whose state is kept, to which what is built is added."""
+    """Builds the state of views. kept: those whose state is kept, to which what is built is added.
 
-    def __init__(self, kept: KeptViews, log: Log, store: OnlineStore, clock: Clock) -> None:
+    bounds: how much of a source is in memory meanwhile.
+    """
+
+    def __init__(
+        self, kept: KeptViews, log: Log, store: OnlineStore, clock: Clock, *, bounds: Bounds | None = None
+    ) -> None:
         self._kept, self._log, self._store, self._clock = kept, log, store, clock
+        self._bounds = bounds or Bounds()
 
     def materialise(
         self,
         root: Path,
         as_of_us: int,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: OnProgress = lambda done, total, doing: None,
         views: Sequence[FeatureView] | None = None,
         *,
         anew: bool = False,
@@ -82,11 +94,11 @@ class Builder:
 
         From then on every process keeps it, whatever its own definition says: a version that serves may be older. State
         that is ahead of the log is dropped first, all of it, and built anew.
-        root: the folder that the sources' files are relative to. on_progress: called with sources done and in all.
-        views: those of this feed unless given. anew: whether to drop all state first, and build it from the files and
-        the log; until that is done, readers see what was. Nothing can be pushed meanwhile. exactly: whether rows that
-        became known later, such as those pushed a moment ago, must not be there. Raises DataError, UnknownSource and
-        KnownLater.
+        root: the folder that the sources' files are relative to. on_progress: called with sources done, sources in all
+        and what is going on. views: those of this feed unless given. anew: whether to drop all state first, and build
+        it from the files and the log; until that is done, readers see what was. Nothing can be pushed meanwhile.
+        exactly: whether rows that became known later, such as those pushed a moment ago, must not be there. Raises
+        DataError, UnknownSource and KnownLater.
         """
         with self._store.write() as state:
             self._kept.follow_registry(state)
@@ -103,9 +115,10 @@ class Builder:
             order = {view.source.name: digest for digest, view in sorted(missing.items(), reverse=True)}
             waiting = sorted(order.keys() | unseen, key=lambda name: (order.get(name, b""), name))
             for done, name in enumerate(waiting):
-                self._build(state, name, list(missing.values()), root, as_of_us)
-                if on_progress:
-                    on_progress(done + 1, len(waiting))
+                doing = partial(on_progress, done, len(waiting))
+                files = Files(root, self._log, as_of_us)
+                self._build(state, name, list(missing.values()), Preparation(files, self._bounds, doing))
+            on_progress(len(waiting), len(waiting), "done")
             if missing:
                 _register(state, [*self._kept.registered().values(), *missing.values()])
         return len(missing)
@@ -122,36 +135,44 @@ class Builder:
         self._kept.follow_registry(state)
         return dropped
 
-    def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], root: Path, as_of_us: int) -> None:
+    def _build(self, state: OnlineWriter, source: str, views: Sequence[FeatureView], preparation: Preparation) -> None:
         declared = self._kept.source(source)
-        files = Files(root, self._log, as_of_us)
         mine = [view for view in views if view.source.name == source]
         if isinstance(declared.data, Query):  # asked again, it may give other rows: all views have the same
-            self._build_anew(state, source, files, "its query was asked again", mine)
+            self._build_anew(state, source, preparation, "its query was asked again", mine)
             return
-        self._follow(state, source, files)  # views of one source have the same rows of it
-        self._build_from(state, _Read.of(declared, files), mine)
+        self._follow(state, source, preparation)  # views of one source have the same rows of it
+        states, unbuilt = [state_of(view, declared) for view in mine], taken_of(state, source) is None
+        with preparation.of(declared, states, seeds=unbuilt) as prepared:
+            self._write(state, prepared)
 
-    def _build_from(self, state: OnlineWriter, read: "_Read", views: Sequence[FeatureView], why: str = "") -> None:
-        """Build the state of views of one source, and the memory of its rows unless it is there; remember why.
+    def _write(self, state: OnlineWriter, prepared: Prepared, why: str = "") -> None:
+        """Write the state of views of one source, and the memory of its rows if that is to be; remember why.
 
         What the log alone had made of either goes first: it knew corrections of rows in files for rows of their own.
         """
-        declared, unbuilt = read.source, taken_of(state, read.source.name) is None
-        for prefix in (*map(view_digest, views), *([rows_prefix(declared.name)] if unbuilt else [])):
+        source, ready, views = prepared.source, prepared.ready, prepared.views
+        rows = [rows_prefix(source.name)] if prepared.seeds else []
+        for prefix in (*(view.digest for view in views), *rows):
             state.delete_prefix(prefix)
-        build_views(state, [state_of(view, declared) for view in views], read.rows)
-        if unbuilt:
-            seed_rows(state, declared, read.rows)
-            set_declared(state, declared.name, declaration_digest(declared))
-            set_taken(state, declared.name, replace(read.taken, built_us=self._clock.now(), why=why))
+        if prepared.seeds:
+            if ready.newest_us is not None:
+                set_newest_known(state, source.name, ready.newest_us)
+            for pairs in ready.of_rows():
+                state.put_many(pairs)
+        for view in views:  # behind the rows: what is put behind all else fills its pages
+            for pairs in ready.of_view(view):
+                state.put_many(pairs)
+        if prepared.seeds:
+            set_declared(state, source.name, declaration_digest(source))
+            set_taken(state, source.name, replace(prepared.taken, built_us=self._clock.now(), why=why))
 
-    def follow(self, root: Path, as_of_us: int | None = None) -> list[Followed]:
+    def follow(self, root: Path, as_of_us: int | None = None, doing: Doing = unheard) -> list[Followed]:
         """Bring state that is there up to what the sources' files are now; return what became of those with news.
 
         New rows are applied, or the state of their source is built anew; see `news`. A source that cannot be read, or
         whose new files break its contract, stays as it was, which is said in a warning. as_of_us: up to what was known
-        then, instead of now. Raises KnownLater: then nothing was changed.
+        then, instead of now. doing: told what is going on. Raises KnownLater: then nothing was changed.
         """
         found: list[Followed] = []
         with self._store.write() as state:
@@ -160,45 +181,51 @@ class Builder:
                 self._kept.apply_log(state, source)
             newest_us = _newest_by(state, as_of_us)
             files = Files(root, self._log, max(self._clock.now() if as_of_us is None else as_of_us, newest_us))
+            preparation = Preparation(files, self._bounds, doing)
             for source in self._kept.sources:
                 try:
-                    found += self._follow(state, source, files)
+                    found += self._follow(state, source, preparation)
                 except DataError as error:
                     logger.warning("source %s: its files are not followed. %s", source, error)
                     found.append(Followed(source, problem=str(error)))
         return found
 
-    def _follow(self, state: OnlineWriter, source: str, files: Files) -> list[Followed]:
+    def _follow(self, state: OnlineWriter, source: str, preparation: Preparation) -> list[Followed]:
         taken, declared = taken_of(state, source), self._kept.sources[source]
         if taken is None:
             return []
         newest_us = newest_known_of(state, [source]).get(source)
-        news = news_of(declared, files, taken, declared_of(state, source), newest_us)
+        news = news_of(declared, preparation.files, taken, declared_of(state, source), newest_us)
         if news is None:
             return []
         if news.anew:
-            self._build_anew(state, source, files, news.anew)
+            self._build_anew(state, source, preparation, news.anew)
             return [Followed(source, anew=news.anew)]
         self._kept.apply_files(state, declared, news.rows)
         set_taken(state, source, news.taken)
         return [Followed(source, news.rows.height)]
 
     def _build_anew(
-        self, state: OnlineWriter, source: str, files: Files, why: str, more: Sequence[FeatureView] = ()
+        self,
+        state: OnlineWriter,
+        source: str,
+        preparation: Preparation,
+        why: str,
+        more: Sequence[FeatureView] = (),
     ) -> None:
         """Build all state of one source anew, that of more views too. Raises DataError: then nothing was changed.
 
         Views that read fields which this definition has not are built anew by the next that has them.
         """
-        read = _Read.of(self._kept.sources[source], files)
-        registered = self._kept.registered()
+        declared, registered = self._kept.sources[source], self._kept.registered()
         mine = {digest: view for digest, view in registered.items() if view.source.name == source}
         fed = {digest: view for digest, view in mine.items() if self._kept.feeds(view)}
-        if left := mine.keys() - fed.keys():
-            _register(state, [view for digest, view in registered.items() if digest not in left])
-            self._kept.follow_registry(state)
-        set_taken(state, source, None)
-        self._build_from(state, read, [*fed.values(), *more], why)
+        states = [state_of(view, declared) for view in (*fed.values(), *more)]
+        with preparation.of(declared, states, seeds=True) as prepared:
+            if left := mine.keys() - fed.keys():
+                _register(state, [view for digest, view in registered.items() if digest not in left])
+                self._kept.follow_registry(state)
+            self._write(state, prepared, why)
 
 
 def _newest_by(state: OnlineReader, as_of_us: int | None) -> int:
@@ -211,21 +238,3 @@ def _newest_by(state: OnlineReader, as_of_us: int | None) -> int:
 
 def _register(state: OnlineWriter, views: Sequence[FeatureView]) -> None:
     set_view_registry(state, msgspec.json.encode([view_to_plain(view) for view in views]))
-
-
-@frozen(eq=False)
-class _Read:
-    """A source as it was read. rows: of `read_rows`, by the time it is built as of."""
-
-    source: Source
-    rows: pl.DataFrame
-    taken: Taken
-
-    @classmethod
-    def of(cls, source: Source, files: Files) -> "_Read":
-        """Read a source. Raises DataError."""
-        stamps = batch_stamps(source, files.root, files.log)  # first: a file that changes now is news afterwards
-        everything = stamped_rows(source, files.root, files.log)
-        rows = known_rows(everything, source, files.as_of_us)
-        waiting = waiting_of(everything, files.as_of_us)
-        return cls(source, rows, Taken(files.as_of_us, stamps, waiting))

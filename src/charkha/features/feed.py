@@ -17,6 +17,7 @@ from charkha.clock import Clock, to_iso
 from charkha.features.building import Builder
 from charkha.features.kept import KeptViews
 from charkha.features.plain_rows import NotPushable, plain_rows
+from charkha.features.prepared import Bounds
 from charkha.features.progress import newest_known, newest_known_of
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
@@ -54,9 +55,16 @@ class Feed(Builder):
     """Takes rows of the project's sources into the log and into the state of its views, which it builds too."""
 
     def __init__(
-        self, sources: Mapping[str, Source], views: Sequence[FeatureView], log: Log, store: OnlineStore, clock: Clock
+        self,
+        sources: Mapping[str, Source],
+        views: Sequence[FeatureView],
+        log: Log,
+        store: OnlineStore,
+        clock: Clock,
+        *,
+        bounds: Bounds | None = None,
     ) -> None:
-        super().__init__(KeptViews(sources, views, log), log, store, clock)
+        super().__init__(KeptViews(sources, views, log), log, store, clock, bounds=bounds)
 
     def push(self, source: str, rows: Sequence[Sequence[Any]]) -> Pushed:
         """Take rows in; when it returns they are in the log and in the state.

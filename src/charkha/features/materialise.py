@@ -1,6 +1,6 @@
-"""Builds the online state of a view from history: the very tiles the offline path computes, written down."""
+"""What history makes of the online state: the very tiles the offline path computes, as they lie in the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -14,36 +14,38 @@ from charkha.features.point_in_time import (
     history_of_first_versions,
     tiles_of,
 )
-from charkha.features.progress import rows_to_remember, set_newest_known
+from charkha.features.progress import rows_to_remember
 from charkha.features.segments import run_ends, run_starts
+from charkha.features.sorted_pairs import Pairs
 from charkha.features.state import ViewState, columns_of, key_bytes
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
-from charkha.storage.online import OnlineWriter
 
 _ROWS_AT_ONCE = 1 << 11
 
 
-def build_views(state: OnlineWriter, views: Sequence[ViewState], rows: pl.DataFrame) -> None:
-    """Write the state of views of one source. rows: of `read_rows`, known by the time it is built as of."""
-    rows = with_filters(rows, [view.view for view in views])
-    for view in sorted(views, key=lambda view: view.digest):  # keys in order fill their pages
-        history, keys = _by_key(view, rows)
-        first = history_of_first_versions(history)
-        for index in range(len(view.rings)):
-            _write_tiles(state, view, index, first, keys)
-        if view.latest_columns:
-            _write_latest(state, view, history, keys)
+def view_pairs(view: ViewState, rows: pl.DataFrame) -> Iterator[Pairs]:
+    """Yield the state of a view, in the order of places: keys in order fill their pages.
+
+    rows: of `read_rows`, known by the time it is built as of; with what the view reads, and all rows of their keys.
+    """
+    history, keys = _by_key(view, with_filters(rows, [view.view]))
+    first = history_of_first_versions(history)
+    for index in range(len(view.rings)):
+        yield _tiles(view, index, first, keys)
+    if view.latest_columns and keys:
+        yield _latest(view, history, keys)
 
 
-def seed_rows(state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
-    """Remember the rows of a source's history, so that pushing one of them again is a repetition."""
-    if len(rows):
-        set_newest_known(state, source.name, int(rows["_known_us"][-1]))
+def row_pairs(source: Source, rows: pl.DataFrame) -> Iterator[Pairs]:
+    """Yield what to remember of rows, so that pushing one of them again is a repetition; in their order.
+
+    rows: with all fields of their source; of several versions of a row, the last counts.
+    """
     if source.key:
         layout = RowLayout.of(source)
         for some in plain_values(rows.select(list(source.fields))).iter_slices(_ROWS_AT_ONCE):
-            state.put_many(list(rows_to_remember(layout, some)))
+            yield list(rows_to_remember(layout, some))
 
 
 def plain_values(frame: pl.DataFrame) -> pl.DataFrame:
@@ -62,7 +64,7 @@ def _by_key(view: ViewState, rows: pl.DataFrame) -> tuple[History, list[str]]:
     return History(keyed, keyed["_code"].to_numpy(), keyed["_known_us"].to_numpy()), keys.to_list()
 
 
-def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: History, keys: list[str]) -> None:
+def _tiles(view: ViewState, index: int, history: History, keys: list[str]) -> Pairs:
     ring = view.rings[index]
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond a float is null when it is finalised
         tiles = tiles_of(ring.ring, history)
@@ -72,14 +74,12 @@ def _write_tiles(state: OnlineWriter, view: ViewState, index: int, history: Hist
         (place + key_bytes(keys[tiles.codes[start]]), ring.pack(tiles.hops[start:end], states[start:end]))
         for start, end in zip(starts, run_ends(starts, len(tiles.codes)), strict=True)
     ]
-    state.put_many(sorted(packed))
+    return sorted(packed)
 
 
-def _write_latest(state: OnlineWriter, view: ViewState, history: History, keys: list[str]) -> None:
-    if not keys:
-        return
+def _latest(view: ViewState, history: History, keys: list[str]) -> Pairs:
     at_the_end = np.full(len(keys), history.known_us.max())
     newest = history.frame[newest_known(history.arrivals, np.arange(len(keys)), at_the_end)]
     rows = view.latest.encode_many(newest["_event_us"].to_numpy(), newest.select(view.view.latest))
     places = [view.latest_place + key_bytes(key) for key in keys]
-    state.put_many(sorted(zip(places, rows, strict=True)))
+    return sorted(zip(places, rows, strict=True))

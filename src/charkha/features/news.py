@@ -72,9 +72,10 @@ def news_of(source: Source, files: Files, taken: Taken, declared: str | None, ne
     return News(rows, "rows became known before others that the state has" if late else "", taken)
 
 
-def waiting_of(rows: pl.DataFrame, as_of_us: int) -> int | None:
-    """Return when the first row of the files after a time becomes known. rows: of `stamped_rows`."""
-    return _first_of([rows.filter(~pl.col("_pushed") & (pl.col("_known_us") > as_of_us))["_known_us"].min()])
+def waiting_of(tables: Iterable[pl.DataFrame], as_of_us: int) -> int | None:
+    """Return when the first row of the files after a time becomes known. tables: all of their rows, with both times."""
+    later = (pl.col("_known_us") > as_of_us) & pl.col("_event_us").is_not_null()
+    return _first_of(table.filter(later)["_known_us"].min() for table in tables)
 
 
 def _unseen(source: Source, files: Files, taken: Taken, stamps: dict[str, Stamp], *, due: bool) -> pl.DataFrame:

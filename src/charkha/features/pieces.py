@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from charkha.features.batches import Batch
 from charkha.features.newest import NOBODY
-from charkha.features.rows import checked_batches, pushed_frames
+from charkha.features.rows import checked_batches, pushed_frames, stamped
 from charkha.features.runs import runs_of, unreadable
 from charkha.features.segments import IntArray
 from charkha.features.spool import spooled
@@ -115,8 +115,9 @@ def stamped_pieces(
     fields = polars_schema(source.fields)
     frames = [pl.DataFrame(schema={**fields, EVENT: pl.Int64(), KNOWN: pl.Int64(), "_pushed": pl.Boolean()})]
     for piece in pieces:
-        for rows in piece.chunks([*fields, EVENT, KNOWN]):
-            happened = rows.filter(pl.col(EVENT).is_not_null())
+        for rows in piece.chunks([*fields] if piece.batches else [*fields, EVENT, KNOWN]):
+            # Times in text are read once.
+            happened = stamped(rows, source) if piece.batches else rows.filter(pl.col(EVENT).is_not_null())
             frames.append(chosen(happened).with_columns(_pushed=pl.lit(not piece.batches)))
     return pl.concat(frames)
 
