@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -220,13 +220,27 @@ def test_readiness_ends_before_serving_does(project: Project, home: Home) -> Non
 def test_workers_that_die_again_and_again_are_replaced(project: Project, home: Home) -> None:
     with server(project.root, workers=2) as running:
         for _ in range(3):
-            os.kill(serving_workers(running)[0], signal.SIGKILL)
-            deadline = time.monotonic() + 20
-            while len(serving_workers(running)) < 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            killed = serving_workers(running)[0]
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda killed=killed: len({*serving_workers(running)} - {killed}) == 2)
         assert running.process.poll() is None
+        wait_until(lambda: answers(running))
         ask_on_new_connections(running, 5)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def answers(running: ServerProcess) -> bool:
+    try:
+        ask_on_new_connections(running, 1)
+    except OSError:
+        return False
+    return True
 
 
 def test_a_server_that_is_killed_leaves_no_worker_behind(running: ServerProcess) -> None:
@@ -261,14 +275,7 @@ def written_partitions(home: Home) -> list[str]:
 def test_a_worker_that_dies_is_replaced(running: ServerProcess) -> None:
     (worker,) = serving_workers(running)
     os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            ask_on_new_connections(running, 1)
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    wait_until(lambda: answers(running))
     assert serving_workers(running) != [worker]
 
 
