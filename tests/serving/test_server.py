@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,10 +223,14 @@ def test_workers_that_die_again_and_again_are_replaced(project: Project, home: H
         for _ in range(3):
             killed = serving_workers(running)[0]
             os.kill(killed, signal.SIGKILL)
-            wait_until(lambda killed=killed: len({*serving_workers(running)} - {killed}) == 2)
+            wait_until(partial(are_two_others, running, killed))
         assert running.process.poll() is None
         wait_until(lambda: answers(running))
         ask_on_new_connections(running, 5)
+
+
+def are_two_others(running: ServerProcess, killed: int) -> bool:
+    return len({*serving_workers(running)} - {killed}) == 2
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
