@@ -13,7 +13,7 @@ from attrs import frozen
 from charkha.features.aggregations import Aggregation
 from charkha.features.aggregations.aggregation import finalised
 from charkha.features.segments import IntArray
-from charkha.features.state import RingState, ViewState
+from charkha.features.state import ViewState
 from charkha.spec.model import FloatArray
 
 # Lanes and hops share one integer, so that one search finds the first tile of every window.
@@ -21,15 +21,36 @@ _HOP_BITS = 40
 
 
 @frozen(eq=False)
+class Reach:
+    """Windows by what they reach: the ring, hops back and length of a hop (µs) of each, int64 (windows, 1)."""
+
+    rings: IntArray
+    hops: IntArray
+    hop_us: IntArray
+
+    @classmethod
+    def of(cls, windows: Sequence[tuple[int, int, int]]) -> "Reach":
+        """Return the reach of windows: of each its ring, hops and length of a hop."""
+        return cls(*(np.array(column, np.int64)[:, None] for column in zip(*windows, strict=True)))
+
+    def ranges(self, packed: IntArray, ends: IntArray, at_us: IntArray) -> tuple[IntArray, IntArray]:
+        """Return from which tile up to which each window goes, for each request: int64 (windows · requests,), twice.
+
+        packed: of each tile its lane and hop; ends: of each lane.
+        """
+        lanes = self.rings * len(at_us) + np.arange(len(at_us))
+        oldest = at_us // self.hop_us - self.hops
+        return np.searchsorted(packed, ((lanes << _HOP_BITS) + oldest).ravel()), ends[lanes.ravel()]
+
+
+@frozen(eq=False)
 class StackedPart:
-    """All windows of one aggregation in a stack: the names, ring, hops back and length of a hop (µs) of each."""
+    """All windows of one aggregation in a stack. reach: which of the stack's reaches is theirs."""
 
     aggregation: Aggregation
     columns: slice
     names: tuple[tuple[str, ...], ...]
-    rings: IntArray
-    hops: IntArray
-    hop_us: IntArray
+    reach: int
 
 
 @frozen(eq=False)
@@ -39,6 +60,7 @@ class Stack:
     places: tuple[tuple[int, int], ...]
     dtype: np.dtype[np.void]
     parts: tuple[StackedPart, ...]
+    reaches: tuple[Reach, ...]
 
 
 def stacks_of(states: Sequence[ViewState]) -> tuple[Stack, ...]:
@@ -54,21 +76,20 @@ def stacks_of(states: Sequence[ViewState]) -> tuple[Stack, ...]:
 def _stack(states: Sequence[ViewState], places: list[tuple[int, int]]) -> Stack:
     rings = [states[view].rings[index] for view, index in places]
     names = [states[view].view.name for view, _ in places]
-    parts = (_stacked(rings, names, position) for position in range(len(rings[0].ring.parts)))
-    return Stack(tuple(places), rings[0].dtype, tuple(parts))
-
-
-def _stacked(rings: Sequence[RingState], views: Sequence[str], position: int) -> StackedPart:
-    found = [
-        (tuple(f"{views[number]}.{name}" for name in window.names), number, window.hops, window.hop_us)
-        for number, ring in enumerate(rings)
-        for window, part in ring.ring.windows
-        if part == ring.ring.parts[position]
-    ]
-    names, numbers, hops, hop_us = zip(*found, strict=True)
-    part = rings[0].ring.parts[position]
-    arrays = (np.array(column, np.int64) for column in (numbers, hops, hop_us))
-    return StackedPart(part.aggregation, slice(part.start, part.stop), names, *arrays)
+    reaches: dict[tuple[tuple[int, int, int], ...], int] = {}
+    parts: list[StackedPart] = []
+    for position, part in enumerate(rings[0].ring.parts):
+        windows = [
+            (number, window)
+            for number, ring in enumerate(rings)
+            for window, its in ring.ring.windows
+            if its == ring.ring.parts[position]
+        ]
+        reach = tuple((number, window.hops, window.hop_us) for number, window in windows)
+        of_part = tuple(tuple(f"{names[number]}.{name}" for name in window.names) for number, window in windows)
+        place = reaches.setdefault(reach, len(reaches))
+        parts.append(StackedPart(part.aggregation, slice(part.start, part.stop), of_part, place))
+    return Stack(tuple(places), rings[0].dtype, tuple(parts), tuple(map(Reach.of, reaches)))
 
 
 def window_values(
@@ -83,13 +104,12 @@ def window_values(
     sizes = np.array([len(lane) for lane in lanes], np.int64) // stack.dtype.itemsize
     ends = np.cumsum(sizes)
     packed = (np.repeat(np.arange(len(lanes)), sizes) << _HOP_BITS) + tiles["hop"]
-    requests = len(at_us)
+    ranges = [reach.ranges(packed, ends, at_us) for reach in stack.reaches]
+    states = tiles["states"]
+    times = {windows: np.tile(at_us, windows) for windows in {len(part.names) for part in stack.parts}}
     for part in stack.parts:
-        asked = part.rings[:, None] * requests + np.arange(requests)
-        oldest = at_us // part.hop_us[:, None] - part.hops[:, None]
-        lows = np.searchsorted(packed, ((asked << _HOP_BITS) + oldest).ravel())
-        merged = part.aggregation.merge(tiles["states"][:, part.columns], lows, ends[asked.ravel()])
-        values = finalised(part.aggregation, merged, np.tile(at_us, len(part.names)))
-        by_feature = values.reshape(len(part.names), requests, -1).swapaxes(1, 2)
+        merged = part.aggregation.merge(states[:, part.columns], *ranges[part.reach])
+        values = finalised(part.aggregation, merged, times[len(part.names)])
+        by_feature = values.reshape(len(part.names), len(at_us), -1).swapaxes(1, 2)
         for names, rows in zip(part.names, by_feature, strict=True):
             yield from zip(names, rows, strict=True)
