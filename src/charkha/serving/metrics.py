@@ -15,6 +15,7 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -45,6 +46,8 @@ class ServingMetrics:
         self.registry = CollectorRegistry()
         registry = None if MULTIPROCESS_FOLDER in os.environ else self.registry
         if registry is None:
+            pid = os.getpid()  # a worker never forks: to ask who it is at each count takes longer than the count
+            values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
             MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
         self._requests = Counter(
             "charkha_http_requests", "HTTP requests answered.", ["route", "status"], registry=registry
