@@ -10,6 +10,7 @@ from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+MOST_BACK_US = 300_000_000
 
 
 class Clock(Protocol):
@@ -21,11 +22,22 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock; where that is set back by a little, it stands still until it has caught up.
+
+    A row must not become known before a prediction that has not seen it. A clock that goes back by more than
+    `MOST_BACK_US` was wrong before, and is believed.
+    """
+
+    def __init__(self) -> None:
+        self._latest_us = 0
 
     def now(self) -> int:
         """Return the wall-clock time in µs since 1970 UTC."""
-        return time.time_ns() // 1000
+        now_us = time.time_ns() // 1000
+        if self._latest_us - MOST_BACK_US <= now_us < self._latest_us:
+            return self._latest_us
+        self._latest_us = now_us
+        return now_us
 
 
 class SimulatedClock:

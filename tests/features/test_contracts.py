@@ -227,3 +227,14 @@ def test_nan_and_the_spellings_of_null_are_null(tmp_path: Path) -> None:
     assert read_rows(declared, tmp_path).select("shop", "done", "amount").rows() == [(None,) * 3] * 2
     with pytest.raises(DataError, match=r"x\.csv' cannot be read as declared"):
         read_rows(ck.Source("orders", FIELDS, ck.csv("x.csv"), time="at", key="order"), tmp_path)
+
+
+def test_a_rule_that_fails_on_one_row_is_broken_by_that_row() -> None:
+    number = {"zip is a number": pl.col("zip").cast(pl.Int64) > 0}
+    source = ck.Source("shops", {"shop": int, "zip": str}, contract=ck.Contract(where=number))
+    rows = pl.DataFrame({"shop": range(1000), "zip": ["12"] * 998 + ["-1", "12a"]})
+    (found,) = violations(rows, source)
+    assert (found.rows, found.of, found.places) == (2, 1000, (998, 999))
+    (found,) = violations(rows.tail(1), source)
+    assert (found.rows, found.places) == (1, (0,))
+    assert "row 0, for it cannot be computed: " in found.message

@@ -332,3 +332,22 @@ def test_a_row_of_a_clock_that_runs_ahead_is_the_newest_until_a_newer_one_comes(
         Row(3, "a", 2.0, at_us=11 * MINUTE),
     ]
     assert_all(tmp_path, rows, {Ask("a", 2 * MINUTE): (2.0, 7.0), Ask("a", 12 * MINUTE): (3.0, 2.0)})
+
+
+def test_a_correction_to_an_earlier_event_time_leaves_the_latest_value_as_it_was(tmp_path: Path) -> None:
+    rows = [
+        Row(1, "a", 7.0, at_us=10 * MINUTE, seen_us=0),
+        Row(1, "a", 1.0, at_us=MINUTE, seen_us=2 * MINUTE),
+        Row(2, "a", 2.0, at_us=5 * MINUTE),
+        Row(3, "a", 3.0, at_us=11 * MINUTE),
+    ]
+    expected = {Ask("a", 3 * MINUTE): (1.0, 7.0), Ask("a", 6 * MINUTE): (2.0, 7.0), Ask("a", 12 * MINUTE): (3.0, 3.0)}
+    assert_all(tmp_path, rows, expected)
+
+
+def test_a_row_of_a_wrong_time_is_corrected_at_that_time(tmp_path: Path) -> None:
+    rows = [
+        Row(1, "a", 7.0, at_us=10 * MINUTE, seen_us=0),
+        Row(1, "a", 1.0, at_us=10 * MINUTE, seen_us=2 * MINUTE),
+    ]
+    assert_all(tmp_path, rows, {Ask("a", MINUTE): (1.0, 7.0), Ask("a", 3 * MINUTE): (1.0, 1.0)})

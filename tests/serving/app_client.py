@@ -34,7 +34,9 @@ class RouterTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = StreamBody(cast(httpx.AsyncByteStream, request.stream))
-        reply = await self.router.reply(Call(request.method, request.url.path, request.headers, body))
+        reply = await self.router.reply(
+            Call(request.method, request.url.path, request.headers, body, request.url.query.decode())
+        )
         return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body)
 
 

@@ -23,6 +23,7 @@ from serving_project import (
 )
 
 from charkha.bundles.store import BundleStore
+from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
 from charkha.features.evaluate import Failure
 from charkha.features.offline import offline_features
@@ -125,6 +126,26 @@ def test_logged_features_equal_their_offline_recomputation(stage: Stage) -> None
         expected = offline[column].to_list()
         found = frame[column].to_list()
         assert found == (expected if column == "traffic.driver" else pytest.approx(expected, rel=1e-9)), column
+
+
+def test_a_clock_that_is_set_back_makes_no_skew(stage: Stage) -> None:
+    stage.service.push("trips", [trip(1, ended_us=NOW_US)])
+    back = Service(stage.project, stage.home, SimulatedClock(NOW_US - 120_000_000), "w1")
+    back.refresh()
+    back.push("trips", [trip(2, ended_us=NOW_US)])
+    found = back.predict(MODEL, requests("Pune"))
+    back.close()
+    assert found.time_us == NOW_US  # as late as the newest row that it has seen
+    frame = logged(stage)
+    assert frame["traffic.count_1h"].to_list() == [2.0]
+    model = stage.project.models[MODEL]
+    spine = frame.select(
+        *(pl.col(f"request.{name}").alias(name) for name in model.request),
+        pl.from_epoch("_at_us", "us").dt.replace_time_zone("UTC").alias("asked_at"),
+        "_at_us",
+    )
+    rows = {s.name: read_rows(s, stage.project.root, stage.home.log) for s in model.sources}
+    assert offline_features(plan_features(model), spine, rows, LocalEngine())["traffic.count_1h"].to_list() == [2.0]
 
 
 def test_shadows_score_every_row_unheard(stage: Stage) -> None:

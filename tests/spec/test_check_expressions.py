@@ -22,6 +22,48 @@ COLUMNS: Mapping[str, pl.DataType] = {
 n, x, word, flag, at = (pl.col(name) for name in ("n", "x", "word", "flag", "at"))
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pl.col("km") > pl.col("km").mean() + 1000,
+        pl.col("km").sum() > 10_000,
+        pl.col("city").is_unique(),
+        pl.col("km").is_duplicated(),
+        pl.len().over("city") > 1,
+        pl.col("km").cum_sum().over("city") > 4001,
+        pl.col("km").max() - pl.col("km") > 5000,
+        pl.col("km").rank() > 1,
+        pl.col("km").cum_sum() > 0,
+        pl.col("km").ewm_mean(alpha=0.5) > 0,
+        pl.col("km").mode() > 0,
+        pl.col("km").fill_null(pl.col("km").mean()) > 0,
+        pl.col("km").cumulative_eval(pl.element().sum()) > 0,
+        pl.col("city").str.join("-") == "a",
+        pl.col("km").rolling_mean(2) > 0,
+    ],
+)
+def test_whatever_looks_at_other_rows_is_refused_whichever_its_numbers(expression: pl.Expr) -> None:
+    (fault,) = expression_faults("here", expression, {"km": pl.Float64(), "city": pl.String()}, "boolean")
+    assert "one that depends on other rows" in str(fault)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        pl.concat_list("km", "km").list.mean(),
+        pl.concat_list("km", "km").list.eval(pl.element().rank()).list.first(),
+        pl.min_horizontal("km", pl.lit(3.0)),
+        pl.col("city").str.split(",").list.len(),
+        pl.col("city").replace_strict({"a": 1}, default=0),
+        pl.col("km").clip(0, 9).log1p().round(2),
+        pl.when(pl.col("city").is_in(["a", "b"])).then(1).otherwise(pl.coalesce("km", pl.lit(2.0))),
+        pl.col("city").hash() % 10,
+    ],
+)
+def test_what_is_made_of_one_row_is_let_through(expression: pl.Expr) -> None:
+    assert list(expression_faults("here", expression, {"km": pl.Float64(), "city": pl.String()}, "feature")) == []
+
+
 def faults(expression: object) -> list[str]:
     return [fault.expected for fault in expression_faults("here", expression, COLUMNS, "feature")]
 

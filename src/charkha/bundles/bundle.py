@@ -7,11 +7,11 @@ from itertools import compress
 
 import numpy as np
 import polars as pl
-from attrs import frozen
+from attrs import field, frozen
 
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Manifest
-from charkha.bundles.predictor import Predictor, RuntimeMissing, load_predictor
+from charkha.bundles.predictor import Explainer, NotExplainable, Predictor, RuntimeMissing, load_predictor
 from charkha.features.evaluate import with_values
 from charkha.features.expressions import expression_from_json
 from charkha.features.plan import FeaturePlan
@@ -26,13 +26,25 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 class Bundle:
     """One model version, ready to answer. Immutable, and safe to use from several threads.
 
-    rules: (name, expression, decision), in the order declared.
+    rules: (name, expression, decision), in the order declared. state: of the estimator, as it is stored.
     """
 
     manifest: Manifest
     predictor: Predictor
     plan: FeaturePlan
     rules: tuple[tuple[str, pl.Expr, bool], ...]
+    state: bytes = field(repr=False)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """What takes scores apart: the trainer's own code, loaded when it is first asked. Raises NotExplainable."""
+        if isinstance(self.predictor, Explainer):
+            return self.predictor
+        kind = self.manifest.estimator.kind
+        found = load_predictor(kind, self.state)
+        if not isinstance(found, Explainer):
+            raise NotExplainable(kind)
+        return found
 
     def score(self, features: pl.DataFrame) -> FloatArray:
         """Return calibrated scores, float64 (rows,). `features`: at least the columns of the schema."""
@@ -97,6 +109,7 @@ def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
         _predictor(manifest, state),
         FeaturePlan.from_json(manifest.plan_json),
         tuple((rule.name, expression_from_json(rule.when_json), rule.decide) for rule in manifest.rules),
+        state,
     )
 
 

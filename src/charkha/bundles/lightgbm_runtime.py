@@ -19,7 +19,7 @@ from charkha.spec.model import FloatArray
 # Up to this many rows, one by one: no set-up per call, and the interpreter's lock is kept (taking it back costs up to
 # 5 ms when another thread computes). Above, all at once and without the lock: other threads go on.
 FEW_ROWS = 64
-FLOAT64, PROBABILITY_OR_VALUE, ROW_MAJOR, FIRST_TREE, ALL_TREES = 1, 0, 1, 0, -1
+FLOAT64, PROBABILITY_OR_VALUE, CONTRIBUTIONS, ROW_MAJOR, FIRST_TREE, ALL_TREES = 1, 0, 3, 1, 0, -1
 # LightGBM keeps the number of threads in one variable for the whole process: loading a model while another thread of
 # the same process trains one would slow that training down, or worse. Training has a process of its own for this too.
 ONE_THREAD = b"num_threads=1"
@@ -67,8 +67,19 @@ class NativeBooster:
             raise WrongShape(self.columns, matrix.shape)
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         answers = np.empty(len(matrix), dtype=np.float64)
-        (self._one_by_one if len(matrix) <= FEW_ROWS else self._all_at_once)(matrix, answers)
+        if len(matrix) <= FEW_ROWS:
+            self._one_by_one(matrix, answers)
+        else:
+            self._all_at_once(matrix, answers, PROBABILITY_OR_VALUE)
         return answers
+
+    def contributions(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows, columns + 1), as `Explainer` says. Raises WrongShape."""
+        if matrix.ndim != 2 or matrix.shape[1] != self.columns:
+            raise WrongShape(self.columns, matrix.shape)
+        parts = np.empty((len(matrix), self.columns + 1))
+        self._all_at_once(np.ascontiguousarray(matrix, dtype=np.float64), parts, CONTRIBUTIONS)
+        return parts
 
     def _one_by_one(self, matrix: FloatArray, answers: FloatArray) -> None:
         predict, fast = self._library.holding.LGBM_BoosterPredictForMatSingleRowFast, self._fast
@@ -80,8 +91,8 @@ class NativeBooster:
             row += row_bytes
             answer += 8
 
-    def _all_at_once(self, matrix: FloatArray, answers: FloatArray) -> None:
-        how = (*matrix.shape, ROW_MAJOR, PROBABILITY_OR_VALUE, FIRST_TREE, ALL_TREES, ONE_THREAD)
+    def _all_at_once(self, matrix: FloatArray, answers: FloatArray, kind: int) -> None:
+        how = (*matrix.shape, ROW_MAJOR, kind, FIRST_TREE, ALL_TREES, ONE_THREAD)
         predict, count = self._library.releasing.LGBM_BoosterPredictForMat, ctypes.byref(ctypes.c_int64())
         if predict(self._booster, matrix.ctypes.data, FLOAT64, *how, count, answers.ctypes.data) != 0:
             raise PredictionFailed(self._library.error())

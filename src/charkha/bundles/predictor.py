@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from charkha.spec.model import FloatArray
 
@@ -21,6 +21,30 @@ class Predictor(Protocol):
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): the probability of the positive class, or the value. `matrix`: float64 (rows, columns)."""
         ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """A predictor that says what each feature added to a score."""
+
+    def contributions(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows, columns + 1): what each column added, and last what all rows begin with.
+
+        A row's sum is its score before any calibration: for a probability its log-odds. Of trees, the exact Shapley
+        values of their paths (Lundberg et al., Nature Machine Intelligence 2, 2020). `matrix`: as for `predict`.
+        """
+        ...
+
+
+class NotExplainable(Exception):
+    """An estimator whose scores cannot be taken apart."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            f"the scores of a {kind} model cannot be taken apart feature by feature. Those of linear, lightgbm, xgboost"
+            " and catboost can"
+        )
 
 
 class UnknownEstimator(LookupError):

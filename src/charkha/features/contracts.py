@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from charkha.clock import to_iso, to_micros
+from charkha.features.evaluate import Failure, with_values
 from charkha.spec.contracts import Bound, Contract, Expect
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.fields import TIME
@@ -151,14 +152,21 @@ def _broken(rules: Sequence[_Rule], rows: pl.DataFrame) -> Iterator[Violation]:
 
 
 def _alone(rule: _Rule, rows: pl.DataFrame) -> Iterator[Violation]:
-    """Yield what rows break of one rule; a rule that cannot be computed of them is broken by all."""
+    """Yield what rows break of one rule; it is broken by those of which it cannot be computed."""
+    breaks, failures = [rule.breaks.cast(pl.Boolean).alias("0")], list[Failure]()
     try:
-        yield from _broken([rule], rows)
-    except pl.exceptions.PolarsError as error:
-        found = f"row 0, for it cannot be computed: {str(error).partition(chr(10))[0]}"
-        yield Violation(
-            rule.kind, rule.column, rule.words, rows.height, rows.height, (0,), (rows.row(0, named=True),), found
-        )
+        broken = with_values(rows, breaks, {"0": True}, failures.append)["0"]
+        failing = broken.ne_missing(with_values(rows, breaks, {"0": False})["0"])
+    except pl.exceptions.PolarsError as error:  # wrong with every row
+        broken = failing = pl.Series([True]).new_from_index(0, rows.height)
+        failures.append(Failure("0", rows.height, rows.height, str(error).partition("\n")[0]))
+    broken = broken.fill_null(value=False)
+    count = int(broken.sum())
+    if count > rule.most * rows.height:
+        found = _violation(rule, rows, broken, count)
+        if failing[found.places[0]]:
+            found = evolve(found, found=f"row {found.places[0]}, for it cannot be computed: {failures[0].reason}")
+        yield found
 
 
 def _outside(column: pl.Expr, expect: Expect) -> pl.Expr:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from charkha.clock import Clock, to_iso
+from charkha.clock import MOST_BACK_US, Clock, to_iso
 from charkha.features.building import Builder
 from charkha.features.kept import KeptViews
 from charkha.features.plain_rows import NotPushable, plain_rows
@@ -25,7 +25,7 @@ from charkha.storage.log import Log
 from charkha.storage.online import OnlineReader, OnlineStore
 
 # Clocks are put right by less; known time stands still until this one has come as far as the state.
-MOST_AHEAD_US = 300_000_000
+MOST_AHEAD_US = MOST_BACK_US
 
 
 class ClockBehind(Exception):

@@ -2,13 +2,16 @@
 
 import math
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from attrs import frozen
 
 from charkha.serving.calls import Call, Disconnected
 from charkha.serving.patience import Patience, SlowBody
+from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.refusals import Malformed, Refused, TooLarge
 
+REASONS = "reasons"
 TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
@@ -51,6 +54,17 @@ def timeout_of(call: Call) -> float:
         said = f"expected a whole number of milliseconds from 1 on, got {given[:80]!r}"
         raise Refused(400, "invalid_header", said, TIMEOUT_HEADER)
     return int(given) / 1000
+
+
+def reasons_asked(query: str) -> int:
+    """Return how many reasons the query of a URL asks for; 0 where it does not. Raises Refused (400)."""
+    given = parse_qs(query, keep_blank_values=True, max_num_fields=20).get(REASONS)
+    if given is None:
+        return 0
+    if len(given) > 1 or not given[0].isdecimal() or not 1 <= int(given[0][:9]) <= MOST_REASONS:
+        said = f"expected a whole number of reasons from 1 to {MOST_REASONS}, got {', '.join(given)[:80]!r}"
+        raise Refused(400, "invalid_query", said, REASONS)
+    return int(given[0])
 
 
 async def _collected(call: Call, limits: Limits) -> bytes:

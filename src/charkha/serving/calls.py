@@ -44,6 +44,7 @@ class Call:
     path: str
     headers: RequestHeaders
     body: Body
+    query: str = ""
 
 
 @frozen(eq=False)

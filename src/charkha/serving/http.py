@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import msgspec
+
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.batcher import MOST_ROWS, Batcher
-from charkha.serving.body import Limits, read_body, timeout_of
+from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
@@ -123,7 +125,10 @@ class Api:
         if (check := self._checks[name]) is not None:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
         asked = utc_rows(fields, rows)
-        if len(rows) > MOST_ROWS:
+        if call.query and (most := reasons_asked(call.query)):
+            with self._long.slot():
+                each = await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
+        elif len(rows) > MOST_ROWS:
             with self._long.slot():
                 each = await asyncio.to_thread(self._answered, name, asked)
         else:
@@ -132,6 +137,11 @@ class Api:
 
     def _answered(self, name: str, rows: Sequence[Row]) -> list[Prediction]:
         return predictions(name, self._service.answer([self._service.ask_rows(name, rows)])[0])
+
+    def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int) -> list[Prediction]:
+        found, reasons = self._service.answer_with_reasons(self._service.ask_rows(name, rows), most)
+        each = zip(predictions(name, found), reasons, strict=True)
+        return [msgspec.structs.replace(prediction, reasons=why) for prediction, why in each]
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""

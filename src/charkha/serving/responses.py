@@ -4,11 +4,12 @@ import math
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from charkha.clock import to_iso
 from charkha.features.feed import Pushed
 from charkha.serving.prediction_log import Cause, Role
+from charkha.serving.reasons import Reason
 from charkha.serving.refusals import Refusal
 from charkha.serving.scoring import Answers
 
@@ -28,6 +29,9 @@ class Prediction(msgspec.Struct, frozen=True):
     role: Annotated[Role, Meta(description="Which role of the version answered.")]
     fallback: Annotated[Cause | None, Meta(description="Why the fallback answered; null where the model did.")]
     time: _Time
+    reasons: Annotated[
+        list[Reason] | UnsetType, Meta(description="What moved the score most; only where ?reasons= asks for them.")
+    ] = UNSET
 
 
 class Predictions(msgspec.Struct, frozen=True):

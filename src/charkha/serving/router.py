@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import frozen
 
+from charkha.bundles.predictor import NotExplainable
 from charkha.features.feed import ClockBehind
 from charkha.features.kept import UnknownSource
 from charkha.features.plain_rows import NotPushable
@@ -92,6 +93,8 @@ def refused(error: Exception) -> Reply:
             told, status, headers = Refusal("not_pushable", str(error)), 409, NOTHING
         case NoChampion():
             told, status, headers = Refusal("no_champion", str(error)), 503, LATER
+        case NotExplainable():
+            told, status, headers = Refusal("not_explainable", str(error), "reasons"), 409, NOTHING
         case Killed():
             told, status, headers = Refusal("killed", str(error)), 503, LATER
         case ClockBehind():

@@ -46,6 +46,7 @@ class RsgiApp:
         self._end()
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        reply = await self._router.reply(Call(scope.method, scope.path, scope.headers, _ProtocolBody(proto)))
+        call = Call(scope.method, scope.path, scope.headers, _ProtocolBody(proto), scope.query_string)
+        reply = await self._router.reply(call)
         body = b"" if scope.method == "HEAD" else reply.body
         proto.response_bytes(reply.status, list(reply.headers), body)

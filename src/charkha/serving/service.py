@@ -24,7 +24,8 @@ from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer, Quiet
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, PredictionLog
-from charkha.serving.scoring import Answers, Question, Row, answers, batch_of, record
+from charkha.serving.reasons import Reason, reasons_of
+from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, record
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
@@ -146,8 +147,9 @@ class Service:
         asked = dict(zip(lineup.fields, zip(*rows, strict=True), strict=True))
         try:
             with self._home.online.read() as reader:
-                # In this order: no row that the snapshot holds became known after the prediction.
-                time_us, seen_us = self._clock.now(), newest_known(reader)
+                # No row that the snapshot holds became known after the prediction, though the clock was set back.
+                seen_us = newest_known(reader)
+                time_us = max(self._clock.now(), seen_us)
                 fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
                 stale = lineup.oldest_us and _is_stale(reader, lineup.oldest_us, time_us)
         except Exception as error:
@@ -164,6 +166,29 @@ class Service:
         falls_back: whether the fallback answers where the model fails; not while some may be asked without the others.
         Raises whatever the champion raises, and ValueError for questions to several line-ups.
         """
+        return [found for found, _ in self._answer(questions, falls_back=falls_back)]
+
+    def answer_with_reasons(self, question: Question, most: int) -> tuple[Answers, list[list[Reason]]]:
+        """Answer a question as `answer` does, and say of each row why: its `most` strongest reasons.
+
+        Rows that a constant answered have none. Raises NotExplainable as well: then it was not answered.
+        """
+        lineup = question.lineup
+        players = {player.version: player for player in lineup.players}
+        for player in (lineup.champion, *lineup.challengers):
+            player.bundle.explainer  # noqa: B018  # raises before anything is logged
+        ((found, scored),) = self._answer([question])
+        texts = self._model(lineup.model).reasons
+        reasons: list[list[Reason]] = [[] for _ in question.rows]
+        for number, version in enumerate(scored.versions):
+            rows = [row for row in range(len(question.rows)) if scored.who is None or scored.who[row] == number]
+            if version.cause is None and rows:
+                of_rows = reasons_of(players[version.version].bundle, version, rows, most, texts)
+                for row, each in zip(rows, of_rows, strict=True):
+                    reasons[row] = each
+        return found, reasons
+
+    def _answer(self, questions: Sequence[Question], *, falls_back: bool = True) -> list[tuple[Answers, Answered]]:
         if not questions:
             return []
         lineup = questions[0].lineup
@@ -185,7 +210,7 @@ class Service:
                 self._observer.fell_back(lineup.model, cause, rows)
         for failure in batch.failures:
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
-        return [answers(*each) for each in answering]
+        return [(answers(*each), each[1]) for each in answering]
 
     def push(self, source: str, rows: Sequence[Sequence[Any]], *, vetted: bool = False) -> Pushed:
         """Take rows of a source in, values in the order of its fields.

@@ -142,6 +142,7 @@ class Model:
     metrics: what is reported; the first is the primary.
     slices: request fields by whose values metrics are also reported.
     fallback: what answers where the model cannot; without one, such a call fails.
+    reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Model:
     retrain: Retrain = field(default=Retrain(), kw_only=True)
     monitors: Monitors = field(default=Factory(Monitors), kw_only=True)
     fallback: Fallback | None = field(default=None, kw_only=True)
+    reasons: Mapping[str, str] = field(factory=dict, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)

@@ -188,6 +188,13 @@ class CatBoostModel:
             _scores(self._model, _pool(self._catboost, self._shape, matrix), self._task) if len(matrix) else np.empty(0)
         )
 
+    def contributions(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows, columns + 1), as `Explainer` says. Raises WrongShape."""
+        if matrix.ndim != 2 or matrix.shape[1] != self._shape.columns:
+            raise WrongShape(self._shape.columns, matrix.shape)
+        pool = _pool(self._catboost, self._shape, matrix)
+        return np.asarray(self._model.get_feature_importance(pool, type="ShapValues", thread_count=1), np.float64)
+
 
 def _read(state: bytes) -> CatBoostState:
     try:

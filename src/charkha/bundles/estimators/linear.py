@@ -111,13 +111,29 @@ class LinearPredictor:
             total += table[_codes_or_last(matrix[:, position], len(table) - 1)]
         return np.exp(-np.logaddexp(0.0, -total)) if self._state.task == "binary" else total
 
+    def contributions(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows, columns + 1), as `Explainer` says: beside the mean of each column. Raises WrongShape."""
+        if matrix.ndim != 2 or matrix.shape[1] != self._state.columns:
+            raise WrongShape(self._state.columns, matrix.shape)
+        parts = np.zeros((len(matrix), self._state.columns + 1))
+        clipped, null = self._clipped(matrix[:, self._numeric])
+        parts[:, self._numeric] = clipped * self._weights + null * self._null_weights
+        for position, table in self._tables:
+            parts[:, position] = table[_codes_or_last(matrix[:, position], len(table) - 1)]
+        parts[:, -1] = self._state.intercept
+        return parts
+
     def _numbers_add(self, numbers: FloatArray) -> FloatArray:
+        clipped, null = self._clipped(numbers)
+        total: FloatArray = self._state.intercept + clipped @ self._weights + null @ self._null_weights
+        return total
+
+    def _clipped(self, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return numbers in standard units, 0 for null, and where they are null."""
         null = ~np.isfinite(numbers)
         with np.errstate(over="ignore", invalid="ignore"):
             standard = (numbers - self._centres) / self._scales
-        clipped = np.where(null, 0.0, np.clip(standard, -self._state.clip, self._state.clip))
-        total: FloatArray = self._state.intercept + clipped @ self._weights + null @ self._null_weights
-        return total
+        return np.where(null, 0.0, np.clip(standard, -self._state.clip, self._state.clip)), null
 
 
 def _on_numpy(state: bytes) -> LinearPredictor:

@@ -104,7 +104,7 @@ def _codes(column: FloatArray) -> int:
     return int(np.nanmax(column, initial=-1.0)) + 1
 
 
-def _table(xgboost: Any, matrix: FloatArray, labels: FloatArray, codes: list[int | None], threads: int) -> Any:
+def _table(xgboost: Any, matrix: FloatArray, labels: FloatArray | None, codes: list[int | None], threads: int) -> Any:
     """Return rows as XGBoost's table, float32, without infinite numbers or codes that training has not seen."""
     limits = np.array([np.inf if count is None else count for count in codes])
     largest = float(np.finfo(np.float32).max)
@@ -120,7 +120,7 @@ class XGBoostBooster:
         """Load a model of XGBoost's JSON. Raises BadState, and RuntimeMissing without XGBoost."""
         self._forest = read_xgboost(state)
         wait_asleep()
-        xgboost = require("xgboost", "xgboost")
+        xgboost = self._xgboost = require("xgboost", "xgboost")
         self._booster = xgboost.Booster({"nthread": 1})
         try:
             self._booster.load_model(bytearray(state))
@@ -136,6 +136,15 @@ class XGBoostBooster:
             return np.empty(0)
         rows = np.ascontiguousarray(prepared(self._forest, matrix), dtype=np.float32)
         return np.asarray(self._booster.inplace_predict(rows, validate_features=False), dtype=np.float64)
+
+    def contributions(self, matrix: FloatArray) -> FloatArray:
+        """Return (rows, columns + 1), as `Explainer` says; of XGBoost's own float32. Raises WrongShape."""
+        if matrix.ndim != 2 or matrix.shape[1] != self._forest.columns:
+            raise WrongShape(self._forest.columns, matrix.shape)
+        codes = msgspec.json.decode(self._booster.attr(CODES) or "[]", type=list[int | None])
+        rows = _table(self._xgboost, matrix, None, codes, 1)
+        parts = self._booster.predict(rows, pred_contribs=True, validate_features=False)
+        return np.asarray(parts, dtype=np.float64)
 
 
 def _compiled(state: bytes) -> CompiledForest:

@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 from polars.exceptions import PolarsError, ShapeError
 
+from charkha.spec.checks.row_by_row import other_rows
 from charkha.spec.checks.values import quote, way_to
 from charkha.spec.faults import Fault
 from charkha.spec.fields import TIME
@@ -140,12 +141,13 @@ def _type_faults(
         return
     if not _fits(kind, wanted):
         yield Fault(where, WORDS[wanted], str(kind), REMEDIES[wanted])
-    elif _looks_at_other_rows(expression, columns):
+    elif (part := other_rows(expression)) is not None or _looks_at_other_rows(expression, columns):
         remedy = (
             "Served rows come one at a time: use no aggregation, order, shift or window here. "
             "A figure over many rows is a feature view."
         )
-        yield Fault(where, "a value made from its own row alone", "one that depends on other rows", remedy)
+        named = f" ({part})" if part else ""
+        yield Fault(where, "a value made from its own row alone", f"one that depends on other rows{named}", remedy)
 
 
 def _first_line(error: Exception) -> str:
@@ -163,7 +165,7 @@ def _fits(kind: pl.DataType, wanted: Wanted) -> bool:
 def _looks_at_other_rows(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
     """Compare made-up rows answered together with each of them answered alone.
 
-    Polars' own answer (`meta.is_row_separable`) misses an aggregation inside `fill_null` or a list; the values tell.
+    What `other_rows` lets through is held to it here: Polars' own answer (`meta.is_row_separable`) misses much.
     A row alone is there twice, as it is wherever one is evaluated: Polars takes a column of one value for a constant,
     which it divides otherwise, in the last bit. An expression that fails on the made-up values, such as a strict cast
     of text, is given the benefit of the doubt.

@@ -1,6 +1,6 @@
 """Checks of a model as a whole: its parts, and how they fit together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import polars as pl
@@ -35,6 +35,22 @@ def model_faults(model: Model) -> Iterator[Fault]:
         yield from _expressions_faults(where, model)
         yield from _slice_faults(where, model)
     yield from _policy_faults(where, model)
+    yield from _reason_faults(where, model)
+
+
+def _reason_faults(where: str, model: Model) -> Iterator[Fault]:
+    """Yield faults of the texts of reasons: of what the model has not, or that are none."""
+    inner = f"{where}, reasons"
+    if not isinstance(model.reasons, Mapping):
+        yield Fault(inner, "a dict of feature names and texts", quote(model.reasons), 'Write reasons={"card": "…"}.')
+        return
+    groups = strings([*(view.name for view in model.views), *(group.name for group in model.request_features)])
+    features = [name for view in model.views for name in feature_names(view)]
+    features += [f"{group.name}.{name}" for group in model.request_features for name in group.expressions]
+    for name, text in model.reasons.items():
+        if name not in (*groups, *features):
+            yield Fault(inner, "a feature of the model", quote(name), way_to(name, [*groups, *features], "It has"))
+        yield from text_faults(f"{inner}[{name!r}]", text, "what is said where it moved a score")
 
 
 def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
