@@ -40,7 +40,7 @@ def packed_join(folder: str, out: str) -> None:
         gather = places.select(pl.when("hit").then("place"))["place"]
         columns = (pl.read_parquet(path, columns=[name])[name].gather(gather) for name in feature_columns(view))
         asked = asked.hstack(list(columns))
-    asked.write_parquet(out)
+    asked.write_parquet(out, compression="lz4", statistics=False)  # as a backfill writes
 
 
 def polars_join(folder: str, out: str) -> None:
@@ -56,7 +56,7 @@ def polars_join(folder: str, out: str) -> None:
             tolerance="30d",
             check_sortedness=False,
         ).drop("_found")
-    asked.sort("_place").drop("_place").sink_parquet(out)
+    asked.sort("_place").drop("_place").sink_parquet(out, compression="lz4", statistics=False)
 
 
 def polars_rolling(folder: str, out: str) -> None:
@@ -83,7 +83,7 @@ def polars_rolling(folder: str, out: str) -> None:
         found.append(rolled.filter("asked").drop("entity_id", "at", "asked"))
     places = asked.sort("entity_id", "at")["place"]
     answers = pl.concat([places.to_frame(), *found], how="horizontal").sort("place").drop("place")
-    asked.drop("place").hstack(answers).write_parquet(out)
+    asked.drop("place").hstack(answers).write_parquet(out, compression="lz4", statistics=False)
 
 
 Read = Callable[[Sequence[int]], object]
