@@ -78,4 +78,8 @@ def _seen_again(pieces: Sequence[Piece], source: Source) -> IntArray:
     found, counts = pl.concat(hashes).to_numpy(), pl.concat(present).to_numpy()
     ordered = np.sort(found[counts])
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(found, twice) & counts) if len(twice) else np.empty(0, np.int64)
+    if not len(twice):
+        return np.empty(0, np.int64)
+    # Few are there twice: a search among them costs a tenth of `isin`, which sorts all.
+    near = twice.take(np.searchsorted(twice, found), mode="clip")
+    return np.flatnonzero((near == found) & counts)
