@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import Client, ServerProcess, child_environment, free_port, server, start_server
+from server_process import SCRIPT, Client, ServerProcess, child_environment, free_port, server, start, start_server
 from serving_project import champion, deploy, write_bundle, write_project
 
 from charkha.bundles.store import BundleStore
@@ -275,6 +275,20 @@ def test_workers_share_the_port_and_each_has_its_partition(project: Project, hom
 
 def written_partitions(home: Home) -> list[str]:
     return [name for name, end in home.log.end(prediction_stream(MODEL)).items() if end > 0]
+
+
+def test_a_worker_that_holds_too_much_memory_is_replaced(project: Project, home: Home) -> None:
+    quickly = "from charkha.serving import server\nserver.MEMORY_SECONDS = 1\nrun = server.run"
+    bounded = SCRIPT.replace("drain_seconds=drain", "worker_memory_mb=1")
+    bounded = bounded.replace("from charkha.serving.server import run", quickly)
+    port = free_port()
+    running = start([sys.executable, "-c", bounded, str(project.root), str(port), "1", "0"], project.root, port)
+    try:
+        first = serving_workers(running)
+        wait_until(lambda: not {*serving_workers(running)} & {*first} and answers(running))
+        assert running.process.poll() is None
+    finally:
+        running.kill()
 
 
 def test_a_worker_that_dies_is_replaced(running: ServerProcess) -> None:

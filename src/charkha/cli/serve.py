@@ -29,6 +29,10 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=600, help="How long SIGTERM lets /readyz say no before serving ends.")
     ] = 1.0,
+    worker_memory_mb: Annotated[
+        int | None,
+        typer.Option(min=100, metavar="MB", help="Replace a worker that holds more memory; pages of the state count."),
+    ] = None,
     auth: Annotated[
         bool, typer.Option("--auth", help="Ask for API keys at this machine's own address too; at others it is so.")
     ] = False,
@@ -60,4 +64,13 @@ def serve(
     from charkha.serving.tls import load_tls
 
     tls, project = load_tls(tls_cert, tls_key), session_of(context).project()
-    run(project, host=host, port=port, workers=workers, drain_seconds=drain_seconds, auth=auth, tls=tls)
+    run(
+        project,
+        host=host,
+        port=port,
+        workers=workers,
+        drain_seconds=drain_seconds,
+        worker_memory_mb=worker_memory_mb,
+        auth=auth,
+        tls=tls,
+    )

@@ -27,6 +27,7 @@ from charkha.spec.project import Project
 from charkha.storage.home import open_project
 
 DRAIN_SECONDS = 30
+MEMORY_SECONDS = 10  # how often the memory of workers is looked at
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
 
@@ -59,6 +60,7 @@ def run(
     clock: Clock | None = None,
     *,
     drain_seconds: float = 0.0,
+    worker_memory_mb: int | None = None,
     auth: bool = False,
     tls: Tls | None = None,
 ) -> None:
@@ -67,7 +69,8 @@ def run(
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
     its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
     long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
-    first. auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
+    first. worker_memory_mb: a worker that holds more is replaced, its calls in progress ended first; None for no bound.
+    auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
     tls: as `load_tls` returned it. Raises NoSuchAddress, PortTaken, NoUsableKey, DataError and UnusableLedger; exits
     with status 1 when workers cannot start.
     """
@@ -97,6 +100,8 @@ def run(
         workers_kill_timeout=DRAIN_SECONDS,
         drain_seconds=drain_seconds,
         notice=notice,
+        workers_max_rss=worker_memory_mb,
+        rss_sample_interval=MEMORY_SECONDS,
         ssl_cert=tls.certificate if tls else None,
         ssl_key=tls.key if tls else None,
     )
