@@ -31,6 +31,7 @@ from charkha.features.plan import plan_features
 from charkha.features.rows import read_rows
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.observer import Stages
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_ids import InvalidPredictionId
 from charkha.serving.prediction_log import prediction_stream
@@ -49,11 +50,15 @@ class Notes:
         self.failures: list[tuple[str, str]] = []
         self.generations: list[int] = []
         self.calls: list[int] = []
+        self.stages: list[Stages] = []
         self.not_evaluated_rows: dict[str, int] = {}
         self.fallbacks: list[tuple[str, str, int]] = []
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
         self.calls.append(rows)
+
+    def staged(self, model: str, stages: Stages) -> None:
+        self.stages.append(stages)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         self.failures.append((player.version, str(error)))
@@ -106,6 +111,8 @@ def test_a_call_is_answered_and_logged(stage: Stage, notes: Notes) -> None:
     assert frame["sky.rain"].to_list() == [2.5, None, None]
     assert frame["_at_us"].to_list() == [NOW_US] * 3
     assert notes.calls == [3]
+    (stages,) = notes.stages
+    assert min(stages.wait_ns, stages.features_ns, stages.model_ns, stages.log_ns) > 0
 
 
 def test_logged_features_equal_their_offline_recomputation(stage: Stage) -> None:

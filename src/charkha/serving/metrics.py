@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 
+from attrs import astuple
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -25,6 +26,7 @@ from charkha.clock import Clock
 from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.observer import Stages
 from charkha.serving.prediction_log import Cause
 from charkha.serving.service import Service
 
@@ -32,6 +34,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+STAGES = ("wait", "features", "model", "log")
 _BETWEEN_WARNINGS_US = 60_000_000
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -65,6 +69,13 @@ class ServingMetrics:
         self._batch_rows = Histogram(
             "charkha_prediction_rows", "Rows of a batch.", ["model"], buckets=_ROWS, registry=registry
         )
+        self._stage_seconds = Histogram(
+            "charkha_stage_seconds",
+            "Time of a stage of answering a batch: wait, features, model, log.",
+            ["model", "stage"],
+            buckets=_STAGE_SECONDS,
+            registry=registry,
+        )
         self._failures = Counter(
             "charkha_version_failures",
             "Calls answered without a version that failed.",
@@ -89,6 +100,7 @@ class ServingMetrics:
         self._of_route: dict[
             tuple[str, int], tuple[Counter, Histogram]
         ] = {}  # looking them up takes as long as counting
+        self._stages: dict[str, list[Histogram]] = {}
         self._said: set[tuple[str, str, str]] = set()
         self._warned_us: dict[tuple[str, str], int] = {}
 
@@ -96,6 +108,13 @@ class ServingMetrics:
         """Count an answered call."""
         self._prediction_seconds.labels(model).observe(latency_us / 1e6)
         self._batch_rows.labels(model).observe(rows)
+
+    def staged(self, model: str, stages: Stages) -> None:
+        """Count the stages of a batch."""
+        if model not in self._stages:
+            self._stages[model] = [self._stage_seconds.labels(model, stage) for stage in STAGES]
+        for histogram, took_ns in zip(self._stages[model], astuple(stages), strict=True):
+            histogram.observe(took_ns / 1e9)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """Count a failure of a version; the first of each kind is logged with its trace."""

@@ -2,9 +2,21 @@
 
 from typing import Protocol
 
+from attrs import frozen
+
 from charkha.features.evaluate import Failure
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_log import Cause
+
+
+@frozen
+class Stages:
+    """How long each part of answering a batch took (ns): until it was begun, features and rules, versions, the log."""
+
+    wait_ns: int
+    features_ns: int
+    model_ns: int
+    log_ns: int
 
 
 class Observer(Protocol):
@@ -12,6 +24,10 @@ class Observer(Protocol):
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
         """A call was answered and logged."""
+        ...
+
+    def staged(self, model: str, stages: Stages) -> None:
+        """A batch was answered and logged, in these stages."""
         ...
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
@@ -35,6 +51,9 @@ class Quiet:
     """The observer that does nothing."""
 
     def predicted(self, model: str, rows: int, latency_us: int) -> None:
+        """Do nothing."""
+
+    def staged(self, model: str, stages: Stages) -> None:
         """Do nothing."""
 
     def failed(self, model: str, player: Player, error: Exception) -> None:

@@ -21,7 +21,7 @@ from charkha.serving.answering import answered
 from charkha.serving.fallback import fallen_back
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, line_up
-from charkha.serving.observer import Observer, Quiet
+from charkha.serving.observer import Observer, Quiet, Stages
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
@@ -194,7 +194,9 @@ class Service:
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
+        began_ns = time.perf_counter_ns()
         batch = batch_of(questions)
+        features_ns = time.perf_counter_ns()
         scored = answered(batch, self._observer, falls_back=falls_back)
         ends = list(accumulate(len(question.rows) for question in questions))
         parts = [scored.of(slice(low, high)) for low, high in pairwise((0, *ends))] if len(questions) > 1 else [scored]
@@ -203,6 +205,10 @@ class Service:
         took = [(scored_ns - question.started_ns) // 1000 for question in questions]
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
         log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
+        logged_ns = time.perf_counter_ns()
+        waited_ns = began_ns - min(question.started_ns for question in questions)
+        stages = Stages(waited_ns, features_ns - began_ns, scored_ns - features_ns, logged_ns - scored_ns)
+        self._observer.staged(lineup.model, stages)
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
         if lineup.fallback is not None:
