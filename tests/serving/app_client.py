@@ -62,6 +62,16 @@ class AppClient:
 
         return self._runner.run(posted())
 
+    def together_with(self, calls: list[tuple[dict[str, Any], str | None]], path: str) -> list[httpx.Response]:
+        """Post bodies at the same time, each with an Idempotency-Key or none."""
+
+        async def posted() -> list[httpx.Response]:
+            headers = [{} if key is None else {"idempotency-key": key} for _, key in calls]
+            pairs = zip(calls, headers, strict=True)
+            return await asyncio.gather(*(self._client.post(path, json=body, headers=h) for (body, _), h in pairs))
+
+        return self._runner.run(posted())
+
 
 @contextmanager
 def app_client(router: Router) -> Iterator[AppClient]:

@@ -9,13 +9,16 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
 
 from attrs import frozen
 
+from charkha.serving.once import Claim, Once
 from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
-from charkha.serving.scoring import Row
+from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
@@ -25,11 +28,18 @@ _NEWEST = 0.1
 
 
 @frozen(eq=False)
-class _Waiting:
-    """A call: its rows, when it came and by when it must be begun (`time.perf_counter_ns`), where its answer goes."""
+class _Asked:
+    """A call: its rows, when it came (`time.perf_counter_ns`), and the claim of its Idempotency-Key, if it has one."""
 
     rows: Sequence[Row]
     came_ns: int
+    claim: Claim | None
+
+
+@frozen(eq=False)
+class _Waiting(_Asked):
+    """A call that waits: by when it must be begun, and where its answer goes."""
+
     deadline_ns: int
     answer: "asyncio.Future[list[Prediction]]"
 
@@ -37,11 +47,12 @@ class _Waiting:
 class Batcher:
     """Answers the calls of one model, on the event loop that they come on.
 
-    most_wait_seconds: a call that would wait longer for its batch is refused.
+    most_wait_seconds: a call that would wait longer for its batch is refused. once: keeps the answers of claims.
     """
 
-    def __init__(self, service: Service, model: str, most_wait_seconds: float = 0.03) -> None:
+    def __init__(self, service: Service, model: str, most_wait_seconds: float = 0.03, once: Once | None = None) -> None:
         self._service, self._model, self._most_wait_seconds = service, model, most_wait_seconds
+        self._once = once
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._row_seconds = 0.0
@@ -52,7 +63,9 @@ class Batcher:
         if wait > self._most_wait_seconds:
             raise Overloaded(wait, "calls")
 
-    def predict(self, rows: Sequence[Row], timeout_seconds: float = math.inf) -> "asyncio.Future[list[Prediction]]":
+    def predict(
+        self, rows: Sequence[Row], timeout_seconds: float = math.inf, claim: Claim | None = None
+    ) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
         Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout and
@@ -63,10 +76,14 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         now_ns = time.perf_counter_ns()
         deadline_ns = now_ns + int(min(timeout_seconds, 3600) * 1e9)
-        waiting = _Waiting(rows, now_ns, deadline_ns, loop.create_future())
+        waiting = _Waiting(rows, now_ns, claim, deadline_ns, loop.create_future())
         self._waiting.append(waiting)
         self._rows += len(rows)
         return waiting.answer
+
+    def answer_now(self, rows: Sequence[Row], claim: Claim | None = None) -> list[Prediction]:
+        """Answer a call of many rows by itself, in whichever thread this is called. Raises as `Service.predict`."""
+        return self._predicted([_Asked(rows, time.perf_counter_ns(), claim)])
 
     def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer as many of the calls as fit in a batch; the others after what else the loop has to do."""
@@ -89,8 +106,7 @@ class Batcher:
         if not batch:
             return
         try:
-            rows, alone = [row for waiting in batch for row in waiting.rows], len(batch) == 1
-            answers = self._predicted(rows, batch[0].came_ns, falls_back=alone)
+            answers = self._predicted(batch, falls_back=len(batch) == 1)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -112,13 +128,25 @@ class Batcher:
         try:
             if not self._service.falls_back(self._model):
                 raise DeadlinePassed((now_ns - waiting.came_ns) / 1e9)
-            waiting.answer.set_result(self._predicted(waiting.rows, waiting.came_ns, "deadline_passed"))
+            waiting.answer.set_result(self._predicted([waiting], "deadline_passed"))
         except Exception as error:
             waiting.answer.set_exception(error)
         return False
 
     def _predicted(
-        self, rows: Sequence[Row], came_ns: int, cause: Cause | None = None, *, falls_back: bool = True
+        self, batch: Sequence[_Asked], cause: Cause | None = None, *, falls_back: bool = True
     ) -> list[Prediction]:
-        question = self._service.ask_rows(self._model, rows, came_ns, cause)
-        return predictions(self._model, self._service.answer([question], falls_back=falls_back)[0])
+        rows = [row for call in batch for row in call.rows]
+        question = self._service.ask_rows(self._model, rows, batch[0].came_ns, cause)
+        before_log = partial(self._keep, batch) if any(call.claim for call in batch) else None
+        answered = self._service.answer([question], falls_back=falls_back, before_log=before_log)
+        return predictions(self._model, answered[0])
+
+    def _keep(self, batch: Sequence[_Asked], answered: Sequence[Answers]) -> None:
+        """Remember the answers of those calls that have claims."""
+        each = predictions(self._model, answered[0])
+        ends = list(accumulate(len(call.rows) for call in batch))
+        parts = [each[low:high] for low, high in pairwise((0, *ends))]
+        claimed = [(call.claim, part) for call, part in zip(batch, parts, strict=True) if call.claim]
+        assert self._once is not None
+        self._once.keep(self._model, each[0].id, claimed)

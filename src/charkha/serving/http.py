@@ -6,7 +6,7 @@ online store's one writer) or takes long (many rows) goes to a thread.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from charkha.clock import Clock
@@ -18,6 +18,7 @@ from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
+from charkha.serving.once import KEY_HEADER, Claim, Once
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
@@ -31,11 +32,9 @@ from charkha.serving.responses import (
     ServedModel,
     ServedVersion,
     events_taken,
-    predictions,
 )
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema, request_frame, request_schema, utc_rows
-from charkha.serving.scoring import Row
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
 
@@ -54,10 +53,14 @@ def build_router(
     *,
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
+    once: Once | None = None,
 ) -> Router:
-    """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to."""
+    """Return the routes of a service.
+
+    metrics: the service's observer. ends: says whether the server is about to. once: honours Idempotency-Key.
+    """
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits(), ends)
+    api = Api(service, metrics, limits or Limits(), ends, once)
     get: Mapping[str, Endpoint] = {
         "/v1/models": api.models,
         "/healthz": api.healthz,
@@ -89,12 +92,19 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told."""
 
-    def __init__(self, service: Service, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        metrics: ServingMetrics,
+        limits: Limits,
+        ends: Callable[[], bool],
+        once: Once | None = None,
+    ) -> None:
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
         self._metrics = metrics
-        self._limits, self._ends = limits, ends
+        self._limits, self._ends, self._once = limits, ends, once
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
             {name: request_schema(model, limits.rows) for name, model in models.items()},
@@ -102,7 +112,7 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self._checks = {name: request_check(model) for name, model in models.items()}
-        self._batchers = {name: Batcher(service, name) for name in models}
+        self._batchers = {name: Batcher(service, name, once=once) for name in models}
         self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)
 
@@ -110,20 +120,31 @@ class Api:
         """`POST /v1/models/{model}/predict`."""
         self._batchers[name].admit()
         timeout_seconds = timeout_of(call)
-        rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits, self._patience))
+        body = await read_body(call, self._limits, self._patience)
+        if self._once is not None and call.headers.get(KEY_HEADER) is not None:
+            answer = partial(self._answer_once, name, body, timeout_seconds)
+            return await self._once.reply(name, call, body, timeout_seconds, answer)
+        each, is_many = await self._predictions(name, body, timeout_seconds)
+        return json_reply(Predictions(each) if is_many else each[0])
+
+    async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
+        await self._predictions(name, body, timeout_seconds, claim)
+
+    async def _predictions(
+        self, name: str, body: bytes, timeout_seconds: float, claim: Claim | None = None
+    ) -> tuple[list[Prediction], bool]:
+        """Return the answers to a body, and whether it has `rows`."""
+        rows, is_many = self._schemas.requests[name].decode(body)
         fields = self._service.project.models[name].request_fields
         if (check := self._checks[name]) is not None:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
         asked = utc_rows(fields, rows)
+        if claim is not None:
+            claim.is_many = is_many
         if len(rows) > MOST_ROWS:
             with self._long.slot():
-                each = await asyncio.to_thread(self._answered, name, asked)
-        else:
-            each = await self._batchers[name].predict(asked, timeout_seconds)
-        return json_reply(Predictions(each) if is_many else each[0])
-
-    def _answered(self, name: str, rows: Sequence[Row]) -> list[Prediction]:
-        return predictions(name, self._service.answer([self._service.ask_rows(name, rows)])[0])
+                return await asyncio.to_thread(self._batchers[name].answer_now, asked, claim), is_many
+        return await self._batchers[name].predict(asked, timeout_seconds, claim), is_many
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""

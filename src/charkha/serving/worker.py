@@ -12,6 +12,7 @@ from charkha.clock import Clock
 from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.once import Once
 from charkha.serving.partition import claim_partition
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
@@ -38,6 +39,7 @@ def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: 
     metrics = ServingMetrics()
     service = Service(project, home, clock, claim.name, metrics)
     service.refresh()
+    once = Once(service, clock, project.home / "serving" / "answered")
     follower = Follower(service)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
@@ -47,11 +49,12 @@ def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: 
 
     def end() -> None:
         follower.stop()
+        once.close()
         service.close()
         home.close()
         claim.release()
 
-    return RsgiApp(build_router(service, metrics, clock, ends=ends), follower.start, end)
+    return RsgiApp(build_router(service, metrics, clock, ends=ends, once=once), follower.start, end)
 
 
 def die_with(parent: int) -> None:
