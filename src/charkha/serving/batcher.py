@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import Any
 
 from attrs import frozen
 
@@ -20,6 +21,7 @@ from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
+from charkha.serving.tracing import Traces, Watch
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
@@ -29,11 +31,14 @@ _NEWEST = 0.1
 
 @frozen(eq=False)
 class _Asked:
-    """A call: its rows, when it came (`time.perf_counter_ns`), and the claim of its Idempotency-Key, if it has one."""
+    """A call: its rows, when it came (`time.perf_counter_ns`), and, if it has them, the claim of its Idempotency-Key
+    and its span.
+    """
 
     rows: Sequence[Row]
     came_ns: int
     claim: Claim | None
+    span: Any
 
 
 @frozen(eq=False)
@@ -48,11 +53,20 @@ class Batcher:
     """Answers the calls of one model, on the event loop that they come on.
 
     most_wait_seconds: a call that would wait longer for its batch is refused. once: keeps the answers of claims.
+    traces: is told of batches.
     """
 
-    def __init__(self, service: Service, model: str, most_wait_seconds: float = 0.03, once: Once | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        model: str,
+        most_wait_seconds: float = 0.03,
+        *,
+        once: Once | None = None,
+        traces: Traces | None = None,
+    ) -> None:
         self._service, self._model, self._most_wait_seconds = service, model, most_wait_seconds
-        self._once = once
+        self._once, self._traces = once, traces
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._row_seconds = 0.0
@@ -76,14 +90,14 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         now_ns = time.perf_counter_ns()
         deadline_ns = now_ns + int(min(timeout_seconds, 3600) * 1e9)
-        waiting = _Waiting(rows, now_ns, claim, deadline_ns, loop.create_future())
+        waiting = _Waiting(rows, now_ns, claim, self._span(), deadline_ns, loop.create_future())
         self._waiting.append(waiting)
         self._rows += len(rows)
         return waiting.answer
 
     def answer_now(self, rows: Sequence[Row], claim: Claim | None = None) -> list[Prediction]:
         """Answer a call of many rows by itself, in whichever thread this is called. Raises as `Service.predict`."""
-        return self._predicted([_Asked(rows, time.perf_counter_ns(), claim)])
+        return self._predicted([_Asked(rows, time.perf_counter_ns(), claim, self._span())])
 
     def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer as many of the calls as fit in a batch; the others after what else the loop has to do."""
@@ -137,10 +151,26 @@ class Batcher:
         self, batch: Sequence[_Asked], cause: Cause | None = None, *, falls_back: bool = True
     ) -> list[Prediction]:
         rows = [row for call in batch for row in call.rows]
+        watch = None if self._traces is None else self._traces.batch(self._model, [call.span for call in batch])
         question = self._service.ask_rows(self._model, rows, batch[0].came_ns, cause)
-        before_log = partial(self._keep, batch) if any(call.claim for call in batch) else None
+        if watch is not None:
+            watch.done("features")
+        is_claimed = any(call.claim for call in batch)
+        before_log = partial(self._scored, batch if is_claimed else (), watch) if is_claimed or watch else None
         answered = self._service.answer([question], falls_back=falls_back, before_log=before_log)
+        if watch is not None:
+            watch.done("log")
+            watch.close()
         return predictions(self._model, answered[0])
+
+    def _span(self) -> Any:
+        return None if self._traces is None else self._traces.current()
+
+    def _scored(self, claimed: Sequence[_Asked], watch: Watch | None, answered: Sequence[Answers]) -> None:
+        if watch is not None:
+            watch.done("model")
+        if claimed:
+            self._keep(claimed, answered)
 
     def _keep(self, batch: Sequence[_Asked], answered: Sequence[Answers]) -> None:
         """Remember the answers of those calls that have claims."""

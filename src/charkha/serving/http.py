@@ -37,6 +37,7 @@ from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema, request_frame, request_schema, utc_rows
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
+from charkha.serving.tracing import Traces
 
 # So many calls that go to a thread are worked on or wait at a time.
 MOST_LONG, MOST_PUSHES = 8, 64
@@ -54,13 +55,15 @@ def build_router(
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
     once: Once | None = None,
+    traces: Traces | None = None,
 ) -> Router:
     """Return the routes of a service.
 
     metrics: the service's observer. ends: says whether the server is about to. once: honours Idempotency-Key.
+    traces: is told of batches.
     """
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits(), ends, once)
+    api = Api(service, metrics, limits or Limits(), ends, once=once, traces=traces)
     get: Mapping[str, Endpoint] = {
         "/v1/models": api.models,
         "/healthz": api.healthz,
@@ -98,7 +101,9 @@ class Api:
         metrics: ServingMetrics,
         limits: Limits,
         ends: Callable[[], bool],
+        *,
         once: Once | None = None,
+        traces: Traces | None = None,
     ) -> None:
         project = service.project
         models, sources = project.models, project.sources
@@ -112,7 +117,7 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self._checks = {name: request_check(model) for name, model in models.items()}
-        self._batchers = {name: Batcher(service, name, once=once) for name in models}
+        self._batchers = {name: Batcher(service, name, once=once, traces=traces) for name in models}
         self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)
 

@@ -42,6 +42,11 @@ class Router:
     ) -> None:
         self._routes, self._missing, self._metrics = dict(routes), missing, metrics
 
+    def pattern(self, path: str) -> str:
+        """Return the pattern of a path's route, "none" where there is none."""
+        route = self._routes.get(path)
+        return "none" if route is None else route.pattern
+
     async def reply(self, call: Call) -> Reply:
         """Return what is replied to a call, with its request id; never raises for what a client can do."""
         started = time.perf_counter()

@@ -13,9 +13,11 @@ from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.once import Once
+from charkha.serving.otel import OtelTraces, provider_of_environment
 from charkha.serving.partition import claim_partition
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
+from charkha.serving.tracing import TracedRouter
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_project
 
@@ -40,6 +42,8 @@ def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: 
     service = Service(project, home, clock, claim.name, metrics)
     service.refresh()
     once = Once(service, clock, project.home / "serving" / "answered")
+    provider = provider_of_environment()
+    traces = None if provider is None else OtelTraces(provider, clock)
     follower = Follower(service)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
@@ -50,11 +54,14 @@ def open_app(project: Project, clock: Clock, ends: Callable[[], bool] = lambda: 
     def end() -> None:
         follower.stop()
         once.close()
+        if traces is not None:
+            traces.close()
         service.close()
         home.close()
         claim.release()
 
-    return RsgiApp(build_router(service, metrics, clock, ends=ends, once=once), follower.start, end)
+    router = build_router(service, metrics, clock, ends=ends, once=once, traces=traces)
+    return RsgiApp(router if traces is None else TracedRouter(router, traces), follower.start, end)
 
 
 def die_with(parent: int) -> None:
