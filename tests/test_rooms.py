@@ -109,6 +109,10 @@ def test_a_client_loads_no_words() -> None:
     assert loaded_by("import charkha as ck\nck.Client, ck.AsyncClient").isdisjoint({*HEAVY, "polars", "numpy"})
 
 
+def test_a_server_loads_no_traces_that_nobody_asked_for() -> None:
+    assert loaded_by("import charkha.serving.worker").isdisjoint({"opentelemetry", "httpx", "sklearn", "mlflow"})
+
+
 def test_the_words_of_a_definition_load_no_backend() -> None:
     loaded = loaded_by("import charkha as ck\nck.LightGBM, ck.FeatureView")
     assert "polars" in loaded

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
-from attrs import frozen
+import msgspec
 
 from charkha.serving.once import Claim, Once
 from charkha.serving.prediction_log import Cause
@@ -29,8 +29,8 @@ MOST_ROWS = 64
 _NEWEST = 0.1
 
 
-@frozen(eq=False)
-class _Asked:
+# Structs, since they are made in a third of the time, once for every call.
+class _Asked(msgspec.Struct, frozen=True, eq=False):
     """A call: its rows, when it came (`time.perf_counter_ns`), and, if it has them, the claim of its Idempotency-Key
     and its span.
     """
@@ -41,8 +41,7 @@ class _Asked:
     span: Any
 
 
-@frozen(eq=False)
-class _Waiting(_Asked):
+class _Waiting(_Asked, frozen=True, eq=False):
     """A call that waits: by when it must be begun, and where its answer goes."""
 
     deadline_ns: int

@@ -46,8 +46,7 @@ class Call:
     body: Body
 
 
-@frozen(eq=False)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, eq=False):
     """What is answered. headers: without content-length."""
 
     status: int
