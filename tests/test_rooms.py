@@ -14,6 +14,7 @@ PACKAGE = Path(charkha.__file__).parent
 # From the ground up: a room may import those before it. A room nobody placed here fails the first test.
 ORDER = (
     "clock",
+    "client",
     "spec",
     "storage",
     "engines",
@@ -104,6 +105,14 @@ def test_importing_charkha_loads_almost_nothing() -> None:
     assert loaded_by("import charkha").isdisjoint({*HEAVY, "polars", "numpy"})
 
 
+def test_a_client_loads_no_words() -> None:
+    assert loaded_by("import charkha as ck\nck.Client, ck.AsyncClient").isdisjoint({*HEAVY, "polars", "numpy"})
+
+
+def test_a_server_loads_no_traces_that_nobody_asked_for() -> None:
+    assert loaded_by("import charkha.serving.worker").isdisjoint({"opentelemetry", "httpx", "sklearn", "mlflow"})
+
+
 def test_the_words_of_a_definition_load_no_backend() -> None:
     loaded = loaded_by("import charkha as ck\nck.LightGBM, ck.FeatureView")
     assert "polars" in loaded
@@ -113,7 +122,7 @@ def test_the_words_of_a_definition_load_no_backend() -> None:
 def test_the_words_are_what_the_package_offers() -> None:
     from charkha import words
 
-    assert dir(charkha) == sorted(words.__all__)
+    assert dir(charkha) == sorted([*words.__all__, "AsyncClient", "Client"])
     assert all(getattr(charkha, name) is getattr(words, name) for name in words.__all__)
     with pytest.raises(AttributeError, match="has no word 'FeatureVue'; did you mean 'FeatureView'"):
         _ = charkha.FeatureVue  # type: ignore[attr-defined]

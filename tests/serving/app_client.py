@@ -10,6 +10,7 @@ from attrs import frozen
 
 from charkha.serving.calls import Call
 from charkha.serving.router import Router
+from charkha.serving.tracing import TracedRouter
 
 
 @frozen(eq=False)
@@ -30,7 +31,7 @@ class StreamBody:
 class RouterTransport(httpx.AsyncBaseTransport):
     """Carries requests to a router."""
 
-    router: Router
+    router: Router | TracedRouter
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = StreamBody(cast(httpx.AsyncByteStream, request.stream))
@@ -43,7 +44,7 @@ class RouterTransport(httpx.AsyncBaseTransport):
 class AppClient:
     """Sends requests to a router, one after the other."""
 
-    def __init__(self, router: Router, runner: asyncio.Runner) -> None:
+    def __init__(self, router: Router | TracedRouter, runner: asyncio.Runner) -> None:
         self._client = httpx.AsyncClient(transport=RouterTransport(router), base_url="http://app")
         self._runner = runner
 
@@ -64,9 +65,19 @@ class AppClient:
 
         return self._runner.run(posted())
 
+    def together_with(self, calls: list[tuple[dict[str, Any], str | None]], path: str) -> list[httpx.Response]:
+        """Post bodies at the same time, each with an Idempotency-Key or none."""
+
+        async def posted() -> list[httpx.Response]:
+            headers = [{} if key is None else {"idempotency-key": key} for _, key in calls]
+            pairs = zip(calls, headers, strict=True)
+            return await asyncio.gather(*(self._client.post(path, json=body, headers=h) for (body, _), h in pairs))
+
+        return self._runner.run(posted())
+
 
 @contextmanager
-def app_client(router: Router) -> Iterator[AppClient]:
+def app_client(router: Router | TracedRouter) -> Iterator[AppClient]:
     """Open a client of a router."""
     with asyncio.Runner() as runner:
         yield AppClient(router, runner)

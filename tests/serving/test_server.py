@@ -381,7 +381,7 @@ class Proto:  # a call as the server hands it over
 async def ask(app):
     app.__rsgi_init__(asyncio.get_running_loop())
     proto, headers = Proto(), {{"content-type": "application/json", "content-length": "9"}}
-    await app.__rsgi__(SimpleNamespace(method="POST", path={PREDICT!r}, headers=headers), proto)
+    await app.__rsgi__(SimpleNamespace(method="POST", path={PREDICT!r}, headers=headers, query_string=""), proto)
     app.__rsgi_del__(asyncio.get_running_loop())
     return proto.status
 

@@ -9,14 +9,19 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
 
-from attrs import frozen
+import msgspec
 
+from charkha.serving.once import Claim, Once
 from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
-from charkha.serving.scoring import Row
+from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
+from charkha.serving.tracing import Traces, Watch
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
@@ -24,12 +29,21 @@ MOST_ROWS = 64
 _NEWEST = 0.1
 
 
-@frozen(eq=False)
-class _Waiting:
-    """A call: its rows, when it came and by when it must be begun (`time.perf_counter_ns`), where its answer goes."""
+# Structs, since they are made in a third of the time, once for every call.
+class _Asked(msgspec.Struct, frozen=True, eq=False):
+    """A call: its rows, when it came (`time.perf_counter_ns`), and, if it has them, the claim of its Idempotency-Key
+    and its span.
+    """
 
     rows: Sequence[Row]
     came_ns: int
+    claim: Claim | None
+    span: Any
+
+
+class _Waiting(_Asked, frozen=True, eq=False):
+    """A call that waits: by when it must be begun, and where its answer goes."""
+
     deadline_ns: int
     answer: "asyncio.Future[list[Prediction]]"
 
@@ -37,11 +51,21 @@ class _Waiting:
 class Batcher:
     """Answers the calls of one model, on the event loop that they come on.
 
-    most_wait_seconds: a call that would wait longer for its batch is refused.
+    most_wait_seconds: a call that would wait longer for its batch is refused. once: keeps the answers of claims.
+    traces: is told of batches.
     """
 
-    def __init__(self, service: Service, model: str, most_wait_seconds: float = 0.03) -> None:
+    def __init__(
+        self,
+        service: Service,
+        model: str,
+        most_wait_seconds: float = 0.03,
+        *,
+        once: Once | None = None,
+        traces: Traces | None = None,
+    ) -> None:
         self._service, self._model, self._most_wait_seconds = service, model, most_wait_seconds
+        self._once, self._traces = once, traces
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._row_seconds = 0.0
@@ -52,7 +76,9 @@ class Batcher:
         if wait > self._most_wait_seconds:
             raise Overloaded(wait, "calls")
 
-    def predict(self, rows: Sequence[Row], timeout_seconds: float = math.inf) -> "asyncio.Future[list[Prediction]]":
+    def predict(
+        self, rows: Sequence[Row], timeout_seconds: float = math.inf, claim: Claim | None = None
+    ) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
         Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout and
@@ -63,10 +89,14 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         now_ns = time.perf_counter_ns()
         deadline_ns = now_ns + int(min(timeout_seconds, 3600) * 1e9)
-        waiting = _Waiting(rows, now_ns, deadline_ns, loop.create_future())
+        waiting = _Waiting(rows, now_ns, claim, self._span(), deadline_ns, loop.create_future())
         self._waiting.append(waiting)
         self._rows += len(rows)
         return waiting.answer
+
+    def answer_now(self, rows: Sequence[Row], claim: Claim | None = None) -> list[Prediction]:
+        """Answer a call of many rows by itself, in whichever thread this is called. Raises as `Service.predict`."""
+        return self._predicted([_Asked(rows, time.perf_counter_ns(), claim, self._span())])
 
     def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer as many of the calls as fit in a batch; the others after what else the loop has to do."""
@@ -89,8 +119,7 @@ class Batcher:
         if not batch:
             return
         try:
-            rows, alone = [row for waiting in batch for row in waiting.rows], len(batch) == 1
-            answers = self._predicted(rows, batch[0].came_ns, falls_back=alone)
+            answers = self._predicted(batch, falls_back=len(batch) == 1)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
@@ -112,13 +141,41 @@ class Batcher:
         try:
             if not self._service.falls_back(self._model):
                 raise DeadlinePassed((now_ns - waiting.came_ns) / 1e9)
-            waiting.answer.set_result(self._predicted(waiting.rows, waiting.came_ns, "deadline_passed"))
+            waiting.answer.set_result(self._predicted([waiting], "deadline_passed"))
         except Exception as error:
             waiting.answer.set_exception(error)
         return False
 
     def _predicted(
-        self, rows: Sequence[Row], came_ns: int, cause: Cause | None = None, *, falls_back: bool = True
+        self, batch: Sequence[_Asked], cause: Cause | None = None, *, falls_back: bool = True
     ) -> list[Prediction]:
-        question = self._service.ask_rows(self._model, rows, came_ns, cause)
-        return predictions(self._model, self._service.answer([question], falls_back=falls_back)[0])
+        rows = [row for call in batch for row in call.rows]
+        watch = None if self._traces is None else self._traces.batch(self._model, [call.span for call in batch])
+        question = self._service.ask_rows(self._model, rows, batch[0].came_ns, cause)
+        if watch is not None:
+            watch.done("features")
+        is_claimed = any(call.claim for call in batch)
+        before_log = partial(self._scored, batch if is_claimed else (), watch) if is_claimed or watch else None
+        answered = self._service.answer([question], falls_back=falls_back, before_log=before_log)
+        if watch is not None:
+            watch.done("log")
+            watch.close()
+        return predictions(self._model, answered[0])
+
+    def _span(self) -> Any:
+        return None if self._traces is None else self._traces.current()
+
+    def _scored(self, claimed: Sequence[_Asked], watch: Watch | None, answered: Sequence[Answers]) -> None:
+        if watch is not None:
+            watch.done("model")
+        if claimed:
+            self._keep(claimed, answered)
+
+    def _keep(self, batch: Sequence[_Asked], answered: Sequence[Answers]) -> None:
+        """Remember the answers of those calls that have claims."""
+        each = predictions(self._model, answered[0])
+        ends = list(accumulate(len(call.rows) for call in batch))
+        parts = [each[low:high] for low, high in pairwise((0, *ends))]
+        claimed = [(call.claim, part) for call, part in zip(batch, parts, strict=True) if call.claim]
+        assert self._once is not None
+        self._once.keep(self._model, each[0].id, claimed)

@@ -56,11 +56,16 @@ def timeout_of(call: Call) -> float:
     return int(given) / 1000
 
 
-def reasons_asked(query: str) -> int:
-    """Return how many reasons the query of a URL asks for; 0 where it does not. Raises Refused (400)."""
-    given = parse_qs(query, keep_blank_values=True, max_num_fields=20).get(REASONS)
+def reasons_asked(call: Call) -> int:
+    """Return how many reasons the query of a call's URL asks for; 0 where it does not. Raises Refused (400)."""
+    try:
+        given = parse_qs(call.query, keep_blank_values=True, max_num_fields=20).get(REASONS)
+    except ValueError:
+        raise Refused(400, "invalid_query", "expected no more than 20 parts behind the `?`, got more") from None
     if given is None:
         return 0
+    if call.headers.get("idempotency-key") is not None:
+        raise Refused(400, "invalid_header", "expected no Idempotency-Key beside reasons, got both", "idempotency-key")
     if len(given) > 1 or not given[0].isdecimal() or not 1 <= int(given[0][:9]) <= MOST_REASONS:
         said = f"expected a whole number of reasons from 1 to {MOST_REASONS}, got {', '.join(given)[:80]!r}"
         raise Refused(400, "invalid_query", said, REASONS)

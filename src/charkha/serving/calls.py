@@ -47,8 +47,7 @@ class Call:
     query: str = ""
 
 
-@frozen(eq=False)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, eq=False):
     """What is answered. headers: without content-length."""
 
     status: int

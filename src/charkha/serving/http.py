@@ -21,6 +21,7 @@ from charkha.serving.contracts import events_refused, request_check
 from charkha.serving.docs_page import docs_page
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
+from charkha.serving.once import KEY_HEADER, Claim, Once
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
@@ -42,6 +43,7 @@ from charkha.serving.schemas import event_schema, label_schema, request_frame, r
 from charkha.serving.scoring import Row
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
+from charkha.serving.tracing import Traces
 
 # So many calls that go to a thread are worked on or wait at a time.
 MOST_LONG, MOST_PUSHES = 8, 64
@@ -59,13 +61,15 @@ def build_router(
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
     keyring: Keyring | None = None,
+    once: Once | None = None,
+    traces: Traces | None = None,
 ) -> Router:
     """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to.
 
-    keyring: None where no keys are asked for.
+    keyring: None where no keys are asked for. once: honours Idempotency-Key. traces: is told of batches.
     """
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits(), ends)
+    api = Api(service, metrics, limits or Limits(), ends, once=once, traces=traces)
     get: Mapping[str, tuple[Endpoint, Need]] = {
         "/v1/models": (api.models, ANY_KEY),
         "/healthz": (api.healthz, OPEN),
@@ -99,12 +103,21 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told."""
 
-    def __init__(self, service: Service, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        metrics: ServingMetrics,
+        limits: Limits,
+        ends: Callable[[], bool],
+        *,
+        once: Once | None = None,
+        traces: Traces | None = None,
+    ) -> None:
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
         self._metrics = metrics
-        self._limits, self._ends = limits, ends
+        self._limits, self._ends, self._once = limits, ends, once
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
             {name: request_schema(model, limits.rows) for name, model in models.items()},
@@ -112,7 +125,7 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self._checks = {name: request_check(model) for name, model in models.items()}
-        self._batchers = {name: Batcher(service, name) for name in models}
+        self._batchers = {name: Batcher(service, name, once=once, traces=traces) for name in models}
         self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
         self.document = openapi_document(project, self._schemas)
 
@@ -120,23 +133,43 @@ class Api:
         """`POST /v1/models/{model}/predict`."""
         self._batchers[name].admit()
         timeout_seconds = timeout_of(call)
-        rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits, self._patience))
+        body = await read_body(call, self._limits, self._patience)
+        if call.query and (most := reasons_asked(call)):
+            return await self._with_reasons(name, body, most)
+        if self._once is not None and call.headers.get(KEY_HEADER) is not None:
+            answer = partial(self._answer_once, name, body, timeout_seconds)
+            return await self._once.reply(name, call, body, timeout_seconds, answer)
+        each, is_many = await self._predictions(name, body, timeout_seconds)
+        return json_reply(Predictions(each) if is_many else each[0])
+
+    async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
+        await self._predictions(name, body, timeout_seconds, claim)
+
+    async def _predictions(
+        self, name: str, body: bytes, timeout_seconds: float, claim: Claim | None = None
+    ) -> tuple[list[Prediction], bool]:
+        """Return the answers to a body, and whether it has `rows`."""
+        asked, is_many = self._asked(name, body)
+        if claim is not None:
+            claim.is_many = is_many
+        if len(asked) > MOST_ROWS:
+            with self._long.slot():
+                return await asyncio.to_thread(self._batchers[name].answer_now, asked, claim), is_many
+        return await self._batchers[name].predict(asked, timeout_seconds, claim), is_many
+
+    def _asked(self, name: str, body: bytes) -> tuple[Sequence[Row], bool]:
+        """Return the rows of a body, and whether it has `rows`. Raises Refused for what it must not say."""
+        rows, is_many = self._schemas.requests[name].decode(body)
         fields = self._service.project.models[name].request_fields
         if (check := self._checks[name]) is not None:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
-        asked = utc_rows(fields, rows)
-        if call.query and (most := reasons_asked(call.query)):
-            with self._long.slot():
-                each = await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
-        elif len(rows) > MOST_ROWS:
-            with self._long.slot():
-                each = await asyncio.to_thread(self._answered, name, asked)
-        else:
-            each = await self._batchers[name].predict(asked, timeout_seconds)
-        return json_reply(Predictions(each) if is_many else each[0])
+        return utc_rows(fields, rows), is_many
 
-    def _answered(self, name: str, rows: Sequence[Row]) -> list[Prediction]:
-        return predictions(name, self._service.answer([self._service.ask_rows(name, rows)])[0])
+    async def _with_reasons(self, name: str, body: bytes, most: int) -> Reply:
+        asked, is_many = self._asked(name, body)
+        with self._long.slot():
+            each = await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
+        return json_reply(Predictions(each) if is_many else each[0])
 
     def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int) -> list[Prediction]:
         found, reasons = self._service.answer_with_reasons(self._service.ask_rows(name, rows), most)

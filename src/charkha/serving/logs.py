@@ -7,9 +7,12 @@ import msgspec
 
 from charkha.clock import to_iso
 
+# What a line says of the call that it is about, where it is about one.
+_OF_CALL = ("request_id", "trace_id")
+
 
 class JsonLines(logging.Formatter):
-    """Writes time, level, logger, message and, where there is one, the trace."""
+    """Writes time, level, logger, message and, where there are such, the call's ids and the trace of the error."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line of JSON."""
@@ -20,6 +23,7 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             "process": record.process,
         }
+        line |= {name: value for name in _OF_CALL if (value := getattr(record, name, None)) is not None}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from charkha.serving.body import TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
+from charkha.serving.once import KEY_HEADER, LONGEST_KEY
 from charkha.serving.responses import (
     Error,
     EventsTaken,
@@ -40,6 +41,12 @@ _TIMEOUT = {
     "in": "header",
     "description": "How long the client waits (ms): a call that has waited longer is not answered.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+}
+_ONCE = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "description": "The same key within ten minutes gets the same answer, logged once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 }
 
 
@@ -89,7 +96,7 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
         f"of at most {schema.limit}. Features of the entities are looked up; the prediction is made as of now."
     )
     paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER)
-    paths["post"]["parameters"] = [_TIMEOUT]
+    paths["post"]["parameters"] = [_TIMEOUT, _ONCE]
     return paths
 
 

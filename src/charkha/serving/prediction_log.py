@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.serving.prediction_ids import ID_BYTES
+from charkha.serving.prediction_ids import ID_BYTES, pack_ids
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.model import FloatArray
-from charkha.storage.log import Log
+from charkha.storage.log import Log, UnknownPosition
 
 Role = Literal["champion", "challenger", "shadow", "fallback"]
 # Why the fallback answered.
@@ -28,6 +28,18 @@ READABLE = (1, 2)  # format 1 has no `seen_us`
 # One letter per type of a request field, so that a record says what its fields are.
 _LETTERS: Mapping[FieldType, str] = {kind: kind.__name__[0] for kind in POLARS_TYPES}
 FIELD_DTYPES: Mapping[str, pl.DataType] = {_LETTERS[kind]: dtype for kind, dtype in POLARS_TYPES.items()}
+
+
+# So many records at most come between the place that a record is to have and the one that it gets: a worker has few
+# threads that append.
+_NOT_FAR = 64
+
+
+class LogPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a record is: an offset of a partition of a stream."""
+
+    partition: str
+    offset: int
 
 
 class FeaturesUsed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -161,6 +173,10 @@ def encode_predictions(batch: PredictionBatch) -> bytes:
     return _encoder.encode(batch)
 
 
+def _first_id_of(payload: bytes) -> bytes:
+    return _head_decoder.decode(payload).first_id
+
+
 def predicted_at(payload: bytes) -> int:
     """Return the time of a record's predictions (µs), at a fraction of the cost of reading it. Raises DecodeError."""
     return _head_decoder.decode(payload).time_us
@@ -175,11 +191,35 @@ class PredictionLog:
     """Appends the predictions of one model to its log; safe to use from several threads."""
 
     def __init__(self, log: Log, model: str, partition: str) -> None:
-        self._writer = log.writer(prediction_stream(model), partition)
+        self._log, self._stream, self._partition = log, prediction_stream(model), partition
+        self._writer = log.writer(self._stream, partition)
 
     def append(self, batches: Sequence[PredictionBatch]) -> None:
         """Log calls, all of them or none: acknowledged when this returns."""
         self._writer.append([encode_predictions(batch) for batch in batches])
+
+    def place(self) -> LogPlace:
+        """Return where the next record begins, unless another thread or process comes first."""
+        return LogPlace(self._partition, self._writer.append([]))
+
+    def holds(self, place: LogPlace, first_id: str) -> bool:
+        """Say whether the record that begins with an id is in the log, not far behind a place.
+
+        A record that has been compacted away meanwhile was there.
+        """
+        wanted = pack_ids([first_id])
+        try:
+            for count, record in enumerate(self._log.read(self._stream, self._after(place))):
+                if record.partition != place.partition or count > _NOT_FAR:
+                    return False
+                if (count == 0 and record.start > place.offset) or _first_id_of(record.payload) == wanted:
+                    return True
+        except UnknownPosition:
+            return False
+        return False
+
+    def _after(self, place: LogPlace) -> dict[str, int]:
+        return {**self._log.end(self._stream), place.partition: place.offset}
 
     def close(self) -> None:
         """Close the writer."""

@@ -11,7 +11,8 @@ from charkha.features.feed import ClockBehind
 from charkha.features.kept import UnknownSource
 from charkha.features.plain_rows import NotPushable
 from charkha.serving.answering import Killed
-from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply
+from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply, RequestHeaders
+from charkha.serving.correlation import REQUEST_ID, marks, request_id_of
 from charkha.serving.keyring import ANY_KEY, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import Refusal, Refused, body_of
@@ -54,9 +55,15 @@ class Router:
         self.routes: Mapping[str, Route] = dict(routes)
         self._missing, self._metrics, self._keyring = missing, metrics, keyring
 
+    def pattern(self, path: str) -> str:
+        """Return the pattern of a path's route, "none" where there is none."""
+        route = self.routes.get(path)
+        return "none" if route is None else route.pattern
+
     async def reply(self, call: Call) -> Reply:
-        """Return what is replied to a call; never raises for what a client can do."""
+        """Return what is replied to a call, with its request id; never raises for what a client can do."""
         started = time.perf_counter()
+        request_id = request_id_of(call.headers)
         route = self.routes.get(call.path)
         try:
             if self._keyring is not None:
@@ -68,10 +75,10 @@ class Router:
                 raise _wrong_method(call, route)
             reply = await route.endpoint(call)
         except Exception as error:
-            reply = refused(error)
+            reply = refused(error, call.headers, request_id)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
-        return reply
+        return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id)))
 
 
 def _wrong_method(call: Call, route: Route) -> Refused:
@@ -80,8 +87,11 @@ def _wrong_method(call: Call, route: Route) -> Refused:
     return Refused(405, "method_not_allowed", said, headers={"allow": allowed})
 
 
-def refused(error: Exception) -> Reply:
-    """Return what the client is told of an error. Only what nobody foresaw is a 500, and is logged with its trace."""
+def refused(error: Exception, headers_asked: RequestHeaders, request_id: str) -> Reply:
+    """Return what the client is told of an error. Only what nobody foresaw is a 500, and is logged with its trace.
+
+    headers_asked, request_id: of the call, by which the log tells it from others.
+    """
     match error:
         case Refused():
             return _error(error.status, error.refusal, tuple(error.headers.items()))
@@ -100,7 +110,7 @@ def refused(error: Exception) -> Reply:
         case ClockBehind():
             told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
         case _:
-            _logger.error("a request failed", exc_info=error)
+            _logger.error("a request failed", exc_info=error, extra=marks(headers_asked, request_id))
             said = "the request failed for a reason of the server's; its log has the trace"
             told, status, headers = Refusal("internal", said), 500, NOTHING
     return _error(status, told, headers)

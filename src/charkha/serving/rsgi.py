@@ -13,6 +13,7 @@ from granian.rsgi import (  # type: ignore[attr-defined]  # they are there, and 
 
 from charkha.serving.calls import Call, Disconnected
 from charkha.serving.router import Router
+from charkha.serving.tracing import TracedRouter
 
 
 @frozen(eq=False)
@@ -36,7 +37,7 @@ class _ProtocolBody:
 class RsgiApp:
     """A router as an RSGI app. begin, end: called once in a worker, before its first and after its last call."""
 
-    def __init__(self, router: Router, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(self, router: Router | TracedRouter, begin: Callable[[], None], end: Callable[[], None]) -> None:
         self._router, self._begin, self._end = router, begin, end
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer, Quiet, Stages
 from charkha.serving.prediction_ids import first_id
-from charkha.serving.prediction_log import Cause, PredictionLog
+from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, record
 from charkha.spec.model import Model
@@ -160,13 +160,21 @@ class Service:
         cause = cause or ("source_stale" if stale else None)
         return Question(lineup, rows, asked, time_us, seen_us, started_ns, fetched, cause)
 
-    def answer(self, questions: Sequence[Question], *, falls_back: bool = True) -> list[Answers]:
+    def answer(
+        self,
+        questions: Sequence[Question],
+        *,
+        falls_back: bool = True,
+        before_log: Callable[[Sequence[Answers]], None] | None = None,
+    ) -> list[Answers]:
         """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
 
         falls_back: whether the fallback answers where the model fails; not while some may be asked without the others.
+        before_log: is told the answers when they are known and about to be logged; what it raises keeps them from it.
         Raises whatever the champion raises, and ValueError for questions to several line-ups.
         """
-        return [found for found, _ in self._answer(questions, falls_back=falls_back)]
+        found = self._answer(questions, falls_back=falls_back, before_log=before_log)
+        return [each for each, _ in found]
 
     def answer_with_reasons(self, question: Question, most: int) -> tuple[Answers, list[list[Reason]]]:
         """Answer a question as `answer` does, and say of each row why: its `most` strongest reasons.
@@ -188,7 +196,13 @@ class Service:
                     reasons[row] = each
         return found, reasons
 
-    def _answer(self, questions: Sequence[Question], *, falls_back: bool = True) -> list[tuple[Answers, Answered]]:
+    def _answer(
+        self,
+        questions: Sequence[Question],
+        *,
+        falls_back: bool = True,
+        before_log: Callable[[Sequence[Answers]], None] | None = None,
+    ) -> list[tuple[Answers, Answered]]:
         if not questions:
             return []
         lineup = questions[0].lineup
@@ -204,6 +218,9 @@ class Service:
         scored_ns = time.perf_counter_ns()
         took = [(scored_ns - question.started_ns) // 1000 for question in questions]
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
+        told = [answers(*each) for each in answering]
+        if before_log is not None:
+            before_log(told)
         log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         logged_ns = time.perf_counter_ns()
         waited_ns = began_ns - min(question.started_ns for question in questions)
@@ -216,7 +233,15 @@ class Service:
                 self._observer.fell_back(lineup.model, cause, rows)
         for failure in batch.failures:
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
-        return [(answers(*each), each[1]) for each in answering]
+        return [(each, scored) for each, (_, scored, _) in zip(told, answering, strict=True)]
+
+    def log_place(self, model: str) -> LogPlace:
+        """Return where the next record of a model's predictions begins, unless another one comes before it."""
+        return self._predictions[model].place()
+
+    def is_logged(self, model: str, place: LogPlace, first_id: str) -> bool:
+        """Say whether the record of these predictions, which was to be at a place or a little behind it, is there."""
+        return self._predictions[model].holds(place, first_id)
 
     def push(self, source: str, rows: Sequence[Sequence[Any]], *, vetted: bool = False) -> Pushed:
         """Take rows of a source in, values in the order of its fields.

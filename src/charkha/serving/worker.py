@@ -13,9 +13,12 @@ from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
 from charkha.serving.keyring import Keyring
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.once import Once
+from charkha.serving.otel import OtelTraces, provider_of_environment
 from charkha.serving.partition import claim_partition
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
+from charkha.serving.tracing import TracedRouter
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_project
 
@@ -49,6 +52,9 @@ def open_app(
     if keyring is not None:
         keyring.refresh()
     followers = [Follower(followed) for followed in (service, keyring) if followed is not None]
+    once = Once(service, clock, project.home / "serving" / "answered")
+    provider = provider_of_environment()
+    traces = None if provider is None else OtelTraces(provider, clock)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
     gc.collect()
@@ -62,11 +68,15 @@ def open_app(
     def end() -> None:
         for follower in followers:
             follower.stop()
+        once.close()
+        if traces is not None:
+            traces.close()
         service.close()
         home.close()
         claim.release()
 
-    return RsgiApp(build_router(service, metrics, clock, ends=ends, keyring=keyring), begin, end)
+    router = build_router(service, metrics, clock, ends=ends, keyring=keyring, once=once, traces=traces)
+    return RsgiApp(router if traces is None else TracedRouter(router, traces), begin, end)
 
 
 def die_with(parent: int) -> None:

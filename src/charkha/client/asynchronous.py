@@ -1,0 +1,146 @@
+"""The client of an event loop: many calls at a time, and single ones made one call where that is wished for."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+import httpx
+
+from charkha.client import requests
+from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
+from charkha.client.bodies import MOST_ROWS, Row
+from charkha.client.coalescing import Coalescer
+from charkha.client.requests import Request, Settings
+from charkha.client.retrying import Attempt, Outcome, Response
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Calls a server, on one event loop. Close it, or use it as a context manager.
+
+    url: such as "http://127.0.0.1:8000". api_key: CHARKHA_API_KEY of the environment unless given. timeout: seconds
+    that one call may take with its retries. retries: how often it is sent again after 429, 503, or a connection that
+    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many of them are made at a time.
+    batch_ms: single predictions that are asked for within so many ms are sent as one call; off unless given. transport:
+    carries the requests in place of the network. Every method raises CallFailed: see `charkha.client.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 10.0,
+        retries: int = 5,
+        rows_per_call: int = MOST_ROWS,
+        in_flight: int = 4,
+        batch_ms: float | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._settings = Settings.checked(
+            url,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            rows_per_call=rows_per_call,
+            in_flight=in_flight,
+        )
+        self._http = httpx.AsyncClient(base_url=self._settings.url, headers=self._settings.headers, transport=transport)
+        self._coalescer = None if batch_ms is None else Coalescer(self.predict, batch_ms / 1000)
+
+    @overload
+    async def predict(
+        self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Prediction: ...
+
+    @overload
+    async def predict(
+        self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None
+    ) -> list[Prediction]: ...
+
+    async def predict(
+        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None
+    ) -> Prediction | list[Prediction]:
+        """Return the answer to one row, or those to many rows in their order.
+
+        idempotency_key: of this question, for those who ask it again after they died themselves; one is made otherwise.
+        """
+        if isinstance(rows, Mapping):
+            if self._coalescer is not None and idempotency_key is None:
+                return await self._coalescer.predict(model, rows)
+            return await self._call(requests.predict_one(model, rows, idempotency_key))
+        calls = self._settings.predict_many(model, rows, idempotency_key)
+        return [each for part in await self._together(calls) for each in part.predictions]
+
+    async def push(self, source: str, rows: Row | Iterable[Row]) -> Pushed:
+        """Push rows of a source; what was there already counts once. Calls are made one after the other."""
+        each = [rows] if isinstance(rows, Mapping) else rows
+        return requests.pushed_in_all([await self._call(call) for call in self._settings.push(source, each)])
+
+    async def label(self, model: str, ids: Sequence[str], labels: Sequence[bool | float]) -> Labelled:
+        """Say what became true of predictions. A later label of the same id corrects the earlier one."""
+        calls = self._settings.label(model, ids, labels)
+        return Labelled(sum([(await self._call(call)).accepted for call in calls]))
+
+    async def models(self) -> list[ServedModel]:
+        """Return the models of the project, and what serves them."""
+        return (await self._call(requests.models())).models
+
+    async def ready(self) -> Ready:
+        """Return whether predictions are answered."""
+        return await self._call(requests.ready())
+
+    async def close(self) -> None:
+        """Wait for the answers to what was asked, and close the connections."""
+        if self._coalescer is not None:
+            await self._coalescer.close()
+        await self._http.aclose()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._settings.url!r})"
+
+    async def _together(self, calls: Sequence[Request[T]]) -> list[T]:
+        """Make calls, `in_flight` of them at a time, and return their answers in order; the first failure ends all."""
+        places = asyncio.Semaphore(self._settings.in_flight)
+
+        async def made(call: Request[T]) -> T:
+            async with places:
+                return await self._call(call)
+
+        tasks = [asyncio.ensure_future(made(call)) for call in calls]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _call(self, request: Request[T]) -> T:
+        steps = self._settings.steps(request)
+        step = next(steps)
+        while True:
+            outcome = await (self._taken(request, step) if isinstance(step, Attempt) else asyncio.sleep(step.seconds))
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return request.read(end.value)
+
+    async def _taken(self, request: Request[T], attempt: Attempt) -> Outcome:
+        headers = request.headers_of(attempt)
+        try:
+            async with asyncio.timeout(attempt.seconds):
+                found = await self._http.request(
+                    request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
+                )
+        except (httpx.TransportError, TimeoutError) as error:
+            return error
+        return Response(found.status_code, found.content, found.headers.get("retry-after"))

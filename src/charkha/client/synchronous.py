@@ -1,0 +1,128 @@
+"""The client that waits."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+import httpx
+
+from charkha.client import requests
+from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
+from charkha.client.bodies import MOST_ROWS, Row
+from charkha.client.requests import Request, Settings
+from charkha.client.retrying import Attempt, Outcome, Response
+
+T = TypeVar("T")
+
+
+class Client:
+    """Calls a server; may be shared by threads. Close it, or use it as a context manager.
+
+    url: such as "http://127.0.0.1:8000". api_key: CHARKHA_API_KEY of the environment unless given. timeout: seconds
+    that one call may take with its retries. retries: how often it is sent again after 429, 503, or a connection that
+    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many of them are made at a time.
+    transport: carries the requests in place of the network. Methods raise CallFailed; see `charkha.client.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 10.0,
+        retries: int = 5,
+        rows_per_call: int = MOST_ROWS,
+        in_flight: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._settings = Settings.checked(
+            url,
+            api_key=api_key,
+            timeout=timeout,
+            retries=retries,
+            rows_per_call=rows_per_call,
+            in_flight=in_flight,
+        )
+        self._http = httpx.Client(base_url=self._settings.url, headers=self._settings.headers, transport=transport)
+
+    @overload
+    def predict(self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None) -> Prediction: ...
+
+    @overload
+    def predict(self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None) -> list[Prediction]: ...
+
+    def predict(
+        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None
+    ) -> Prediction | list[Prediction]:
+        """Return the answer to one row, or those to many rows in their order.
+
+        idempotency_key: of this question, for those who ask it again after they died themselves; one is made otherwise.
+        """
+        if isinstance(rows, Mapping):
+            return self._call(requests.predict_one(model, rows, idempotency_key))
+        calls = self._settings.predict_many(model, rows, idempotency_key)
+        if len(calls) == 1:
+            return self._call(calls[0]).predictions
+        threads = ThreadPoolExecutor(self._settings.in_flight, "charkha-client")
+        try:
+            return [each for part in threads.map(self._call, calls) for each in part.predictions]
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def push(self, source: str, rows: Row | Iterable[Row]) -> Pushed:
+        """Push rows of a source; what was there already counts once. Calls are made one after the other."""
+        each = [rows] if isinstance(rows, Mapping) else rows
+        return requests.pushed_in_all([self._call(call) for call in self._settings.push(source, each)])
+
+    def label(self, model: str, ids: Sequence[str], labels: Sequence[bool | float]) -> Labelled:
+        """Say what became true of predictions. A later label of the same id corrects the earlier one."""
+        return Labelled(sum(self._call(call).accepted for call in self._settings.label(model, ids, labels)))
+
+    def models(self) -> list[ServedModel]:
+        """Return the models of the project, and what serves them."""
+        return self._call(requests.models()).models
+
+    def ready(self) -> Ready:
+        """Return whether predictions are answered."""
+        return self._call(requests.ready())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._settings.url!r})"
+
+    def _call(self, request: Request[T]) -> T:
+        steps = self._settings.steps(request)
+        step = next(steps)
+        while True:
+            outcome: Outcome = None
+            if isinstance(step, Attempt):
+                outcome = self._taken(request, step)
+            else:
+                time.sleep(step.seconds)
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return request.read(end.value)
+
+    def _taken(self, request: Request[T], attempt: Attempt) -> Outcome:
+        headers = request.headers_of(attempt)
+        try:
+            found = self._http.request(
+                request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
+            )
+        except httpx.TransportError as error:
+            return error
+        return Response(found.status_code, found.content, found.headers.get("retry-after"))

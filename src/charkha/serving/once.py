@@ -1,0 +1,159 @@
+"""`Idempotency-Key`: a call that comes again within ten minutes gets the very same answer, and is logged once.
+
+Whichever worker it comes to, and whatever died meanwhile. Three things see to it:
+
+    lock        of the key, over all processes: who comes while the first is being answered waits for it
+    remembered  the answer, and where in the log its record will be, written just before the record is
+    log         says whether it was: an answer whose record is not there was never given, and is made anew
+
+A call that is refused is not remembered: its key may come again with another body.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import define
+
+from charkha.clock import Clock
+from charkha.serving.calls import Call, Reply
+from charkha.serving.prediction_log import LogPlace
+from charkha.serving.refusals import DeadlinePassed, Refused
+from charkha.serving.responses import Prediction, Predictions
+from charkha.serving.service import Service
+from charkha.storage.key_locks import KeyLocks
+from charkha.storage.recent import RecentValues
+
+KEY_HEADER = "idempotency-key"
+WINDOW_SECONDS = 600.0
+LONGEST_KEY = 255
+_REPEATED = ("idempotent-replayed", "true")
+# How often it is looked whether another worker has answered, and for how long where the client does not say.
+_LOOK_SECONDS, _MOST_SECONDS = 0.004, 30.0
+
+
+class KeyReused(Refused):
+    """A key that came with another body."""
+
+    def __init__(self) -> None:
+        said = "expected the body that this Idempotency-Key came with before, got another one. Make a key for each call"
+        super().__init__(422, "key_reused", said, KEY_HEADER)
+
+
+class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The answer to a key. asked: digest of the body. place, first_id: where its record begins, if it was logged."""
+
+    model: str
+    asked: bytes
+    place: LogPlace
+    first_id: str
+    answer: bytes
+
+
+@define(eq=False)
+class Claim:
+    """A call with a key, while it is answered. key, asked: digests of 16 bytes. answer: once there is one."""
+
+    key: bytes
+    asked: bytes
+    is_many: bool = False
+    answer: bytes = b""
+
+
+Answer = Callable[[Claim], Coroutine[Any, Any, None]]
+_encode, _decoder = msgspec.msgpack.encode, msgspec.msgpack.Decoder(Remembered)
+
+
+class Once:
+    """Answers the calls with keys of one worker, on its event loop. folder: which all workers share."""
+
+    def __init__(self, service: Service, clock: Clock, folder: Path) -> None:
+        self._service, self._clock = service, clock
+        self._recent = RecentValues(folder, WINDOW_SECONDS)
+        self._locks = KeyLocks(folder / "keys.lock")
+        self._here: dict[bytes, asyncio.Task[None]] = {}
+
+    async def reply(
+        self,
+        model: str,
+        call: Call,
+        body: bytes,
+        timeout_seconds: float,
+        answer: Answer,
+    ) -> Reply:
+        """Return what a key was answered before, else what `answer` puts into its claim.
+
+        Raises KeyReused, DeadlinePassed, Refused (400) for what is no key, and whatever `answer` raises.
+        """
+        claim = Claim(_scoped(model, call), blake2b(body, digest_size=16).digest())
+        began = time.monotonic()
+        while True:
+            first = self._here.get(claim.key)
+            if first is None and self._locks.try_lock(claim.key):
+                return await self._first(model, claim, answer)
+            if time.monotonic() - began > min(timeout_seconds, _MOST_SECONDS):
+                raise DeadlinePassed(time.monotonic() - began)
+            if first is None:
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                await asyncio.wait([first], timeout=min(timeout_seconds, _MOST_SECONDS))
+
+    def keep(self, model: str, first_id: str, answered: Sequence[tuple[Claim, Sequence[Prediction]]]) -> None:
+        """Remember answers that are about to be logged as one record. first_id: of the record."""
+        place, values = self._service.log_place(model), {}
+        for claim, each in answered:
+            claim.answer = msgspec.json.encode(Predictions(list(each)) if claim.is_many else each[0])
+            values[claim.key] = _encode(Remembered(model, claim.asked, place, first_id, claim.answer))
+        self._recent.put(values, self._clock.now())
+
+    def close(self) -> None:
+        """Close the files."""
+        self._recent.close()
+        self._locks.close()
+
+    async def _first(self, model: str, claim: Claim, answer: Answer) -> Reply:
+        """Answer while the lock is held: to the end, also where the client goes away meanwhile."""
+        try:
+            if (known := self._known(claim)) is not None:
+                self._locks.unlock(claim.key)
+                return Reply(200, known, (("content-type", "application/json"), _REPEATED))
+        except BaseException:
+            self._locks.unlock(claim.key)
+            raise
+        task = asyncio.get_running_loop().create_task(answer(claim))
+        self._here[claim.key] = task
+        task.add_done_callback(partial(self._leave, claim.key))
+        await asyncio.shield(task)
+        return Reply(200, claim.answer)
+
+    def _leave(self, key: bytes, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            task.exception()  # is raised where the call is awaited, if it still is
+        del self._here[key]
+        self._locks.unlock(key)
+
+    def _known(self, claim: Claim) -> bytes | None:
+        found = self._recent.get(claim.key, self._clock.now())
+        if found is None:
+            return None
+        known = _decoder.decode(found)
+        if not self._service.is_logged(known.model, known.place, known.first_id):
+            return None
+        if known.asked != claim.asked:
+            raise KeyReused
+        return known.answer
+
+
+def _scoped(model: str, call: Call) -> bytes:
+    """Return the digest of a key: of one model, and of whoever shows these credentials."""
+    given = str(call.headers.get(KEY_HEADER))
+    if not (0 < len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
+        said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {given[:80]!r}"
+        raise Refused(400, "invalid_header", said, KEY_HEADER)
+    who = str(call.headers.get("authorization", ""))
+    return blake2b("\0".join((model, who, given)).encode(), digest_size=16).digest()

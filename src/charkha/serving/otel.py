@@ -1,0 +1,133 @@
+"""Traces for OpenTelemetry, by its usual variables of the environment; nothing is loaded where they are not set."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define
+
+from charkha.clock import Clock
+from charkha.serving.calls import Call, Reply
+from charkha.serving.correlation import REQUEST_ID, TRACE_PARENT
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_logger = logging.getLogger("charkha.serving")
+
+
+def is_wanted(environment: Mapping[str, str]) -> bool:
+    """Say whether the environment asks for traces: an endpoint or the exporter is set, and nothing turns them off."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporter = environment.get("OTEL_TRACES_EXPORTER")
+    return exporter == "otlp" or (exporter is None and any(environment.get(name) for name in _ENDPOINTS))
+
+
+def provider_of_environment() -> "TracerProvider | None":
+    """Return what sends spans by OTLP over HTTP, None where nothing asks for it or `charkha[otel]` is not there."""
+    if not is_wanted(os.environ):
+        return None
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+        _logger.warning("traces are asked for, and not sent: pip install 'charkha[otel]'")
+        return None
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    named = "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "charkha"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+class OtelTraces:
+    """Makes spans. What is sampled says the caller's `traceparent`, else the sampler of the provider."""
+
+    def __init__(self, provider: "TracerProvider", clock: Clock) -> None:
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._trace, self._clock = trace, clock
+        self._provider, self._tracer = provider, provider.get_tracer("charkha.serving")
+        self._propagator = TraceContextTextMapPropagator()
+
+    @contextmanager
+    def call(self, call: Call, pattern: str) -> Iterator[Callable[[Reply], None]]:
+        """Open the span of a call; see `Traces.call`."""
+        carried = {name: given for name in (TRACE_PARENT, "tracestate") if (given := call.headers.get(name))}
+        with self._tracer.start_as_current_span(
+            f"{call.method} {pattern}",
+            context=self._propagator.extract(carried),
+            kind=self._trace.SpanKind.SERVER,
+            attributes={"http.request.method": call.method, "http.route": pattern},
+        ) as span:
+            yield lambda reply: self._told(span, reply)
+
+    def current(self) -> "Span | None":
+        """Return the span of the call in progress, if it is recorded."""
+        span = self._trace.get_current_span()
+        return span if span.is_recording() else None
+
+    def batch(self, model: str, spans: "Sequence[Span | None]") -> "_BatchWatch | None":
+        """Begin a batch; see `Traces.batch`."""
+        recorded = [span for span in spans if span is not None]
+        return _BatchWatch(self, model, recorded, time.perf_counter_ns()) if recorded else None
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+    def tell(self, model: str, calls: "Sequence[Span]", marks: Sequence[tuple[str, int, int]]) -> None:
+        """Make the span of a batch, which the first of its calls brings forth, and its stages in all of its calls.
+
+        marks: the stages, with their first and last nanosecond by `time.perf_counter_ns`.
+        """
+        to_epoch = self._clock.now() * 1000 - time.perf_counter_ns()
+        link, first = self._trace.Link, calls[0]
+        batch = self._child(
+            first, f"batch {model}", marks[0][1] + to_epoch, [link(other.get_span_context()) for other in calls[1:]]
+        )
+        batch.set_attribute("charkha.calls", len(calls))
+        for call in calls:
+            for stage, began, ended in marks:
+                self._child(call, stage, began + to_epoch, [link(batch.get_span_context())]).end(ended + to_epoch)
+        batch.end(marks[-1][2] + to_epoch)
+
+    def _child(self, parent: "Span", name: str, began: int, links: Any) -> "Span":
+        context = self._trace.set_span_in_context(parent)
+        return self._tracer.start_span(name, context=context, links=links, start_time=began)
+
+    def _told(self, span: "Span", reply: Reply) -> None:
+        span.set_attribute("http.response.status_code", reply.status)
+        span.set_attribute("charkha.request_id", dict(reply.headers).get(REQUEST_ID, ""))
+        if reply.status >= 500:
+            span.set_status(self._trace.StatusCode.ERROR)
+
+
+@define(eq=False)
+class _BatchWatch:
+    """The stages of a batch as they end. at: when the last one did."""
+
+    traces: OtelTraces
+    model: str
+    calls: "Sequence[Span]"
+    at: int
+    marks: list[tuple[str, int, int]] = Factory(list)
+
+    def done(self, stage: str) -> None:
+        """Note that a stage has ended."""
+        now = time.perf_counter_ns()
+        self.marks.append((stage, self.at, now))
+        self.at = now
+
+    def close(self) -> None:
+        """Make the spans."""
+        self.traces.tell(self.model, self.calls, self.marks)
