@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -83,6 +84,18 @@ def test_everything_that_can_be_asked(running: ServerProcess, project: Project) 
     with open_home(project.home) as home:
         assert logged(home) == sorted([one.id, *(each.id for each in many)])
         assert decode_labels(home.log.read(label_stream(MODEL)))["id"].to_list() == [one.id, many[2].id]
+
+
+def test_the_example_of_the_page_runs(running: ServerProcess) -> None:
+    """With the fields of the project that is here."""
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
+    code = page.split("```python sketch\n")[1].split("```")[0]
+    code = re.sub(r'"late", \{.*?\}', f'"late_trip", {ROW}', code).replace('"late"', '"late_trip"')
+    code = code.replace("http://127.0.0.1:8000", address(running)).replace('"flights", rows', '"trips", events')
+    told: dict[str, Any] = {"ck": ck, "rows": [ROW] * 3, "events": [event(1)]}
+    exec(code, told)
+    assert isinstance(told["one"], answers.Prediction)
+    assert len(told["many"]) == 3
 
 
 def test_many_rows_are_cut_into_calls_and_answered_in_order(running: ServerProcess, project: Project) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import pickle
+import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
@@ -152,6 +155,8 @@ def test_a_refusal_has_its_type(status: int, code: str, kind: type[Refused]) -> 
     )
     assert not isinstance(error, Quarantined) or error.quarantine == "trips-1"
     assert str(error) == f"{status} {code}: why (request id-1)"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.__dict__) == (kind, str(error), error.__dict__)
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 7), st.integers(1, 100))
@@ -213,6 +218,17 @@ def test_a_server_that_is_too_slow_is_given_up_in_time() -> None:
 
     with pytest.raises(Unreachable, match=r"within 0\.05 s, got TimeoutError"):
         asyncio.run(ask())
+
+
+def test_a_server_that_never_answers_is_given_up_in_time() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        began = time.monotonic()
+        client = ck.Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
+        with client, pytest.raises(Unreachable, match="got ReadTimeout"):
+            client.push("trips", {"trip": 1})
+        assert 0.25 < time.monotonic() - began < 2.0
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"\xff", b"{}", b""])

@@ -16,6 +16,8 @@ CallFailed
     └── ServerFailed      the server's own fault
 """
 
+from typing import Any
+
 import msgspec
 
 
@@ -28,6 +30,16 @@ class CallFailed(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} (request {self.request_id})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process with all facts."""
+        return _restored, (type(self), self.__dict__)
+
+
+def _restored(kind: type[CallFailed], facts: dict[str, Any]) -> CallFailed:
+    error = kind.__new__(kind, facts["message"])
+    error.__dict__.update(facts)
+    return error
 
 
 class Unreachable(CallFailed):
