@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 # So much of a file is looked at in one go.
 _CHUNK_BYTES = 1 << 24
+_EMPTY_LINES = (b"\n\n", b"\n\r\n")
 _OTHERS = {";": ";", "\t": "\\t", "|": "|"}
 
 
@@ -79,10 +82,10 @@ def _all_as_long(path: Path, separator: str, fields: int) -> bool:
     ending = b"\n"
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
-            if b'"' in chunk or b"\n\n" in ending[-1:] + chunk or b"\n\r\n" in ending[-2:] + chunk:
+            if b'"' in chunk or any(empty in text for empty in _EMPTY_LINES for text in (chunk, ending + chunk[:2])):
                 return False
-            separators += chunk.count(separator.encode())
+            separators += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord(separator)))
             lines += chunk.count(b"\n")
-            ending = (ending + chunk)[-2:]
+            ending = (ending + chunk[-2:])[-2:]
     lines += not ending.endswith(b"\n")
     return separators >= lines * (fields - 1)
