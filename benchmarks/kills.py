@@ -30,7 +30,7 @@ from charkha.features.online import online_features
 from charkha.features.plan import plan_features
 from charkha.features.rows import pushed_rows, read_rows
 from charkha.monitoring.collect import collect, labels_table, predictions_table
-from charkha.monitoring.skew import TOLERANCE, exact_features, max_difference
+from charkha.monitoring.skew import exact_features, row_differences, tolerance
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
@@ -185,7 +185,7 @@ def _state(bench: Workbench, home: Home, load: Load) -> Measured:
     differ = [
         name
         for name in plan.names
-        if max_difference(online[name], offline[name], exact=name in exact) > (0.0 if name in exact else TOLERANCE)
+        if row_differences(online[name], offline[name], exact=name in exact).max() > tolerance(exact=name in exact)
     ]
     note = f"of {len(plan.names)}, for {SAMPLE} requests after {len(load.pushed):,} events"
     return Measured(len(differ), "; ".join([note, *differ]))

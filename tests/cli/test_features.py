@@ -268,6 +268,39 @@ def test_what_only_a_deployed_version_has_left_is_listed_as_that(shell: Shell) -
     assert not any("film.count_1d" in edge["makes"] for edge in shell("features", "graph", "--json").json)
 
 
+OTHERWISE = {
+    'ck.count(over=["1d", "28d"])': 'ck.count(over="28d"), ck.count(over="1d",'
+    ' where=pl.col("rating") > 5, name="count")',
+    '- pl.col("viewer.mean_rating_28d")': '- pl.col("viewer.mean_rating_7d")',
+}
+
+
+@pytest.fixture
+def with_other(here: Path) -> Iterator[None]:
+    """The definition with a filter in a window, and another expression, under the names that the champion reads."""
+    definition = here / "definition.py"
+    kept = definition.read_text()
+    for was, is_now in OTHERWISE.items():
+        assert was in definition.read_text()
+        definition.write_text(definition.read_text().replace(was, is_now))
+    yield
+    definition.write_text(kept)
+
+
+@pytest.mark.usefixtures("with_other")
+def test_what_a_deployed_version_declares_otherwise_is_told(shell: Shell) -> None:
+    """Neither what a version reads nor how often it was null is said of a declaration that it never had."""
+    text = shell("features", "list").out
+    assert re.search(r"^film.count_1d +ratings by film +likes \(v1 otherwise\)", text, re.MULTILINE)
+    assert re.search(r"^taste.gap +.* +likes \(v1 otherwise\)", text, re.MULTILINE)
+    assert re.search(r"^viewer.count_28d +ratings by viewer +likes \(v1\)", text, re.MULTILINE)
+    shown = shell("features", "show", "film.count_1d").out
+    assert "rating" in shown.splitlines()[1]
+    assert "read by   likes (v1 otherwise)\n" in shown
+    assert "in v1 of likes it is declared otherwise: how many rows there are, of the rows of ratings" in shown
+    assert "when likes was tested, - now (as v1 declares it)" in shown
+
+
 def test_state_that_is_kept_for_nobody_is_named(shell: Shell, here: Path) -> None:
     """A view was read once; another took its place in the definition, and in every version that serves."""
     project = load_project(here)

@@ -656,3 +656,99 @@ def _ask(client: Any) -> None:
             client.post(f"/v1/models/{MODEL}/predict", body)
     except Exception:  # the server was killed
         client.close()
+
+
+CANCELLING = """ck.FeatureView(
+            "traffic", ck.Entity("city"), trips,
+            windows=[
+                ck.count(over="1h"), ck.mean("km", over="6h"), ck.sum("km", over="1h"), ck.variance("km", over="1h"),
+                ck.std("km", over="1h"), ck.decayed_sum("km", half_life="1h"),
+                ck.sum("km", over="1h", where=pl.col("km") < 1e300, name="near"),
+                ck.ratio(ck.sum("km", over="1h"), ck.sum("km", over="24h")),
+                ck.ratio(ck.count(over="1h"), ck.sum("km", over="1h"), name="turned"),
+            ],
+            latest=["driver"],
+        )"""
+DECLARED = """ck.FeatureView(
+            "traffic", ck.Entity("city"), trips,
+            windows=[ck.count(over="1h"), ck.mean("km", over="6h")], latest=["driver"],
+        )"""
+ASKED = 'ck.RequestFeatures("ask", per_stop'
+TURNING = 'ck.RequestFeatures("ask", over=pl.col("traffic.sum_km_1h") >= 0.6, per_stop'
+
+
+@pytest.fixture
+def cancelling(tmp_path: Path) -> Iterator[Stage]:
+    """A view that adds up, and request features that turn over with the last digit of a sum."""
+    text = DEFINITION.replace(DECLARED, CANCELLING).replace(ASKED, TURNING)
+    assert CANCELLING in text
+    assert TURNING in text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving_project.DEFINITION", text)
+        with open_stage(tmp_path) as opened_stage:
+            yield opened_stage
+
+
+def push_km(stage: Stage, *distances: float, minutes: float = 0) -> None:
+    """Push trips of so many km to Pune, each in a push of its own."""
+    for number, km in enumerate(distances):
+        row = trip(number, ended_us=stage.clock.now())
+        stage.service.push("trips", [(*row[:3], km, *row[4:])])
+        later(stage, minutes)
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        (0.1, 0.2, 1e9, 0.3, -1e9),
+        (1e200, -1e200, 5.0, 3e160),
+        (1e9, -1e9),
+        (1e9, 1e9 + 1.0, 1e9 - 1.0),
+        (1e308, 1e308, -1e308, 7.0),
+        (1e17, 3.0, -1e17, 3.0),
+    ],
+)
+@pytest.mark.parametrize("minutes", [0, 9])
+def test_what_cancels_is_compared_by_what_was_added(
+    cancelling: Stage, distances: tuple[float, ...], minutes: float
+) -> None:
+    """A booking and its reversal leave no digits of what was beside them; no order of adding is the right one."""
+    push_km(cancelling, *distances, minutes=minutes)
+    later(cancelling)
+    cancelling.service.predict(MODEL, requests("Pune", "Delhi"))
+    found = verified(cancelling.project, cancelling.home)
+    assert [(each.feature, each.first) for each in found.skewed] == []
+
+
+def test_a_lost_row_is_found_beside_what_cancels(cancelling: Stage) -> None:
+    """By the magnitude of one's own key: what another key's sums are is no excuse."""
+    push_km(cancelling, 0.1, 0.2, 1e9, 0.3, -1e9)
+    row = trip(900_000, "Delhi")
+    cancelling.service.push("trips", [(*row[:3], 1e12, *row[4:])])
+    later(cancelling)
+    cancelling.service.predict(MODEL, requests("Pune", "Delhi"))
+    logged = decode_predictions(
+        cancelling.home.log.read(prediction_stream(MODEL)), BundleStore(cancelling.home.bundles)
+    )
+    name = pl.col("traffic.sum_km_1h")
+    for added, skewed in ((1.9, set()), (2.1, {"traffic.sum_km_1h"})):  # 1e-9 of the two thousand millions added
+        moved = logged.with_columns(pl.when(name < 1e6).then(name + added).otherwise(name).alias("traffic.sum_km_1h"))
+        with opened(cancelling.project, cancelling.home) as recomputer:
+            found = recomputer.verify([moved])
+        assert {each.feature for each in found.skewed} - {"ask.over"} == skewed
+
+
+@pytest.mark.parametrize("skies", ["keyed"], indirect=True)
+def test_numbers_that_overflow_on_the_way_are_no_stale_state(skies: Stage) -> None:
+    """What the state holds of them tells nothing: the order of adding makes it a number or none."""
+    file = add_weather(skies, "weather-2.csv", *EARLIER)
+    feed_of(skies).follow(skies.project.root)
+    for rain, minutes in ((1e308, 0.1), (1e308, 15), (1.0, 15)):
+        skies.service.push("weather", [("Pune", rain, skies.clock.now())])
+        later(skies, minutes)
+    skies.service.predict(MODEL, requests("Pune"))
+    later(skies)
+    file.unlink()
+    feed_of(skies).follow(skies.project.root)
+    found = verified(skies.project, skies.home)
+    assert blamed(found, "sky.count_24h") == ("rebuilt_state", "source weather")

@@ -151,3 +151,11 @@ def test_a_day_is_declared_as_a_time(kind: Any) -> None:
     parts["weather"]["fields"] = {**parts["weather"]["fields"], "day": kind}
     (found,) = [str(fault) for fault in check([build(parts)])]
     assert found.endswith("for 'day'. Write datetime, of the module datetime: a day is its midnight in UTC.")
+
+
+@pytest.mark.parametrize("separator", ["", ";;", '"', "\n", "→", 7])
+def test_a_separator_is_one_character(separator: Any) -> None:
+    parts = sound_parts()
+    parts["weather"]["data"] = ck.csv("weather.csv", separator=separator)
+    (found,) = [str(fault) for fault in check([build(parts)])]
+    assert found.startswith("source 'weather', data, separator: expected one plain character, got ")

@@ -125,8 +125,12 @@ def explain(session: Session, feature: "FeatureEntry", found: "Catalogue") -> No
         line("newest", f"{view.newest_known or 'no rows online'} in {view.source}")
         line("state", f"{size_in_words(view.state)} for all features of {view.name}")
     line("read by", read_by(feature) or "no model")
+    for model, versions in feature.otherwise.items():
+        for version, says in versions.items():
+            line("", f"in {version} of {model} it is declared otherwise: {says}")
     for model, nulls in feature.nulls.items():
-        line("null", f"{share(nulls.tested)} when {model} was tested, {share(nulls.now)} now")
+        which = f" (as {', '.join(feature.otherwise[model])} declares it)" if model in feature.otherwise else ""
+        line("null", f"{share(nulls.tested)} when {model} was tested, {share(nulls.now)} now{which}")
 
 
 def read_by(feature: "FeatureEntry") -> str:
@@ -141,8 +145,13 @@ def read_by(feature: "FeatureEntry") -> str:
 def readers(entry: "FeatureEntry | ViewEntry") -> str:
     """Return who reads a feature or view, with the deployed versions, such as "likes (v1, v2)"."""
     names = dict.fromkeys((*entry.models, *entry.versions))
-    deployed = {name: f" ({', '.join(entry.versions[name])})" if name in entry.versions else "" for name in names}
+    deployed = {name: f" ({_versions(entry, name)})" if name in entry.versions else "" for name in names}
     return ", ".join(f"{name}{versions}" for name, versions in deployed.items())
+
+
+def _versions(entry: "FeatureEntry | ViewEntry", model: str) -> str:
+    otherwise = getattr(entry, "otherwise", {}).get(model, {})
+    return ", ".join(f"{each} otherwise" if each in otherwise else each for each in entry.versions[model])
 
 
 def share(value: float | None) -> str:

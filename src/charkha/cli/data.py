@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from charkha.cli.data_tables import as_plain, show_batch, show_checks, show_list
-from charkha.cli.deploy import Reason
+from charkha.cli.deploy import Reason, in_words
 from charkha.cli.options import AsJson
 from charkha.cli.session import Session, opened, person, session_of
 
@@ -118,7 +118,13 @@ def quarantine(
     ] = None,
     reason: Annotated[
         str | None,
-        typer.Option("--reason", "-m", help="Why a file is set aside; kept in the ledger, with your user name."),
+        typer.Option(
+            "--reason",
+            "-m",
+            callback=in_words,
+            metavar="TEXT",
+            help="Why a file is set aside; kept in the ledger, with your user name.",
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="List also what was released or discarded since.")] = False,
     json: AsJson = False,

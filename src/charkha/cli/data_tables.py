@@ -21,7 +21,13 @@ def as_plain(check: "BatchCheck") -> dict[str, Any]:
     from charkha.features.quarantine import plain_of
 
     plain = {"source": check.source, "batch": check.batch, "rows": check.rows, "mark": check.mark}
-    return {**plain, "ok": not check.fails, "violations": plain_of(check.violations), "problem": check.problem}
+    return {
+        **plain,
+        "ok": not check.fails,
+        "violations": plain_of(check.violations),
+        "problem": check.problem,
+        "unknown": check.unknown,
+    }
 
 
 def show_checks(session: Session, sources: "list[Source]", found: "list[BatchCheck]") -> None:
@@ -38,6 +44,11 @@ def show_checks(session: Session, sources: "list[Source]", found: "list[BatchChe
             figures = (f"{violation.rows:,}", f"{violation.share:.2%}") if of_rows else ("", "")
             table.add_row(escape(named), escape(violation.rule), *figures, escape(violation.found))
         session.out.print(table)
+    for each in found:
+        if each.unknown and each.mark != "aside":
+            rows = f"{each.unknown:,} row{'' if each.unknown == 1 else 's'} without a time"
+            said = f"{each.source}@{each.batch}: {rows}, in no feature. ck.Expect(nulls=0) in its contract refuses them"
+            session.out.print(f"[yellow]{escape(said)}[/]", highlight=False, soft_wrap=True)
     bound = [source.name for source in sources if source.contract is not None]
     free = [source.name for source in sources if source.contract is None]
     if free:

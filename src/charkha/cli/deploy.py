@@ -20,7 +20,19 @@ EXAMPLES = {
     "kill": ('charkha kill likes --reason "it recommends withdrawn films"',),
     "revive": ('charkha revive likes --reason "the catalogue is right again"',),
 }
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the ledger, with your user name.")]
+
+
+def in_words(reason: str | None) -> str | None:
+    """Return a reason as it was given. Raises BadParameter for one that says nothing: the ledger keeps it for ever."""
+    if reason is not None and not reason.strip():
+        raise typer.BadParameter('expected a reason in words, got none. Say why: --reason "…"', param_hint="--reason")
+    return reason
+
+
+REASON = typer.Option(
+    "--reason", "-m", callback=in_words, metavar="TEXT", help="Why; kept in the ledger, with your user name."
+)
+Reason = Annotated[str, REASON]
 
 
 def promote(

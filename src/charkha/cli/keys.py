@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.table import Table
 
+from charkha.cli.deploy import Reason
 from charkha.cli.options import AsJson
 from charkha.cli.session import opened, opened_to_read, person, session_of
 
@@ -97,9 +98,7 @@ def revoke(
     context: typer.Context,
     *,
     key: Annotated[str, typer.Argument(metavar="ID", help="Which key, as charkha keys list shows it.")],
-    reason: Annotated[
-        str, typer.Option("--reason", "-m", help="Why; kept in the ledger, with your user name.")
-    ] = "no reason given",
+    reason: Reason = "no reason given",
     json: AsJson = False,
 ) -> None:
     """Have an API key open nothing any more, for ever.

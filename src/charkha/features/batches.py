@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 from attrs import frozen
 
+from charkha.features.csv_files import csv_flaw, line_not_utf8
 from charkha.features.declared import DataError, declared_fields, unlike_declared
 from charkha.features.file_marks import FileMark, file_digest, file_name
 from charkha.features.file_paths import paths_of
@@ -79,6 +80,8 @@ class Batch:
         if told is not None:
             return told
         said = str(error).partition("\n")[0]  # what follows is the query plan
+        if "utf-8" in said and self.file is not None:
+            said += f" in line {line_not_utf8(self.file):,}. Write the file in UTF-8"
         return DataError(f"source {self.source.name!r}: {self.place} cannot be read as declared: {said}")
 
 
@@ -109,12 +112,19 @@ def _file_batch(source: Source, files: Files, path: Path, root: Path) -> Batch:
         source,
         file_name(path, root),
         repr(str(path)),
-        opened=lambda: files_frame(source, files, [path], root),
+        opened=lambda: _file_frame(source, files, path, root),
         digest=lambda: file_digest(path),
         stamp=lambda: (*stamp(), *_read_how(files)),
         changed_us=lambda: path.stat().st_mtime_ns // 1000,
         file=path,
     )
+
+
+def _file_frame(source: Source, files: Files, path: Path, root: Path) -> pl.LazyFrame:
+    flaw = csv_flaw(path, files.separator) if files.format == "csv" else None
+    if flaw is not None:
+        raise DataError(f"source {source.name!r}: {str(path)!r} cannot be read: {flaw}")
+    return files_frame(source, files, [path], root)
 
 
 def files_frame(source: Source, files: Files, paths: list[Path], root: Path) -> pl.LazyFrame:
@@ -124,7 +134,8 @@ def files_frame(source: Source, files: Files, paths: list[Path], root: Path) -> 
 
 def _read_how(files: Files) -> Stamp:
     """Return what changes what the same bytes say."""
-    return (repr((files.nulls, files.times)),) if files.nulls or files.times else ()
+    separated = (files.separator,) if files.separator != "," else ()
+    return (repr((files.nulls, files.times, *separated)),) if files.nulls or files.times or separated else ()
 
 
 def _scan(files: Files, paths: list[Path]) -> pl.LazyFrame:
@@ -132,7 +143,8 @@ def _scan(files: Files, paths: list[Path]) -> pl.LazyFrame:
         return pl.scan_parquet(paths, glob=False)
     if files.format == "arrow":
         return pl.scan_ipc(paths, glob=False)
-    return pl.scan_csv(paths, infer_schema=False, null_values=list(files.nulls) or None, glob=False)
+    nulls = list(files.nulls) or None
+    return pl.scan_csv(paths, infer_schema=False, null_values=nulls, separator=files.separator, glob=False)
 
 
 def _table_batch(source: Source, path: Path, root: Path, table_of: Callable[[Source, Path], LakeTable]) -> Batch:

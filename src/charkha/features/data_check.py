@@ -22,7 +22,7 @@ WHOLE = "all rows"
 class BatchCheck:
     """What was found of a batch. batch: the file, or `WHOLE`. mark: what a person decided of it, if it still holds.
 
-    problem: why its rows cannot be read, or "".
+    problem: why its rows cannot be read, or "". unknown: how many rows never become known, for lack of a time.
     """
 
     source: str
@@ -31,6 +31,7 @@ class BatchCheck:
     mark: Mark | None
     violations: tuple[Violation, ...] = ()
     problem: str = ""
+    unknown: int = 0
 
     @property
     def fails(self) -> bool:
@@ -77,4 +78,11 @@ def _batches(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck,
         except DataError as error:
             yield BatchCheck(source.name, batch.name, 0, aside, problem=str(error)), nothing
             continue
-        yield BatchCheck(source.name, batch.name, rows.height, held, tuple(violations(rows, source))), rows
+        found, unknown = tuple(violations(rows, source)), never_known(rows, source)
+        yield BatchCheck(source.name, batch.name, rows.height, held, found, unknown=unknown), rows
+
+
+def never_known(rows: pl.DataFrame, source: Source) -> int:
+    """Return how many rows of a batch are in no feature, for they have no event time or no known time."""
+    times = [name for name in (source.time, source.known) if name is not None]
+    return rows.filter(pl.any_horizontal(pl.col(times).is_null())).height if times else 0

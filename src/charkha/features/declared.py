@@ -7,6 +7,7 @@ import polars as pl
 
 from charkha.features.contracts import said
 from charkha.features.conversions import conversion, nothing
+from charkha.features.csv_files import other_separator
 from charkha.spec.sources import Files, Query, Source
 
 _ROW = "_row"
@@ -44,10 +45,25 @@ def require_columns(source: Source, found: Sequence[str], place: str) -> None:
     """Raise DataError unless there is one column for each declared field."""
     missing = [name for name in source.fields if name not in found]
     if missing:
+        several = "columns" if len(missing) > 1 else "column"
         raise DataError(
-            f"source {source.name!r}: {place} cannot be read as declared: expected the columns {list(source.fields)}, "
-            f"{missing} are not among {list(found)}. Mend the source's fields, or what holds its rows"
+            f"source {source.name!r}: {place} cannot be read as declared: it has no {several} "
+            f"{', '.join(map(repr, missing))}{_beside(source, missing, found)}"
         )
+
+
+_MOST_NAMED = 8
+
+
+def _beside(source: Source, missing: Sequence[str], found: Sequence[str]) -> str:
+    """Return what there is in place of missing columns, and what to do about it."""
+    other = other_separator(list(found))
+    if other is not None and isinstance(source.data, Files) and source.data.format == "csv":
+        return f'; its header reads {found[0]!r}. Say how its columns are separated: ck.csv(…, separator="{other}")'
+    others = [name for name in found if name not in source.fields]
+    named = ", ".join(map(repr, others[:_MOST_NAMED])) + (" …" if len(others) > _MOST_NAMED else "")
+    beside = f"; there are {named} that are not declared" if others else ""
+    return f"{beside}. Mend the source's fields, or what holds its rows"
 
 
 def unlike_declared(source: Source, rows: pl.LazyFrame, place: str) -> DataError | None:

@@ -69,13 +69,15 @@ def _without_the_unseen(
     for (cut_us,), asked in numbered.partition_by("_cut_us", as_dict=True, include_key=False).items():
         seen = {
             name: frame.filter(~pl.col("_pushed") | (pl.col("_known_us") <= cut_us))
-            for name, frame in _of_their_keys(plan, asked, rows).items()
+            for name, frame in rows_of_their_keys(plan, asked, rows).items()
         }
         part = offline_features(plan, asked.drop("_place"), seen, engine, buckets=1)
         yield part.insert_column(0, asked["_place"])
 
 
-def _of_their_keys(plan: FeaturePlan, asked: pl.DataFrame, rows: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def rows_of_their_keys(
+    plan: FeaturePlan, asked: pl.DataFrame, rows: Mapping[str, pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
     """Return the rows of which a key is asked for."""
     found: dict[str, pl.DataFrame] = {}
     for name, frame in rows.items():

@@ -18,6 +18,8 @@ class FeatureEntry(msgspec.Struct, frozen=True):
     source, entity: where a view's feature is from; None for a request feature. reads: what a request feature reads.
     models: those that declare it. versions: model → the deployed versions that read it. nulls: by model. says: the
     feature in words, line by line. declared: whether the definition still has it, and not only a deployed version.
+    otherwise: model → version → what the feature is there, in words, where that is not what the definition declares
+    now; their null shares are of that.
     """
 
     name: str
@@ -31,6 +33,7 @@ class FeatureEntry(msgspec.Struct, frozen=True):
     nulls: dict[str, Nulls]
     says: tuple[str, ...]
     declared: bool
+    otherwise: dict[str, dict[str, str]] = {}
 
 
 class StateSize(msgspec.Struct, frozen=True):

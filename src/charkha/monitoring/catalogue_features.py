@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.features.evaluate import Plain
+from charkha.features.expressions import expression_to_json
+from charkha.features.filters import filter_column
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.monitoring.catalogue_entries import FeatureEntry, Nulls
 from charkha.monitoring.feature_words import latest_in_words, ratio_in_words, request_in_words, window_in_words
@@ -78,6 +80,7 @@ def _of_view(known: Known, view: FeatureView, readers: tuple[str, ...] | None) -
             nulls=_nulls_of(name, tuple(versions) if readers is None else readers, known.nulls),
             says=tuple(windows.get(short) or latest_in_words(view, short)),
             declared=readers is not None,
+            otherwise={} if readers is None else _otherwise(known, name, _declared_of_view(view, short)),
         )
 
 
@@ -107,7 +110,46 @@ def _of_request(
         nulls=_nulls_of(name, tuple(versions) if readers is None else readers, known.nulls),
         says=tuple(request_in_words(str(expression), reads, default)),
         declared=readers is not None,
+        otherwise={} if readers is None else _otherwise(known, name, (expression_to_json(expression), default)),
     )
+
+
+def _declared_of_view(view: FeatureView, short: str) -> object:
+    """Return all that makes a feature of a view what it is: equal for those that are declared alike."""
+    source, age = view.source, view.max_age if short in view.latest else None
+    sides = {name for ratio in view.ratios() if ratio.name == short for name in ratio.sides} | {short}
+    windows = [
+        (
+            evolve(each, measure=evolve(each.measure, where=None)),
+            each.measure.where is not None and filter_column(each.measure.where),
+        )
+        for each in view.all_windows()
+        if sides & set(each.names)
+    ]
+    return source.name, source.time, source.known, source.lag_us, source.static, view.entity.keys, age, windows
+
+
+def _otherwise(known: Known, feature: str, declared: object) -> dict[str, dict[str, str]]:
+    """Return what a feature is in the deployed versions that have it declared otherwise, in words."""
+    found: dict[str, dict[str, str]] = {}
+    for (model, version), plan in known.plans.items():
+        there = _declared_in(plan, feature)
+        if there is not None and there[0] != declared:
+            found.setdefault(model, {})[version] = there[1]
+    return found
+
+
+def _declared_in(plan: FeaturePlan, feature: str) -> tuple[object, str] | None:
+    """Return what makes a feature what it is in a plan, and what that is in words; None where it has none such."""
+    if feature in plan.expressions:
+        expression, default = plan.expressions[feature], plan.defaults.get(feature)
+        return (expression_to_json(expression), default), str(expression)
+    for view in plan.views:
+        short = feature.removeprefix(f"{view.name}.")
+        if feature in feature_names(view):
+            says = _windows_in_words(view).get(short) or latest_in_words(view, short)
+            return _declared_of_view(view, short), says[0]
+    return None
 
 
 def _readers(known: Known, view: FeatureView) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ are a better answer than rows that fit one of them by chance.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from math import isnan
+from math import inf, isnan
 from typing import Any
 
 import polars as pl
@@ -18,7 +18,7 @@ from charkha.features.point_in_time import join_view
 from charkha.features.rows import known_rows
 from charkha.features.seen import LONGEST_COMMIT_US
 from charkha.features.sought import PIECE, SoughtRows, Wanted, has_any
-from charkha.monitoring.skew import TOLERANCE
+from charkha.monitoring.skew_magnitude import TOLERANCE
 from charkha.spec.sources import Entity
 from charkha.spec.views import FeatureView
 
@@ -44,7 +44,7 @@ class Difference:
 
     at_us, seen_us: of the prediction (µs). until_us: up to when pushed rows were counted. key: the columns of the
     view's entity and their values. served, recomputed: the logged features of the view. differ: those that do.
-    exact: those that must agree to the bit. sizes: of each number, the mean magnitude among the predictions compared.
+    exact: those that must agree to the bit. sizes: of those that add up, the magnitude of what was added.
     versions: of the rows that ever had this key, all versions as they lie, with the number of their piece (`_piece`).
     sought: the source that they are of.
     """
@@ -102,6 +102,8 @@ class Difference:
     def gives(self, feature: str, value: Any) -> bool:
         """Say whether a value is the one that was served, within what agreement means."""
         served, value = self.served[feature], plain(value)
+        if self.sizes.get(feature) == inf:
+            return True
         if served is None or value is None or isinstance(served, str) or isinstance(value, str):
             return bool(served == value)
         apart = abs(float(served) - float(value))

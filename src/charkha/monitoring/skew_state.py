@@ -1,19 +1,26 @@
 """What the online state holds now against what files and log make, as the cause of a difference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from charkha.clock import to_iso
+from charkha.engines.local import LocalEngine
 from charkha.features.applied import applied_state, read_features
 from charkha.features.events import RowLayout
 from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
+from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.progress import Taken, row_content, row_place, rows_prefix
 from charkha.features.sought import SoughtRows
 from charkha.features.state import ViewState, key_bytes, view_digest
-from charkha.monitoring.skew_cases import Difference, plain
+from charkha.monitoring.skew import compare, exact_features
+from charkha.monitoring.skew_cases import Difference
 from charkha.monitoring.skew_files import SourceFiles
+from charkha.monitoring.skew_magnitude import Answers
 from charkha.monitoring.skew_words import Cause, said
+from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.online import OnlineStore
@@ -22,6 +29,8 @@ from charkha.storage.online import OnlineStore
 MOST_REMEMBERED = 500_000
 # The state of a key with more rows is not made anew, row by row.
 MOST_APPLIED = 200_000
+# Sums of the state now and of its rows: the state may have been merged in any order, over its whole life.
+ALIKE = 1e-6
 
 
 def holds_nothing(found: Difference, store: OnlineStore) -> bool:
@@ -95,7 +104,7 @@ def of_other_values(
     with store.read() as state:
         held = read_features(found.view, state, found.key, now_us)
     made = read_features(found.view, applied_state(found.view, source, found.key, rows), found.key, now_us)
-    wrong = [name for name in held if not _alike(held[name], made[name])]
+    wrong = _unlike(found, now_us, (held, made), rows)
     if not wrong:
         return {}
     return {name: _other_value(found.view, name if name in wrong else wrong[0], held, made) for name in found.differ}
@@ -109,11 +118,20 @@ def _other_value(view: FeatureView, name: str, held: Mapping[str, Any], made: Ma
     return Cause("stale_state", f"view {view.name}", reason)
 
 
-def _alike(left: Any, right: Any) -> bool:
-    one, other = plain(left), plain(right)
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= 1e-6 * max(abs(one), abs(other))
-    return one == other
+def _unlike(found: Difference, now_us: int, values: Sequence[Mapping[str, Any]], rows: pl.DataFrame) -> list[str]:
+    """Return the features that are not alike, by the magnitude of what was added; where that overflows, any are.
+
+    values: the features of the view now, twice. rows: of this key, of which one of the two is made.
+    """
+    view, fields = found.view, {column: found.view.source.fields[column] for column in found.view.entity.keys}
+    plan = FeaturePlan((view,), fields, "", {}, tuple(feature_names(view)))
+    asked = pl.DataFrame({column: [found.key[column]] for column in fields}, polars_schema(fields)).with_columns(
+        _at_us=pl.lit(now_us, pl.Int64), _seen_us=pl.lit(None, pl.Int64)
+    )
+    answers = Answers(asked, *(pl.DataFrame([each]) for each in values))
+    apart = compare(plan, answers, {view.source.name: rows}, LocalEngine(1)).apart
+    exact = exact_features(plan)
+    return [name for name in apart if apart[name][0] > (0.0 if name in exact else ALIKE)]
 
 
 def of_building(found: Difference, source: Source, taken: Taken | None) -> Cause | None:

@@ -9,9 +9,8 @@ import polars as pl
 from attrs import define, field, frozen
 
 from charkha.clock import to_iso
-from charkha.monitoring.skew import tolerance
+from charkha.monitoring.skew import Comparison, tolerance
 from charkha.monitoring.skew_words import Cause
-from charkha.spec.model import FloatArray
 
 
 class FirstDifference(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ class Verification(msgspec.Struct, frozen=True):
 class First:
     """The first difference of a feature: the row as served and as recomputed, and which features differ in it.
 
-    sizes: the mean magnitude of each number among the rows that were compared with it, which sums may differ by.
+    sizes: of each feature that adds up, the magnitude of what was added (see `Comparison.sizes`).
     """
 
     served: Mapping[str, Any]
@@ -107,25 +106,22 @@ class Tally:
     until_us: int | None = None
     features: dict[str, FeatureCounts] = field(factory=dict)
 
-    def add(
-        self, served: pl.DataFrame, recomputed: pl.DataFrame, apart: Mapping[str, FloatArray], exact: set[str]
-    ) -> None:
-        """Count rows. apart: of each feature, how far each row is apart. exact: those that may not be apart at all."""
+    def add(self, served: pl.DataFrame, recomputed: pl.DataFrame, found: Comparison, exact: set[str]) -> None:
+        """Count rows. found: how far they are apart. exact: the features that may not be apart at all."""
         if served.is_empty():
             return
         self.rows += served.height
         times = served["_at_us"].to_list()
         self.since_us = min(times if self.since_us is None else [*times, self.since_us])
         self.until_us = max(times if self.until_us is None else [*times, self.until_us])
-        wrong = {name: differences > tolerance(exact=name in exact) for name, differences in apart.items()}
-        sizes = _sizes(recomputed) if any(rows.any() for rows in wrong.values()) else {}
-        for name, differences in apart.items():
+        wrong = {name: differences > tolerance(exact=name in exact) for name, differences in found.apart.items()}
+        for name, differences in found.apart.items():
             counts = self.features.setdefault(name, FeatureCounts(name in exact))
             counts.compared += served.height
             counts.different += int(wrong[name].sum())
             counts.largest = max(counts.largest, float(differences.max()))
             if wrong[name].any():
-                counts.first = _earlier(counts.first, _first(served, recomputed, wrong, name, sizes))
+                counts.first = _earlier(counts.first, _first(served, recomputed, wrong, name, found))
 
     def in_order(self) -> list[tuple[str, FeatureCounts]]:
         """Return the features, those that differ first and the earliest of them first."""
@@ -137,18 +133,13 @@ class Tally:
         return Verification(model, self.rows, since, until, tuple(features))
 
 
-def _sizes(recomputed: pl.DataFrame) -> dict[str, float]:
-    numbers = recomputed.select(pl.selectors.numeric().cast(pl.Float64).fill_nan(None).abs().mean().fill_null(0.0))
-    return numbers.row(0, named=True)
-
-
 def _first(
-    served: pl.DataFrame, recomputed: pl.DataFrame, wrong: Mapping[str, Any], name: str, sizes: Mapping[str, float]
+    served: pl.DataFrame, recomputed: pl.DataFrame, wrong: Mapping[str, Any], name: str, found: Comparison
 ) -> First:
     order = served.select("_at_us", "id").with_row_index("_place").filter(pl.Series(wrong[name]))
     place = int(order.sort("_at_us", "id")["_place"][0])
     differ = frozenset(other for other, rows in wrong.items() if rows[place])
-    return First(served.row(place, named=True), recomputed.row(place, named=True), differ, sizes)
+    return First(served.row(place, named=True), recomputed.row(place, named=True), differ, found.sizes_at(place))
 
 
 def _earlier(known: First | None, found: First) -> First:

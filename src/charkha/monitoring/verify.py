@@ -21,9 +21,10 @@ from charkha.features.sought import SoughtRows, Wanted
 from charkha.features.state import columns_of
 from charkha.monitoring.performance import Span
 from charkha.monitoring.served import OnProgress, sample_of, served_by_log
-from charkha.monitoring.skew import exact_features, row_differences
+from charkha.monitoring.skew import compare, exact_features
 from charkha.monitoring.skew_cases import plain
 from charkha.monitoring.skew_explain import Explainer, view_of
+from charkha.monitoring.skew_magnitude import Answers
 from charkha.monitoring.skew_tally import First, FirstDifference, Tally, Verification
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.model import Model
@@ -94,11 +95,11 @@ class Recomputer:
     def _compare(self, tally: Tally, served: pl.DataFrame, version: str) -> None:
         plan = self.bundles.read(self.model.name, version).plan
         asked = _requests(plan, served)
-        recomputed = features_as_seen(plan, asked, self._rows_asked(plan, asked), self.engine)
-        exact = exact_features(plan)
-        logged = [name for name in plan.names if name in served.columns]
-        apart = {name: row_differences(served[name], recomputed[name], exact=name in exact) for name in logged}
-        tally.add(served.with_columns(_until_us=seen_until(served)), recomputed, apart, exact)
+        rows = self._rows_asked(plan, asked)
+        recomputed = features_as_seen(plan, asked, rows, self.engine)
+        logged = served.select(name for name in plan.names if name in served.columns)
+        found = compare(plan, Answers(asked, logged, recomputed), rows, self.engine)
+        tally.add(served.with_columns(_until_us=seen_until(served)), recomputed, found, exact_features(plan))
 
     def _rows_asked(self, plan: FeaturePlan, asked: pl.DataFrame) -> dict[str, pl.DataFrame]:
         """Return, of each source, the rows of the keys that are asked for: a sample needs few of them."""

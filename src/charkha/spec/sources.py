@@ -51,13 +51,14 @@ class Files:
     """Batch files or tables of one format; `pattern` is a path or glob, relative to the project's folder.
 
     nulls: the spellings of a missing value in CSV, beside an empty one. times: how times are written in CSV, a format
-    for all of them or field → format; ISO 8601 where there is none.
+    for all of them or field → format; ISO 8601 where there is none. separator: what stands between the columns of CSV.
     """
 
     format: Literal["parquet", "csv", "arrow", "delta", "iceberg"]
     pattern: str
     nulls: tuple[str, ...] = field(default=(), converter=one_or_many)
     times: str | Mapping[str, str] | None = None
+    separator: str = ","
 
     def format_of(self, name: str) -> str | None:
         """Return how the times of a field are written; None for ISO 8601."""
@@ -80,13 +81,19 @@ def parquet(pattern: str) -> Files:
     return Files("parquet", pattern)
 
 
-def csv(pattern: str, nulls: str | Iterable[str] = (), times: str | Mapping[str, str] | None = None) -> Files:
+def csv(
+    pattern: str,
+    nulls: str | Iterable[str] = (),
+    times: str | Mapping[str, str] | None = None,
+    separator: str = ",",
+) -> Files:
     """Rows in CSV files with a header line.
 
     nulls: spellings of a missing value, such as `["n/a", "-"]`. times: how times are written if not in ISO 8601, such
     as `"%d/%m/%Y %H:%M"`: a format of Polars (chrono's) for all of them, or one for each field that needs it.
+    separator: what stands between the columns, such as `";"` or a tab.
     """
-    return Files("csv", pattern, nulls, times)
+    return Files("csv", pattern, nulls, times, separator)
 
 
 def arrow(pattern: str) -> Files:

@@ -85,6 +85,10 @@ def _data_faults(where: str, source: Source) -> Iterator[Fault]:
         if not isinstance(spelling, str):
             remedy = 'Write it as it stands in the file: nulls=["n/a"].'
             yield Fault(f"{where}, data, nulls", "a text", quote(spelling), remedy)
+    separator = source.data.separator
+    if not isinstance(separator, str) or len(separator.encode()) != 1 or separator in '"\r\n':
+        remedy = 'Write the one that stands between the columns: separator=";".'
+        yield Fault(f"{where}, data, separator", "one plain character", quote(separator), remedy)
     yield from _times_faults(f"{where}, data, times", source)
 
 
