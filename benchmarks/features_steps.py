@@ -48,7 +48,7 @@ class Bench:
 
     @cached_property
     def feast(self) -> Path:
-        """The Python that has Feast. Raises FeastMissing."""
+        """The Python that has Feast. Raises PeerMissing."""
         return feast_python(self.cache / "feast-venv", self.log)
 
     def child(self, function: str, **arguments: Any) -> Outcome:

@@ -22,7 +22,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def bench(parts: Any, tmp_path: Path) -> Any:
     """A bench that measures in this process, and has no Feast."""
-    steps, child, feast = (parts(name) for name in ("features_steps", "features_child", "features_feast"))
+    steps, child = parts("features_steps"), parts("features_child")
 
     class Bench(steps.Bench):  # type: ignore[misc,name-defined]
         def child(self, function: str, **arguments: Any) -> Any:
@@ -31,7 +31,7 @@ def bench(parts: Any, tmp_path: Path) -> Any:
 
         @property
         def feast(self) -> Any:
-            raise feast.FeastMissing("not measured: no network")
+            raise parts("suite").PeerMissing("not measured: no network")
 
     return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50, rounds=2)
 
