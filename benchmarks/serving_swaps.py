@@ -34,7 +34,10 @@ def swaps(bench: Bench) -> Found:
             done = _swap(bench, served, stopped)
     failed = sum(each.failed for each in swapping)
     asked = sum(each.answers + each.broken for each in swapping)
-    yield "hot_swaps_failed_requests", Measured(failed, f"of {asked:,}, {done:,} swaps, {capacity.workers} workers")
+    without = f"{sum(each.failed for each in steady):,} of {sum(each.answers for each in steady):,} without swaps"
+    broken = f"{sum(each.broken for each in swapping):,} of them broken off, the others refused"
+    note = f"of {asked:,}, {broken}; {done:,} swaps, {capacity.workers} workers; {without}"
+    yield "hot_swaps_failed_requests", Measured(failed, note)
     usual, worst = median(each.p99_us for each in steady), max(each.p99_us for each in swapping)
     note = f"the worst p99 of {len(swapping)} loads {worst / 1000:.1f} ms, the steady one {usual / 1000:.1f} ms"
     yield "hot_swaps_p99_over_steady", Measured(worst / usual, note)

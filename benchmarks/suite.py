@@ -112,9 +112,9 @@ def measure(chosen: Sequence[Step[B]], bench: B, progress: Progress, results: Re
 
 def compared_lines(compared: Sequence[Compared]) -> Iterator[str]:
     """Yield a table of ratios, line by line."""
-    yield f"{'work':<40}{'unit':<8}{'charkha':>12}{'beside it':>12}{'ratio':>8}  beside"
+    yield f"{'work':<40}{'unit':<8}{'charkha':>12}{'beside it':>12}{'ratio':>10}  beside"
     for each in compared:
-        figures = f"{each.ours:>12,.2f}{each.theirs:>12,.2f}{each.ratio:>8.3f}"
+        figures = f"{each.ours:>12,.2f}{each.theirs:>12,.2f}{each.ratio:>10,.3f}"
         yield f"{each.work:<40}{each.unit:<8}{figures}  {each.beside}"
 
 
