@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-wheel bench-features docs lock clean
+.PHONY: help setup demo check test bench bench-wheel bench-features bench-serving docs lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,13 +38,16 @@ check: $(READY) ## Lint, format and types
 test: check ## What CI runs: check, then all tests with branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
-bench: bench-wheel bench-features ## All benchmarks
+bench: bench-wheel bench-features bench-serving ## All benchmarks
 
 bench-wheel: $(READY) ## One pass of each joint of the wheel, with its cost per row
 	$(BIN)/python benchmarks/wheel.py --all
 
 bench-features: $(READY) ## Joins, windows, online reads and writes, beside Feast and the floors
 	$(BIN)/python benchmarks/features.py
+
+bench-serving: $(READY) ## Throughput, overload, swaps and kills of a server, beside other servers and the bare stack
+	$(BIN)/python benchmarks/serving.py
 
 docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
 	$(BIN)/pytest tests/test_documentation.py tests/test_references.py tests/test_guides.py

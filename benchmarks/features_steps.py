@@ -9,12 +9,13 @@ from pathlib import Path
 from signal import SIGKILL, SIGXCPU
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define
 from claims import Measured
 from features_child import Outcome, in_child, middle
 from features_data import LARGE, Sizes
 from features_feast import feast_python, feast_version, with_feast
 from processes import Failed
+from suite import Compared, Found, Step
 
 BATCH = 1000
 SAMPLE = 300
@@ -23,25 +24,6 @@ ROUNDS = 3
 # Feast's join at full size is ended after so many times our processor time, and what its imports take.
 FEAST_PATIENCE = 6.0
 IMPORT_SECONDS = 10.0
-
-
-@frozen
-class Compared:
-    """A piece of work, what it costs here, and what it costs beside: in the same run, on the same data."""
-
-    work: str
-    unit: str
-    ours: float
-    beside: str
-    theirs: float
-
-    @property
-    def ratio(self) -> float:
-        """Ours over theirs."""
-        return self.ours / self.theirs
-
-
-Found = Iterator[Compared | tuple[str, Measured]]
 
 
 @define(slots=False, eq=False)
@@ -66,7 +48,7 @@ class Bench:
 
     @cached_property
     def feast(self) -> Path:
-        """The Python that has Feast. Raises FeastMissing."""
+        """The Python that has Feast. Raises PeerMissing."""
         return feast_python(self.cache / "feast-venv", self.log)
 
     def child(self, function: str, **arguments: Any) -> Outcome:
@@ -94,15 +76,6 @@ class Bench:
             yield folder
         finally:
             shutil.rmtree(folder)
-
-
-@frozen
-class Step:
-    """A part of the benchmark."""
-
-    name: str
-    what: str
-    run: Callable[[Bench], Found]
 
 
 def join(bench: Bench) -> Found:

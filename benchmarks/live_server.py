@@ -43,9 +43,10 @@ class Server:
 
 
 @contextmanager
-def serving(project: Project, log: Path) -> Iterator[Server]:
+def serving(project: Project, log: Path, workers: int = 1) -> Iterator[Server]:
     """Serve a project's home until the block is left."""
-    command = charkha("--project", project.root, "--home", project.home, "serve", "--port", "0")
+    options = ["--port", "0", "--workers", str(workers)]
+    command = charkha("--project", project.root, "--home", project.home, "serve", *options)
     with child(command, log, stdout=subprocess.PIPE) as process:
         yield Server(process, _port(process, log))
 

@@ -22,7 +22,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def bench(parts: Any, tmp_path: Path) -> Any:
     """A bench that measures in this process, and has no Feast."""
-    steps, child, feast = (parts(name) for name in ("features_steps", "features_child", "features_feast"))
+    steps, child = parts("features_steps"), parts("features_child")
 
     class Bench(steps.Bench):  # type: ignore[misc,name-defined]
         def child(self, function: str, **arguments: Any) -> Any:
@@ -31,7 +31,7 @@ def bench(parts: Any, tmp_path: Path) -> Any:
 
         @property
         def feast(self) -> Any:
-            raise feast.FeastMissing("not measured: no network")
+            raise parts("suite").PeerMissing("not measured: no network")
 
     return Bench(tmp_path, tmp_path / "cache", parts("features_data").Sizes.at(TINY), calls=50, rounds=2)
 
@@ -42,7 +42,7 @@ STEPS = ("join", "windows", "memory", "reads", "push", "materialise", "hot", "si
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_measures_its_figures_and_leaves_no_data(parts: Any, bench: Any, name: str) -> None:
     (step,) = (step for step in parts("features_steps").STEPS if step.name == name)
-    compared = parts("features_steps").Compared
+    compared = parts("suite").Compared
     found = list(step.run(bench))
     figures = dict(each for each in found if not isinstance(each, compared))
     assert set(figures) == {figure.name for figure in parts("features_figures").FIGURES if figure.step == name}
@@ -54,11 +54,11 @@ def test_a_step_measures_its_figures_and_leaves_no_data(parts: Any, bench: Any, 
 
 
 def test_without_feast_its_figures_are_null_and_say_why(parts: Any, bench: Any) -> None:
-    features, steps = parts("features"), parts("features_steps").STEPS
-    results = features.Results()
+    suite, features = parts("suite"), parts("features").SUITE
+    steps, results = features.steps, suite.Results(features.figures)
     results.unmeasured |= {step.name: "left out" for step in steps}
     results.left_out = frozenset(step.name for step in steps if not step.name.startswith("feast"))
-    features.measure([step for step in steps if step.name.startswith("feast")], bench, features.Progress(), results)
+    suite.measure([step for step in steps if step.name.startswith("feast")], bench, suite.Progress(), results)
     claims = {claim["name"]: claim for claim in json.loads(parts("claims").claims_json(results.claims()))["claims"]}
     assert len(claims) == len(parts("features_figures").FIGURES)
     without = claims["feast_redis_cpu_over_read_100_keys"]
