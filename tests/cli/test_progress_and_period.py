@@ -4,10 +4,11 @@ import io
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 import charkha
-from charkha.cli.progress import parts, steps
+from charkha.cli.progress import parts, steps, stoppable
 from charkha.cli.replay import Period, period_of
 from charkha.clock import to_datetime
 from charkha.spec.project import load_project
@@ -28,6 +29,14 @@ def written_by(*, terminal: bool) -> str:
 def test_progress_is_shown_on_a_terminal_and_nowhere_else() -> None:
     assert "replaying 2013-08-22" in written_by(terminal=True)
     assert written_by(terminal=False) == ""
+
+
+def test_what_remains_is_said_when_it_is_stopped() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    with pytest.raises(KeyboardInterrupt), stoppable(console, "the same command goes on"):
+        raise KeyboardInterrupt
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "stopped: the same command goes on\n"
 
 
 def test_the_last_third_of_the_history_is_replayed_unless_said_otherwise() -> None:

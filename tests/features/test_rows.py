@@ -8,10 +8,13 @@ import pytest
 
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
+from charkha.features.data_check import check_source
 from charkha.features.declared import DataError
 from charkha.features.feed import Feed
+from charkha.features.reading import Sources, opened_readings
 from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
+from charkha.storage.home import open_home
 from charkha.storage.lmdb_online import LmdbOnline
 from charkha.storage.segment_log import SegmentLog
 
@@ -132,3 +135,23 @@ def test_a_correction_changes_the_truth_and_not_what_was_asked(tmp_path: Any) ->
     label = ck.Label(declared, pl.col("amount") > 5, at="at", delay="1h")
     spine = label_spine(label, ["city"], read_rows(declared, tmp_path))
     assert spine.select("city", "_label", "_label_known_us").rows() == [("a", 1.0, to_micros(TWO))]
+
+
+def test_a_row_without_its_key_is_told_with_its_file(tmp_path: Any) -> None:
+    """Wherever it turns out: in a whole source, one in pieces, and a check of its files."""
+    bound = ck.Source("pay", {"id": int, "card": str, "at": datetime}, ck.csv("pay*.csv"), time="at", key="id")
+    (tmp_path / "pay1.csv").write_text("id,card,at\n1,a,2026-01-01\n,b,\n")
+    (tmp_path / "pay2.csv").write_text("id,card,at\n2,a,2026-01-02\n,b,2026-01-03\n,c,2026-01-03\n")
+    says = r"expected the key \['id'\] in every row, got 2 with null in it, the first in row 1 of '.*pay2\.csv'\. Fill"
+    with pytest.raises(DataError, match=says):
+        read_rows(bound, tmp_path)
+    with (
+        open_home(tmp_path / "home") as home,
+        opened_readings(Sources(tmp_path, {"pay": bound}, home.log), ()) as readings,
+    ):
+        with pytest.raises(DataError, match=says):
+            readings.of("pay")
+        found = check_source(bound, tmp_path, home.log, 0)
+        assert [bool(each.problem) for each in found] == [False, True, False]
+        assert "row 1 of" in found[1].problem
+        assert [each.unknown for each in found] == [1, 0, 0]

@@ -196,6 +196,10 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
         "view 'congestion', sum('delay'), over: expected a whole number of hops of 15m, got '50m'. "
         'Choose another window, or a hop that divides it, such as hop="750s".',
     ),
+    "one window, written twice": (
+        add_to("congestion", "windows", ck.sum("delay", over=["48h", "7d", "2d"])),
+        "view 'congestion', sum('delay'), over: expected each window once, got '2d', which is as long as '48h'",
+    ),
     "bad duration of a window": (
         add_to("congestion", "windows", ck.last("delay", over="six hours")),
         "view 'congestion', last('delay'), over: expected a duration such as",
@@ -286,6 +290,11 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
     "unknown column of a request feature": (
         add_feature(near=pl.col("distanse") < 300),
         "model 'late', feature 'schedule.near': expected a known column, got 'distanse'. Did you mean 'distance'?",
+    ),
+    "unknown feature of a view": (
+        add_feature(beside=pl.col("conditions.quarterly")),
+        "model 'late', feature 'schedule.beside': expected a known column, got 'conditions.quarterly'. "
+        "Features of 'conditions': ",
     ),
     "types that do not fit": (
         add_feature(nonsense=pl.col("carrier").dt.hour()),

@@ -10,7 +10,7 @@ from attrs import asdict
 from rich.markup import escape
 
 from charkha.cli.options import AsJson, ModelName
-from charkha.cli.progress import parts
+from charkha.cli.progress import parts, stoppable
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def backfill(
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)
-    with opened(project) as home, parts(session.err) as on_progress:
+    remains = "the parts that are there stay, and the same command goes on with the others"
+    with stoppable(session.err, remains), opened(project) as home, parts(session.err) as on_progress:
         sources = Sources(project.root, project.sources, home.log)
         plan = plan_features(chosen)
         written = write_parts(plan, questions, sources, output, rows_at_once=rows_at_once, on_progress=on_progress)
@@ -98,7 +99,8 @@ def materialise(
     project, time_us = session.project(), moment(as_of)
     if time_us > SystemClock().now():
         raise typer.BadParameter(f"expected a time that has come, got {as_of}.", param_hint="--as-of")
-    with opened(project) as home, parts(session.err) as on_progress:
+    remains = "the state is as it was for the source that was being built; the same command goes on"
+    with stoppable(session.err, remains), opened(project) as home, parts(session.err) as on_progress:
         feed = Feed(project.sources, project.views, home.log, home.online, SystemClock())
         until_us = None if as_of is None else time_us
         followed = [] if anew else feed.follow(project.root, until_us, partial(on_progress, 0, 0))

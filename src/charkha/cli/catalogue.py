@@ -106,8 +106,8 @@ def view_table(found: "Catalogue") -> Table:
     table = Table("view", "from", "newest row", "online state", box=None, header_style="dim", pad_edge=False)
     for view in found.views:
         name = view.name if view.declared else f"{view.name} (as {readers(view)} knows it)"
-        origin, newest = f"{view.source} by {', '.join(view.keys)}", view.newest_known or "none online"
-        table.add_row(f"[bold]{escape(name)}[/]", escape(origin), newest, size_in_words(view.state))
+        origin = f"{view.source} by {', '.join(view.keys)}"
+        table.add_row(f"[bold]{escape(name)}[/]", escape(origin), newest_of(view), size_in_words(view.state))
     return table
 
 
@@ -122,7 +122,7 @@ def explain(session: Session, feature: "FeatureEntry", found: "Catalogue") -> No
         line("is" if number == 0 else "", sentence)
     view = next((view for view in found.views if feature.name in view.features), None)
     if view is not None:
-        line("newest", f"{view.newest_known or 'no rows online'} in {view.source}")
+        line("newest", f"{newest_of(view)} in {view.source}")
         line("state", f"{size_in_words(view.state)} for all features of {view.name}")
     line("read by", read_by(feature) or "no model")
     for model, versions in feature.otherwise.items():
@@ -131,6 +131,11 @@ def explain(session: Session, feature: "FeatureEntry", found: "Catalogue") -> No
     for model, nulls in feature.nulls.items():
         which = f" (as {', '.join(feature.otherwise[model])} declares it)" if model in feature.otherwise else ""
         line("null", f"{share(nulls.tested)} when {model} was tested, {share(nulls.now)} now{which}")
+
+
+def newest_of(view: "ViewEntry") -> str:
+    """Return when the newest row of a view's source became known, in words."""
+    return "rows without time" if view.static else view.newest_known or "no rows online"
 
 
 def read_by(feature: "FeatureEntry") -> str:

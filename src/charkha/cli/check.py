@@ -61,7 +61,7 @@ def print_outline(session: Session, project: "Project") -> None:
 
 def outline(model: "Model") -> str:
     """Return what a model is made of, in one sentence."""
-    windows = sum(len(view.all_windows()) for view in model.views)
+    windows = sum(len(view.window_features()) for view in model.views)
     latest = sum(len(view.latest) for view in model.views)
     computed = sum(len(group.expressions) for group in model.request_features)
     sources = ", ".join(source.name for source in model.sources)

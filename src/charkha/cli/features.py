@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from charkha.cli.options import AlsoFrom, AsJson, ModelName
-from charkha.cli.progress import parts
+from charkha.cli.progress import parts, stoppable
 from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def verify(
     project = session.project()
     chosen, span = choose_model(project, model), _span(since or begin, until)
     with (
+        stoppable(session.err, "nothing was changed; --sample N is quicker"),
         opened_to_read(project) as home,
         parts(session.err) as on_progress,
         Recomputer.opened(project, chosen, home, LocalEngine()) as recomputer,
@@ -140,7 +141,15 @@ def _show_features(session: Session, features: "list[VerifiedFeature]") -> None:
 
 
 def _in_a_line(feature: "VerifiedFeature") -> str:
-    largest = "" if feature.max_difference is None else f", at most by {feature.max_difference:.3g}"
+    largest = "" if feature.max_difference is None else f", at most by {_size_in_words(feature)}"
     first: FirstDifference | None = feature.first
     values = "" if first is None else f": served {first.served!r}, recomputed {first.recomputed!r}"
     return f"{feature.feature}  {feature.different:,} of {feature.compared:,} differ{largest}{values}"
+
+
+def _size_in_words(feature: "VerifiedFeature") -> str:
+    """Return the largest difference: of what must agree to the bit as it is, else as a part of what was added up."""
+    largest = feature.max_difference or 0.0
+    if feature.exact:
+        return f"{largest:.3g}"
+    return f"{largest:.2%}" if largest >= 0.001 else f"{largest:.2g} of its size"

@@ -34,3 +34,13 @@ def parts(console: Console) -> Iterator[Part]:
         yield lambda done, total, text: progress.update(
             task, completed=done, total=total or None, description=escape(text)
         )
+
+
+@contextmanager
+def stoppable(console: Console, remains: str) -> Iterator[None]:
+    """Say what remains when Ctrl-C stops what is done meanwhile."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"stopped: {remains}", highlight=False, markup=False)
+        raise

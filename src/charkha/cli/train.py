@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from charkha.cli.options import AsJson, ModelName
-from charkha.cli.progress import steps
+from charkha.cli.progress import steps, stoppable
 from charkha.cli.session import Session, choose_model, opened, person, session_of
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     order = Order(model, project.root, moment(project, model, home, as_of), key, serving.version if serving else None)
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
     try:
-        with steps(session.err) as on_step:
+        remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
+        with stoppable(session.err, remains), steps(session.err) as on_step:
             tracker = MlflowTracker(home.folder)
             candidate = train_version(order, home, clock, LocalEngine(), tracker, on_step=on_step)
     except BaseException as error:

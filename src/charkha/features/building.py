@@ -46,12 +46,13 @@ def unheard(what: str) -> None:
 class KnownLater(Exception):
     """State that is to be built as of a time, and has rows that became known after it."""
 
-    def __init__(self, as_of_us: int, newest_us: int) -> None:
+    def __init__(self, as_of_us: int, newest_us: int, *, anew: bool = False) -> None:
         self.as_of_us, self.newest_us = as_of_us, newest_us
+        or_anew = "" if anew else "; or, where only files have rows that late, anew: --anew"
         super().__init__(
             f"expected no row that became known after {to_iso(as_of_us)}, got one of {to_iso(newest_us)}: what was "
-            "pushed stays in the log, from which the state goes on. Build it in a home of its own: --home DIR; or, "
-            "where only files have rows that late, anew: --anew"
+            "pushed stays in the log, from which the state goes on. Build it in a home of its own: --home DIR"
+            f"{or_anew}"
         )
 
 
@@ -106,7 +107,7 @@ class Builder:
             for source in self._kept.sources:
                 self._kept.apply_log(state, source)
             # A row that came while we waited for the lock is known, and in the log, and in no state of a new view.
-            newest_us = _newest_by(state, as_of_us if exactly else None)
+            newest_us = _newest_by(state, as_of_us if exactly else None, anew=anew)
             as_of_us = max(as_of_us, newest_us)
             kept = self._kept.registered()
             missing = {view_digest(view): view for view in wanted}
@@ -228,11 +229,11 @@ class Builder:
             self._write(state, prepared, why)
 
 
-def _newest_by(state: OnlineReader, as_of_us: int | None) -> int:
+def _newest_by(state: OnlineReader, as_of_us: int | None, *, anew: bool = False) -> int:
     """Return when the newest row became known. Raises KnownLater where that is after a time, if one is given."""
     newest_us = newest_known(state)
     if as_of_us is not None and newest_us > as_of_us:
-        raise KnownLater(as_of_us, newest_us)
+        raise KnownLater(as_of_us, newest_us, anew=anew)
     return newest_us
 
 

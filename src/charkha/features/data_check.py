@@ -10,7 +10,7 @@ from charkha.features.batches import batches_of
 from charkha.features.contracts import Violation, Volume, source_violations, violations
 from charkha.features.declared import DataError
 from charkha.features.file_marks import Mark, file_marks
-from charkha.features.rows import known_rows, pushed_rows, stamped
+from charkha.features.rows import known_rows, pushed_rows, refuse_null_keys, stamped
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
@@ -74,6 +74,8 @@ def _batches(source: Source, root: Path, log: Log) -> Iterator[tuple[BatchCheck,
         aside: Mark | None = "aside" if mark is not None and mark.mark == "aside" else None
         try:
             rows = batch.read()
+            if source.key:
+                refuse_null_keys(rows, source, batch.place)
             held: Mark | None = "released" if batch.is_released(mark) else aside
         except DataError as error:
             yield BatchCheck(source.name, batch.name, 0, aside, problem=str(error)), nothing

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from charkha.features.batches import Stamp
 from charkha.features.progress import Taken
-from charkha.features.rows import batch_stamps, read_batches, refuse_null_keys, stamped, stamped_schema
+from charkha.features.rows import batch_stamps, naming_the_row, read_batches, refuse_null_keys, stamped, stamped_schema
 from charkha.features.state import declaration_digest
 from charkha.spec.sources import Source
 from charkha.storage.log import Log
@@ -64,7 +64,8 @@ def news_of(source: Source, files: Files, taken: Taken, declared: str | None, ne
     found = _unseen(source, files, taken, stamps, due=due)
     rows = found.filter(pl.col("_known_us") <= files.as_of_us).sort("_known_us", maintain_order=True)
     if source.key:
-        refuse_null_keys(rows, source)
+        with naming_the_row(source, files.root, files.log):
+            refuse_null_keys(rows, source)
     later = found["_known_us"].filter(found["_known_us"] > files.as_of_us).min()
     waiting = _first_of([later, None if due else taken.waiting_us])
     taken = replace(taken, until_us=max(files.as_of_us, taken.until_us), batches=stamps, waiting_us=waiting)

@@ -20,7 +20,7 @@ from charkha.features.materialise import row_pairs, view_pairs
 from charkha.features.news import Files, waiting_of
 from charkha.features.pieces import EVENT, KNOWN, Piece, pieces_of, stamped_pieces
 from charkha.features.progress import Taken
-from charkha.features.rows import batch_stamps, known_rows
+from charkha.features.rows import batch_stamps, known_rows, naming_the_row
 from charkha.features.sorted_pairs import Pairs, SortedPairs
 from charkha.features.state import ViewState
 from charkha.spec.sources import Source
@@ -131,10 +131,12 @@ class Preparation:
         self.doing(f"looking through {source.name}")
         with TemporaryDirectory(prefix="charkha-state-") as folder:
             pieces = pieces_of(source, files.root, files.log, Path(folder) / "rows")
-            if sum(piece.height for piece in pieces) > min(self.bounds.whole_rows, _WHOLE_FLOATS // _width(views)):
-                ready, waiting_us = self._in_files(source, pieces, views, Path(folder), seeds=seeds)
-            else:
-                ready, waiting_us = self._in_memory(source, pieces, views)
+            most = min(self.bounds.whole_rows, _WHOLE_FLOATS // _width(views))
+            with naming_the_row(source, files.root, files.log):
+                if sum(piece.height for piece in pieces) > most:
+                    ready, waiting_us = self._in_files(source, pieces, views, Path(folder), seeds=seeds)
+                else:
+                    ready, waiting_us = self._in_memory(source, pieces, views)
             self.doing(f"writing the state of {source.name}")
             yield Prepared(source, views, seeds, ready, Taken(files.as_of_us, stamps, waiting_us))
 

@@ -13,6 +13,7 @@ from charkha.engines.engine import Engine
 from charkha.engines.local import LocalEngine
 from charkha.features.pieced import Pieced
 from charkha.features.pieces import pieces_of
+from charkha.features.rows import naming_the_row
 from charkha.features.spilled import Spilled
 from charkha.features.whole import Whole
 from charkha.spec.sources import Source
@@ -84,6 +85,10 @@ class Readings:
         return evolve(self, views=views, folder=self.folder / name)
 
     def _read(self, source: Source, folder: Path, doing: Doing) -> Reading:
+        with naming_the_row(source, self.sources.root, self.sources.log):
+            return self._look_through(source, folder, doing)
+
+    def _look_through(self, source: Source, folder: Path, doing: Doing) -> Reading:
         doing(f"looking through {source.name}")
         views, sources = [view for view in self.views if view.source.name == source.name], self.sources
         pieces = pieces_of(source, sources.root, sources.log, folder / "rows")

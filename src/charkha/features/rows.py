@@ -1,6 +1,7 @@
 """The rows of a source as one table: batch files, then pushed rows, each once, with the time it became known."""
 
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -52,7 +53,8 @@ def read_rows(source: Source, root: Path, log: Log | None = None, as_of_us: int 
     `as_of_us`, only what was known by then; without, also rows that never become known (`_known_us` null), last. Files
     that were set aside are not read. Raises DataError, FileBreaksContract among them.
     """
-    return known_rows(stamped_rows(source, root, log), source, as_of_us)
+    with naming_the_row(source, root, log):
+        return known_rows(stamped_rows(source, root, log), source, as_of_us)
 
 
 def stamped_rows(source: Source, root: Path, log: Log | None = None) -> pl.DataFrame:
@@ -209,11 +211,34 @@ def stamped(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     ).filter(pl.col("_event_us").is_not_null())
 
 
-def refuse_null_keys(rows: pl.DataFrame, source: Source) -> None:
-    """Raise DataError unless every row has its key."""
-    missing = rows.filter(pl.any_horizontal(pl.col(list(source.key)).is_null())).height
-    if missing:
-        raise DataError(
-            f"source {source.name!r}: expected the key {list(source.key)} in every row, got {missing} with null in it. "
-            "Fill it, drop those rows, or choose another key"
+class RowWithoutKey(DataError):
+    """Rows that lack their source's key; where they lie is told by `naming_the_row`."""
+
+    def __init__(self, source: Source, rows: int, where: str = "") -> None:
+        super().__init__(
+            f"source {source.name!r}: expected the key {list(source.key)} in every row, got {rows:,} with null in it"
+            f"{where}. Fill it, drop those rows, or choose another key"
         )
+
+
+def refuse_null_keys(rows: pl.DataFrame, source: Source, place: str = "") -> None:
+    """Raise RowWithoutKey unless every row has its key. place: of a batch that the rows are, in their order."""
+    lacks = rows.select(pl.any_horizontal(pl.col(list(source.key)).is_null())).to_series()
+    if source.time in rows.columns:  # what never happened is no row
+        lacks &= rows[source.time].is_not_null()
+    if lacks.any():
+        first = f", the first in row {lacks.arg_true()[0]:,} of {place}" if place else ""
+        raise RowWithoutKey(source, int(lacks.sum()), first)
+
+
+@contextmanager
+def naming_the_row(source: Source, root: Path, log: Log | None) -> Iterator[None]:
+    """Name the file and the row where a row turns out to lack its key: all batches are read again for that."""
+    try:
+        yield
+    except RowWithoutKey:
+        marks = file_marks(log, source.name)
+        for batch in batches_of(source, root):
+            if not _is_aside(marks.get(batch.name)):
+                refuse_null_keys(batch.read(), source, batch.place)
+        raise

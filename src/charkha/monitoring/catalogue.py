@@ -108,4 +108,5 @@ def _view_entry(known: Known, view: FeatureView, *, declared: bool) -> ViewEntry
         declared=declared,
         newest_known=known.newest.get(view.source.name),
         state=state_size(known.home.online, view) if digest in known.kept else None,
+        static=view.source.static,
     )

@@ -47,7 +47,7 @@ class StateSize(msgspec.Struct, frozen=True):
 class ViewEntry(msgspec.Struct, frozen=True):
     """One view. newest_known: of its source (ISO 8601); None without rows. declared: whether the definition has it.
 
-    state: None when the online store has not built it.
+    state: None when the online store has not built it. static: whether its rows have no time.
     """
 
     name: str
@@ -60,6 +60,7 @@ class ViewEntry(msgspec.Struct, frozen=True):
     declared: bool
     newest_known: str | None
     state: StateSize | None
+    static: bool = False
 
 
 class Catalogue(msgspec.Struct, frozen=True):

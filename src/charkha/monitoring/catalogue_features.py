@@ -86,7 +86,7 @@ def _of_view(known: Known, view: FeatureView, readers: tuple[str, ...] | None) -
 
 def _windows_in_words(view: FeatureView) -> dict[str, list[str]]:
     """Return what each windowed feature of a view is, by its name in the view."""
-    windows = {name: window_in_words(view, window) for window in view.all_windows() for name in window.names}
+    windows = {name: window_in_words(view, window, name) for window in view.all_windows() for name in window.names}
     return {**windows, **{ratio.name: ratio_in_words(view, ratio) for ratio in view.ratios()}}
 
 

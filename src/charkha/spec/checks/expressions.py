@@ -7,13 +7,14 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Literal
 
 import polars as pl
 from polars.exceptions import PolarsError, ShapeError
 
 from charkha.spec.checks.row_by_row import other_rows
-from charkha.spec.checks.values import quote, way_to
+from charkha.spec.checks.values import listing, quote, way_to
 from charkha.spec.faults import Fault
 from charkha.spec.fields import TIME
 
@@ -101,6 +102,16 @@ def _guesses_a_format(expression: pl.Expr) -> bool:
     )
 
 
+def _way_to(name: str, columns: Mapping[str, pl.DataType]) -> str:
+    """Return the remedy for an unknown column: of a view's or group's features, those of that one."""
+    part, dot, short = name.partition(".")
+    its = [column.removeprefix(f"{part}.") for column in columns if dot and column.startswith(f"{part}.")]
+    if not its:
+        return way_to(name, columns, "It may use")
+    close = get_close_matches(short, its, n=1)
+    return f"Did you mean '{part}.{close[0]}'?" if close else f"Features of {part!r}: {listing(its)}."
+
+
 def roots(expression: pl.Expr) -> list[str]:
     """Return the columns an expression uses, each once."""
     return list(dict.fromkeys(expression.meta.root_names()))
@@ -127,7 +138,7 @@ def _form_faults(where: str, expression: pl.Expr, columns: Mapping[str, pl.DataT
     else:
         for name in roots(expression):
             if name not in columns:
-                yield Fault(where, "a known column", quote(name), way_to(name, columns, "It may use"))
+                yield Fault(where, "a known column", quote(name), _way_to(name, columns))
 
 
 def _type_faults(

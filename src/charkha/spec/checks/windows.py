@@ -94,9 +94,23 @@ def _aggregate_faults(where: str, aggregate: Aggregate, source: Source, *, needs
     for text in aggregate.over:
         if text != ALL:
             yield from duration_faults(f"{inner}, over", text)
+    for one, other in _same_windows(aggregate):
+        found = f"{other!r}, which is as long as {one!r}" if one != other else f"{one!r} twice"
+        yield Fault(f"{inner}, over", "each window once", found, "Leave one of them out.")
     if aggregate.hop is not None:
         yield from duration_faults(f"{inner}, hop", aggregate.hop)
     yield from _hop_faults(inner, aggregate)
+
+
+def _same_windows(aggregate: Aggregate) -> Iterator[tuple[str, str]]:
+    """Yield two ways in which one window is written."""
+    seen: dict[int | str, str] = {}
+    for text in aggregate.over:
+        size = text if text == ALL else duration_us(text)
+        if size is not None:
+            if size in seen:
+                yield seen[size], text
+            seen.setdefault(size, text)
 
 
 def _parameter_faults(where: str, measure: Measure) -> Iterator[Fault]:
