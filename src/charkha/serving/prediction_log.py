@@ -181,6 +181,10 @@ class PredictionLog:
         """Log calls, all of them or none: acknowledged when this returns."""
         self._writer.append([encode_predictions(batch) for batch in batches])
 
+    def probe(self) -> None:
+        """Raise OSError while there is no room for more."""
+        self._writer.probe()
+
     def close(self) -> None:
         """Close the writer."""
         self._writer.close()

@@ -12,6 +12,7 @@ from charkha.features.plain_rows import NotPushable
 from charkha.serving.answering import Killed
 from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.policed_log import LogFull
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
 
@@ -79,6 +80,8 @@ def refused(error: Exception) -> Reply:
             told, status, headers = Refusal("no_champion", str(error)), 503, LATER
         case Killed():
             told, status, headers = Refusal("killed", str(error)), 503, LATER
+        case LogFull():
+            told, status, headers = Refusal("log_full", str(error)), 503, LATER
         case ClockBehind():
             told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
         case _:

@@ -1,5 +1,7 @@
 """How a model is rolled out, watched and retrained."""
 
+from typing import Literal
+
 from attrs import field, frozen
 
 from charkha.spec.durations import parse_duration
@@ -104,6 +106,22 @@ class Fallback:
     def max_source_age_us(self) -> dict[str, int]:
         """`max_source_age` in µs."""
         return {source: parse_duration(age) for source, age in self.max_source_age.items()}
+
+
+@frozen(kw_only=True)
+class LogPolicy:
+    """How long and how fully predictions are kept, and what is answered while there is no room to log them.
+
+    keep_days: predictions and labels older than this are removed by `charkha log prune`, and by the operator. 400
+        unless given, or as many as the operator looks back on, where labels come so late that these are more.
+    features_share: the share of predictions that are logged with all their features, always the same ones; ids,
+        scores, decisions and request fields are logged of all.
+    on_full_disk: "refuse" answers 503 until there is room again; "serve_unlogged" goes on, and says so in each answer.
+    """
+
+    keep_days: int | None = None
+    features_share: float = 1.0
+    on_full_disk: Literal["refuse", "serve_unlogged"] = "refuse"
 
 
 @frozen(kw_only=True)

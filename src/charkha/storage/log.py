@@ -32,6 +32,10 @@ class LogWriter(Protocol):
         """
         ...
 
+    def probe(self) -> None:
+        """Raise OSError while the log cannot take an append, nor some more after it; appends nothing."""
+        ...
+
     def close(self) -> None:
         """Release the files; the writer cannot be used again."""
         ...

@@ -14,6 +14,8 @@ from charkha.storage.segment_format import frame
 from charkha.storage.segments import Segment, list_segments, segment_at, settled_end
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+# Room for some batches: a disk with less is still full.
+_PROBE_BYTES = 1 << 20
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -55,6 +57,14 @@ class SegmentWriter:
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
+    def probe(self) -> None:
+        """Raise OSError while there is no room for an append; see `LogWriter.probe`."""
+        scratch = self._folder / f".probe-{os.getpid()}"
+        try:
+            scratch.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            scratch.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release the files."""
         with self._thread_lock:
@@ -87,11 +97,11 @@ class SegmentWriter:
             written = os.pwrite(tail.descriptor, data, position)
             while written < len(data):
                 written += os.pwrite(tail.descriptor, data[written:], position + written)
+            if self._sync:
+                os.fdatasync(tail.descriptor)
         except OSError:
             os.ftruncate(tail.descriptor, position)
             raise
-        if self._sync:
-            os.fdatasync(tail.descriptor)
 
     def _settled_tail(self) -> _Tail:
         """Return the newest segment, its end where the next append belongs."""
