@@ -22,9 +22,6 @@ def model() -> ck.Model:
         (ck.LogPolicy(keep_days=32), "log.keep_days: expected at least 34 days, for labels come late"),
         (ck.LogPolicy(keep_days=True), "log.keep_days: expected a whole number of days, got True"),
         (ck.LogPolicy(keep_days=1.5), "log.keep_days: expected a whole number of days, got 1.5"),  # type: ignore[arg-type]
-        (ck.LogPolicy(features_share=0), "log.features_share: expected a share above 0, up to 1, got 0"),
-        (ck.LogPolicy(features_share=1.01), "log.features_share: expected a share above 0, up to 1, got 1.01"),
-        (ck.LogPolicy(features_share=float("nan")), "log.features_share: expected a share above 0, up to 1, got nan"),
         (ck.LogPolicy(on_full_disk="wait"), 'log.on_full_disk: expected "refuse" or "serve_unlogged", got \'wait\''),  # type: ignore[arg-type]
         ("forever", "log: expected a ck.LogPolicy, got 'forever'"),
     ],
@@ -34,9 +31,7 @@ def test_a_policy_that_cannot_be_meant(policy: Any, expected: str) -> None:
     assert str(fault).startswith(f"model 'late', {expected}")
 
 
-@pytest.mark.parametrize(
-    "policy", [ck.LogPolicy(), ck.LogPolicy(keep_days=34, features_share=1e-6, on_full_disk="serve_unlogged")]
-)
+@pytest.mark.parametrize("policy", [ck.LogPolicy(), ck.LogPolicy(keep_days=34, on_full_disk="serve_unlogged")])
 def test_a_policy_that_can(policy: ck.LogPolicy) -> None:
     assert list(log_faults("model 'late'", evolve(model(), log=policy))) == []
 

@@ -23,6 +23,7 @@ from charkha.cli import (
     features,
     history,
     init,
+    log,
     operate,
     replay,
     serve,
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 # Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+    "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
         "Tell what features there are, compute them for many past questions, build the state that is served from, and "

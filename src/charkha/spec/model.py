@@ -142,7 +142,7 @@ class Model:
     metrics: what is reported; the first is the primary.
     slices: request fields by whose values metrics are also reported.
     fallback: what answers where the model cannot; without one, such a call fails.
-    log: how long and how fully predictions are kept, and what is answered while there is no room for them.
+    log: how long predictions are kept, and what is answered while there is no room for them.
     """
 
     name: str

@@ -110,17 +110,14 @@ class Fallback:
 
 @frozen(kw_only=True)
 class LogPolicy:
-    """How long and how fully predictions are kept, and what is answered while there is no room to log them.
+    """How long predictions are kept, and what is answered while there is no room to log them.
 
-    keep_days: predictions and labels older than this are removed by `charkha log prune`, and by the operator. 400
+    keep_days: predictions older than this are removed by `charkha log prune`, and by the operator. 400
         unless given, or as many as the operator looks back on, where labels come so late that these are more.
-    features_share: the share of predictions that are logged with all their features, always the same ones; ids,
-        scores, decisions and request fields are logged of all.
     on_full_disk: "refuse" answers 503 until there is room again; "serve_unlogged" goes on, and says so in each answer.
     """
 
     keep_days: int | None = None
-    features_share: float = 1.0
     on_full_disk: Literal["refuse", "serve_unlogged"] = "refuse"
 
 

@@ -1,4 +1,4 @@
-"""How many days of predictions and labels are kept: as declared, and never fewer than the operator looks back on."""
+"""How many days of predictions are kept: as declared, and never fewer than the operator looks back on."""
 
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
@@ -10,7 +10,7 @@ PATIENCE = 4
 
 
 def keep_days(model: Model) -> int:
-    """Return for how many days the predictions and labels of a checked model are kept."""
+    """Return for how many days the predictions of a checked model are kept."""
     return model.log.keep_days or max(DAYS, least_days(model))
 
 

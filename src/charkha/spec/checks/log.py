@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from charkha.spec.checks.values import number_faults, quote
+from charkha.spec.checks.values import quote
 from charkha.spec.faults import Fault
 from charkha.spec.model import Model
 from charkha.spec.policies import LogPolicy
@@ -25,11 +25,6 @@ def log_faults(where: str, model: Model) -> Iterator[Fault]:
             f"Write keep_days={least} or more, or shorten the label's delay, monitors.window or the shadow's period."
         )
         yield Fault(f"{inner}.keep_days", said, quote(log.keep_days), remedy)
-    faults = list(number_faults(f"{inner}.features_share", log.features_share, "a share above 0, up to 1", 0, 1))
-    if not faults and log.features_share == 0:
-        remedy = "Write a small share such as 0.01: drift and skew are measured on rows whose features are logged."
-        faults = [Fault(f"{inner}.features_share", "a share above 0, up to 1", "0", remedy)]
-    yield from faults
     if log.on_full_disk not in ("refuse", "serve_unlogged"):
         remedy = 'Write on_full_disk="refuse" or on_full_disk="serve_unlogged".'
         yield Fault(f"{inner}.on_full_disk", '"refuse" or "serve_unlogged"', quote(log.on_full_disk), remedy)
