@@ -24,6 +24,7 @@ from charkha.cli import (
     history,
     init,
     keys,
+    log,
     operate,
     replay,
     serve,
@@ -56,6 +57,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+    "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
         "Tell what features there are, compute them for many past questions, build the state that is served from, and "

@@ -15,6 +15,7 @@ from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply, RequestH
 from charkha.serving.correlation import REQUEST_ID, marks, request_id_of
 from charkha.serving.keyring import ANY_KEY, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.policed_log import LogFull
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
 
@@ -107,6 +108,8 @@ def refused(error: Exception, headers_asked: RequestHeaders, request_id: str) ->
             told, status, headers = Refusal("not_explainable", str(error), "reasons"), 409, NOTHING
         case Killed():
             told, status, headers = Refusal("killed", str(error)), 503, LATER
+        case LogFull():
+            told, status, headers = Refusal("log_full", str(error)), 503, LATER
         case ClockBehind():
             told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
         case _:

@@ -93,7 +93,7 @@ class Answers:
     """The answers of one call, row by row. scores: float64 (n,). decisions: None where the version decides nothing.
     causes: why the fallback answered; None where it did not.
 
-    time_us: the one time of all of them, by the clock.
+    time_us: the one time of all of them, by the clock. logged: whether they are in the log.
     """
 
     ids: list[str]
@@ -104,6 +104,7 @@ class Answers:
     rules: Sequence[tuple[str, ...]]
     causes: Sequence[Cause | None]
     time_us: int
+    logged: bool = True
 
 
 def batch_of(questions: Sequence[Question]) -> Batch:
