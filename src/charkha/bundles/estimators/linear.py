@@ -116,7 +116,9 @@ class LinearPredictor:
         with np.errstate(over="ignore", invalid="ignore"):
             standard = (numbers - self._centres) / self._scales
         clipped = np.where(null, 0.0, np.clip(standard, -self._state.clip, self._state.clip))
-        total: FloatArray = self._state.intercept + clipped @ self._weights + null @ self._null_weights
+        # Row by row in one order: a product of matrices would add up a row otherwise in another company.
+        added = np.ascontiguousarray(clipped * self._weights + null * self._null_weights)
+        total: FloatArray = self._state.intercept + added.sum(axis=1)
         return total
 
 
