@@ -153,9 +153,7 @@ def score(player: Player, batch: Batch) -> Scored:
         raise features
     bundle, schema = player.bundle, player.bundle.manifest.schema
     matrix = encode_lists(schema, features)
-    scores = bundle.predictor.predict(matrix)
-    if bundle.manifest.calibration is not None:
-        scores = bundle.manifest.calibration.apply(scores)
+    scores = bundle.score_matrix(matrix)
     decisions, hits = bundle.decide_where(scores, [listed(features[name]) for name in bundle.conditions])
     text = tuple(listed(features[schema.columns[position].name]) for position in schema.categorical)
     return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)
