@@ -69,6 +69,7 @@ class Batcher:
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._row_seconds = 0.0  # without the log, whose appends take as long for many rows as for few
+        self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
@@ -114,8 +115,10 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         began_ns = time.perf_counter_ns()
         self._answer_together([waiting for waiting in batch if self._is_wanted(waiting, began_ns)])
-        logged = self._service.log_seconds(self._model)
-        took = max(0.0, (time.perf_counter_ns() - began_ns) / 1e9 - logged) / rows
+        logged, ended_ns = self._service.log_seconds(self._model), time.perf_counter_ns()
+        # While calls queue, reading others and sending answers takes its share of the wait as well.
+        took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged) / rows
+        self._ended_ns = ended_ns if self._waiting else 0
         self._row_seconds += _NEWEST * (took - self._row_seconds)
         self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
