@@ -6,44 +6,42 @@ online store's one writer) or takes long (many rows) goes to a thread.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
-from charkha.serving.batcher import MOST_ROWS, Batcher
 from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
-from charkha.serving.contracts import events_refused, request_check
+from charkha.serving.contracts import events_refused
+from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.patience import Patience
+from charkha.serving.protocols.routes import Protocols
 from charkha.serving.refusals import Refused
 from charkha.serving.responses import (
     Health,
     LabelsTaken,
     Models,
-    Prediction,
     Predictions,
     Ready,
     ServedModel,
     ServedVersion,
     events_taken,
-    predictions,
 )
 from charkha.serving.router import Route, Router
-from charkha.serving.schemas import event_schema, label_schema, request_frame, request_schema, utc_rows
-from charkha.serving.scoring import Row
+from charkha.serving.schemas import event_schema, label_schema, request_schema
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
 
-# So many calls that go to a thread are worked on or wait at a time.
-MOST_LONG, MOST_PUSHES = 8, 64
+# So many calls with events are worked on or wait at a time.
+MOST_PUSHES = 64
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-_OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
+_OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels|invocations)")
 _OF_SOURCE = re.compile(r"/v1/sources/([^/]+)/events")
 
 
@@ -74,7 +72,9 @@ def build_router(
     for name in service.project.sources:
         events = partial(api.events, name)
         routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events)
-    return Router(routes, partial(_missing, service), metrics)
+    protocols = api.protocols()
+    routes |= protocols.routes()
+    return Router(routes, partial(_missing, service), metrics, protocols.found)
 
 
 def _missing(service: Service, call: Call) -> Exception:
@@ -101,29 +101,21 @@ class Api:
             {name: event_schema(source, limits.rows) for name, source in sources.items()},
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
-        self._checks = {name: request_check(model) for name, model in models.items()}
-        self._batchers = {name: Batcher(service, name) for name in models}
-        self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
+        self.desk = Desk(service, self._schemas.requests)
+        self._pushes = Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)
+
+    def protocols(self) -> Protocols:
+        """Return the routes of other servers' protocols, answered at the same desk."""
+        return Protocols(self.desk, self._limits, self._ends)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
-        self._batchers[name].admit()
+        self.desk.admit(name)
         timeout_seconds = timeout_of(call)
         rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits, self._patience))
-        fields = self._service.project.models[name].request_fields
-        if (check := self._checks[name]) is not None:
-            check.refuse(rows, request_frame(fields, rows), is_many=is_many)
-        asked = utc_rows(fields, rows)
-        if len(rows) > MOST_ROWS:
-            with self._long.slot():
-                each = await asyncio.to_thread(self._answered, name, asked)
-        else:
-            each = await self._batchers[name].predict(asked, timeout_seconds)
+        each = await self.desk.predictions(name, rows, timeout_seconds, is_many=is_many)
         return json_reply(Predictions(each) if is_many else each[0])
-
-    def _answered(self, name: str, rows: Sequence[Row]) -> list[Prediction]:
-        return predictions(name, self._service.answer([self._service.ask_rows(name, rows)])[0])
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""

@@ -21,30 +21,48 @@ LATER: Headers = (("retry-after", "5"),)
 _logger = logging.getLogger("charkha.serving")
 
 
+# How a protocol says an error: the status and body that it has for one of ours.
+ErrorForm = Callable[[int, Refusal], tuple[int, bytes]]
+
+
+def plain_error(status: int, refusal: Refusal) -> tuple[int, bytes]:
+    """Return an error as our own routes say it."""
+    return status, body_of(refusal)
+
+
 @frozen(eq=False)
 class Route:
-    """An endpoint. method: what it is called with. pattern: its path in metrics, with {model} or {source} in it."""
+    """An endpoint. method: what it is called with. pattern: its path in metrics, with {model} or {source} in it.
+
+    error_form: how its errors are said.
+    """
 
     method: str
     pattern: str
     endpoint: Endpoint
+    error_form: ErrorForm = plain_error
 
 
 class Router:
     """Finds the endpoint of a call, counts and times it, and says in words why it failed.
 
-    routes: path → route. missing: what is raised for a path that is none of them.
+    routes: path → route. missing: what is raised for a path that is none of them. found: the route of a path that is
+    not known beforehand, if it is one.
     """
 
     def __init__(
-        self, routes: Mapping[str, Route], missing: Callable[[Call], Exception], metrics: ServingMetrics
+        self,
+        routes: Mapping[str, Route],
+        missing: Callable[[Call], Exception],
+        metrics: ServingMetrics,
+        found: Callable[[str], Route | None] = lambda path: None,
     ) -> None:
-        self._routes, self._missing, self._metrics = dict(routes), missing, metrics
+        self._routes, self._missing, self._metrics, self._found = dict(routes), missing, metrics, found
 
     async def reply(self, call: Call) -> Reply:
         """Return what is replied to a call; never raises for what a client can do."""
         started = time.perf_counter()
-        route = self._routes.get(call.path)
+        route = self._routes.get(call.path) or self._found(call.path)
         try:
             if route is None:
                 raise self._missing(call)
@@ -52,7 +70,7 @@ class Router:
                 raise _wrong_method(call, route)
             reply = await route.endpoint(call)
         except Exception as error:
-            reply = refused(error)
+            reply = refused(error, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
         return reply
@@ -64,29 +82,33 @@ def _wrong_method(call: Call, route: Route) -> Refused:
     return Refused(405, "method_not_allowed", said, headers={"allow": allowed})
 
 
-def refused(error: Exception) -> Reply:
-    """Return what the client is told of an error. Only what nobody foresaw is a 500, and is logged with its trace."""
+def refused(error: Exception, form: ErrorForm = plain_error) -> Reply:
+    """Return what the client is told of an error, as its protocol says it."""
+    status, refusal, headers = told_of(error)
+    status, body = form(status, refusal)
+    return Reply(status, body, (*JSON, *headers))
+
+
+def told_of(error: Exception) -> tuple[int, Refusal, Headers]:
+    """Return status, refusal and headers. Only what nobody foresaw is a 500, and is logged with its trace."""
+    headers: Headers = NOTHING
     match error:
         case Refused():
-            return _error(error.status, error.refusal, tuple(error.headers.items()))
+            status, told, headers = error.status, error.refusal, tuple(error.headers.items())
         case UnknownModel():
-            told, status, headers = Refusal("unknown_model", str(error), "model"), 404, NOTHING
+            status, told = 404, Refusal("unknown_model", str(error), "model")
         case UnknownSource():
-            told, status, headers = Refusal("unknown_source", str(error), "source"), 404, NOTHING
+            status, told = 404, Refusal("unknown_source", str(error), "source")
         case NotPushable():
-            told, status, headers = Refusal("not_pushable", str(error)), 409, NOTHING
+            status, told = 409, Refusal("not_pushable", str(error))
         case NoChampion():
-            told, status, headers = Refusal("no_champion", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("no_champion", str(error)), LATER
         case Killed():
-            told, status, headers = Refusal("killed", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("killed", str(error)), LATER
         case ClockBehind():
-            told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("clock_behind", str(error)), LATER
         case _:
             _logger.error("a request failed", exc_info=error)
             said = "the request failed for a reason of the server's; its log has the trace"
-            told, status, headers = Refusal("internal", said), 500, NOTHING
-    return _error(status, told, headers)
-
-
-def _error(status: int, refusal: Refusal, headers: Headers = ()) -> Reply:
-    return Reply(status, body_of(refusal), (*JSON, *headers))
+            status, told = 500, Refusal("internal", said)
+    return status, told, headers
