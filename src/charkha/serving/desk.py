@@ -16,8 +16,8 @@ from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
 from charkha.serving.slots import Slots
 
-# So many calls of more rows than a batch holds, and bulk calls, are worked on in threads at a time.
-MOST_LONG, MOST_BULK = 8, 2
+# So many calls of more rows than a batch holds are worked on in threads at a time.
+MOST_LONG = 8
 # A bulk call is answered, and logged, so many rows at a time: each is one record.
 BULK_ROWS = 10_000
 
@@ -30,7 +30,7 @@ class Desk:
         self._models = service.project.models
         self._checks = {name: request_check(model) for name, model in self._models.items()}
         self._batchers = {name: Batcher(service, name) for name in self._models}
-        self._long, self._bulk = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_BULK, "bulk calls")
+        self._long = Slots(MOST_LONG, "calls of many rows")
 
     def admit(self, name: str) -> None:
         """Raise Overloaded if a call that comes now would wait too long; nothing of it needs to be read yet."""
@@ -48,10 +48,6 @@ class Desk:
             with self._long.slot():
                 return await asyncio.to_thread(self._answered, name, asked)
         return await self._batchers[name].predict(asked, timeout_seconds)
-
-    def bulk(self) -> Slots:
-        """Return the places for bulk calls."""
-        return self._bulk
 
     def answer_bulk(self, name: str, rows: Sequence[Row]) -> list[Answers]:
         """Return the answers of very many rows, part by part; in a thread. Raises as `predictions`, for all or none.

@@ -20,6 +20,8 @@ from charkha.serving.docs_page import docs_page
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.patience import Patience
+from charkha.serving.protocols.arrow_bulk import KIND as ARROW
+from charkha.serving.protocols.arrow_bulk import ArrowBulk
 from charkha.serving.protocols.routes import Protocols
 from charkha.serving.refusals import Refused
 from charkha.serving.responses import (
@@ -102,6 +104,7 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self.desk = Desk(service, self._schemas.requests)
+        self._bulk = ArrowBulk(self.desk)
         self._pushes = Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)
 
@@ -111,6 +114,8 @@ class Api:
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
+        if call.headers.get("content-type") == ARROW:
+            return await self._bulk.predict(name, call)
         self.desk.admit(name)
         timeout_seconds = timeout_of(call)
         rows, is_many = self._schemas.requests[name].decode(await read_body(call, self._limits, self._patience))

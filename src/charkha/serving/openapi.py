@@ -9,7 +9,7 @@ from attrs import frozen
 
 from charkha.serving.body import TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
-from charkha.serving.protocols.openapi import KINDS, protocol_paths
+from charkha.serving.protocols.openapi import KINDS, arrow_content, protocol_paths
 from charkha.serving.responses import (
     Error,
     EventsTaken,
@@ -96,6 +96,8 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
     )
     paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER)
     paths["post"]["parameters"] = [_TIMEOUT]
+    paths["post"]["requestBody"]["content"] |= arrow_content()
+    paths["post"]["responses"]["200"]["content"] |= arrow_content()
     return paths
 
 

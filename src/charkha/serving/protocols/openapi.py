@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from charkha.serving.protocols.arrow_bulk import KIND as ARROW
 from charkha.serving.protocols.described import ModelMetadata, ServerMetadata
 from charkha.serving.protocols.infer_bodies import InferRequest, InferResponse
 from charkha.serving.protocols.mlflow_bodies import FORMS
@@ -28,7 +29,6 @@ _REFUSALS = {
     "504": "The call waited longer than its X-Request-Timeout-Ms",
 }
 _SHARED = {"409": "Several versions share the calls: ask without a version"}
-_ARROW = "application/vnd.apache.arrow.stream"
 
 
 def protocol_paths(project: Project, schemas: Mapping[str, RowSchema]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def protocol_paths(project: Project, schemas: Mapping[str, RowSchema]) -> dict[s
 
 def arrow_content() -> dict[str, Any]:
     """Return what says that bulk calls come and go as Arrow streams."""
-    return {_ARROW: {"schema": {"type": "string", "format": "binary"}}}
+    return {ARROW: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _inference(name: str, model: Model, schema: RowSchema) -> dict[str, Any]:
