@@ -20,7 +20,6 @@ from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.protocols import arrow_bulk
 from charkha.serving.protocols.arrow_tables import read_rows
 from charkha.serving.refusals import Invalid, Malformed, TooLarge
-from charkha.serving.schemas import request_schema
 from charkha.spec.fields import FieldType
 
 PREDICT = "/v1/models/late_trip/predict"
@@ -76,9 +75,7 @@ def test_a_frame_goes_and_comes_back(client: AppClient, stage: Stage) -> None:
 
 
 def test_many_rows_are_logged_in_parts_and_answered_in_order(stage: Stage) -> None:
-    model = stage.project.models["late_trip"]
-    desk = Desk(stage.service, {"late_trip": request_schema(model, 10)})
-    parts = desk.answer_bulk("late_trip", requests(BULK_ROWS + 5).rows())
+    parts = Desk(stage.service).answer_bulk("late_trip", requests(BULK_ROWS + 5).rows())
     assert [len(part.ids) for part in parts] == [BULK_ROWS, 5]
 
 

@@ -131,7 +131,7 @@ def test_what_is_wrong_is_said_as_mlflow_does(client: AppClient, case: str) -> N
     ("body", "kind", "status"),
     [
         (b"", "application/json", 400),
-        (b'{"inputs": [{"km": NaN}]}', "application/json", 400),
+        (b'{"inputs": [{"km": Infinity}]}', "application/json", 400),
         (b'{"inputs": [], "inputs": []}', "application/json", 400),
         (b"city,km,stops,pooled\n\xff,1,2,true", "text/csv", 400),
         (b'city,km,stops,pooled\n"a"b,1,2,true', "text/csv", 400),

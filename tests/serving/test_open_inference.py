@@ -169,6 +169,13 @@ def test_only_versions_that_serve_are_there(client: AppClient, stage: Stage) -> 
     assert (refused.status_code, "share its calls" in refused.json()["error"]) == (409, True)
 
 
+def test_nan_is_null_as_clients_write_it(client: AppClient) -> None:
+    null = client.post(INFER, json=asked({**ROW, "km": None}))
+    body = json.dumps(asked(ROW)).replace("1.5", "NaN").encode()
+    response = client.post(INFER, content=body, headers={"content-type": "application/json"})
+    assert outputs(response.json())["score"] == outputs(null.json())["score"]
+
+
 def changed(of: str, **values: Any) -> dict[str, Any]:
     document = asked(ROW)
     (given,) = (each for each in document["inputs"] if each["name"] == of)
@@ -224,7 +231,10 @@ def test_what_is_wrong_is_said_in_the_protocols_form(client: AppClient, case: st
         (b"", "expected one JSON document"),
         (b'{"inputs": [', "expected one JSON document"),
         (b'{"inputs": [], "inputs": []}', "'inputs': expected once"),
-        (json.dumps(asked(ROW)).replace("1.5", "NaN").encode(), "got nan"),
+        (json.dumps(asked(ROW)).replace("1.5", "Infinity").encode(), "got inf"),
+        (json.dumps(asked(ROW, ROW)).replace("1.5, 1.5", "NaN, -Infinity").encode(), "got -inf"),
+        (b'{"inputs": [NaN', "expected one JSON document"),
+        (b'{"inputs": [NaN], "inputs": []}', "'inputs': expected once"),
         (b"[" * 100_000, "expected one JSON document"),
     ],
 )

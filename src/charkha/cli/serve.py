@@ -10,6 +10,7 @@ EXAMPLES = {
     "serve": (
         "charkha serve",
         "charkha serve --host 0.0.0.0 --port 80 --workers 4",
+        "charkha serve --grpc-port 8001",
         'curl localhost:8000/v1/models/likes/predict --json \'{"user_id": 9290, "movie_id": 1535108}\'',
     )
 }
@@ -26,11 +27,15 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, max=600, help="How long SIGTERM lets /readyz say no before serving ends.")
     ] = 1.0,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port for gRPC; nothing is served over it unless given.")
+    ] = None,
 ) -> None:
-    """Serve every model of the project over HTTP.
+    """Serve every model of the project over HTTP, and over gRPC if it is given a port.
 
     POST /v1/models/MODEL/predict answers one request or many; /v1/sources/SOURCE/events takes new rows;
-    /v1/models/MODEL/labels takes the truth. /docs shows all of it with the project's own fields; /metrics is for
+    /v1/models/MODEL/labels takes the truth. Clients of the Open Inference Protocol (/v2) and of MLflow (/invocations)
+    are answered too. /docs shows all of it with the project's own fields; /metrics is for
     Prometheus.
 
     A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request. SIGTERM
@@ -38,4 +43,5 @@ def serve(
     """
     from charkha.serving.server import run
 
-    run(session_of(context).project(), host=host, port=port, workers=workers, drain_seconds=drain_seconds)
+    project = session_of(context).project()
+    run(project, host=host, port=port, workers=workers, drain_seconds=drain_seconds, grpc_port=grpc_port)

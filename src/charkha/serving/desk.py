@@ -6,12 +6,13 @@ each, in their order. So the same rows get the same answers however they came.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from charkha.serving.batcher import MOST_ROWS, Batcher
+from charkha.serving.body import Limits
 from charkha.serving.contracts import request_check
 from charkha.serving.responses import Prediction, predictions
-from charkha.serving.schemas import RowSchema, request_frame, utc_rows
+from charkha.serving.schemas import request_frame, request_schema, utc_rows
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
 from charkha.serving.slots import Slots
@@ -23,11 +24,15 @@ BULK_ROWS = 10_000
 
 
 class Desk:
-    """Answers rows of any model, on one event loop. requests: model → what its rows must be."""
+    """Answers rows of any model, on one event loop. limit: of the rows of a call.
 
-    def __init__(self, service: Service, requests: Mapping[str, RowSchema]) -> None:
-        self.service, self.requests = service, requests
+    requests: model → what its rows must be.
+    """
+
+    def __init__(self, service: Service, limit: int = Limits().rows) -> None:
+        self.service = service
         self._models = service.project.models
+        self.requests = {name: request_schema(model, limit) for name, model in self._models.items()}
         self._checks = {name: request_check(model) for name, model in self._models.items()}
         self._batchers = {name: Batcher(service, name) for name in self._models}
         self._long = Slots(MOST_LONG, "calls of many rows")

@@ -35,7 +35,7 @@ from charkha.serving.responses import (
     events_taken,
 )
 from charkha.serving.router import Route, Router
-from charkha.serving.schemas import event_schema, label_schema, request_schema
+from charkha.serving.schemas import event_schema, label_schema
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
 
@@ -54,10 +54,15 @@ def build_router(
     *,
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
+    desk: Desk | None = None,
 ) -> Router:
-    """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to."""
+    """Return the routes of a service.
+
+    metrics: the service's observer. ends: says whether the server is about to. desk: that of other servers on the loop.
+    """
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits(), ends)
+    limits = limits or Limits()
+    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends)
     get: Mapping[str, Endpoint] = {
         "/v1/models": api.models,
         "/healthz": api.healthz,
@@ -91,7 +96,8 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told."""
 
-    def __init__(self, service: Service, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
+    def __init__(self, desk: Desk, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
+        self.desk, service = desk, desk.service
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
@@ -99,11 +105,10 @@ class Api:
         self._limits, self._ends = limits, ends
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
-            {name: request_schema(model, limits.rows) for name, model in models.items()},
+            desk.requests,
             {name: event_schema(source, limits.rows) for name, source in sources.items()},
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
-        self.desk = Desk(service, self._schemas.requests)
         self._bulk = ArrowBulk(self.desk)
         self._pushes = Slots(MOST_PUSHES, "calls with events")
         self._document = openapi_document(project, self._schemas)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
@@ -19,11 +20,10 @@ from charkha.features.feed import Feed
 from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.supervisor import Supervisor
-from charkha.serving.worker import load_worker
+from charkha.serving.worker import DRAIN_SECONDS, load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
 
-DRAIN_SECONDS = 30
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
 
@@ -48,6 +48,13 @@ class PortTaken(Exception):
         )
 
 
+class GrpcMissing(Exception):
+    """gRPC is to be served, and its library is not there."""
+
+    def __init__(self) -> None:
+        super().__init__("expected grpcio to serve gRPC with, but it is not installed: pip install charkha[grpc]")
+
+
 def run(
     project: Project,
     host: str = "127.0.0.1",
@@ -56,18 +63,22 @@ def run(
     clock: Clock | None = None,
     *,
     drain_seconds: float = 0.0,
+    grpc_port: int | None = None,
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
     Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
     its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
     long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
-    first. Raises NoSuchAddress, PortTaken, DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    first. grpc_port: where the Open Inference Protocol is served over gRPC, 0 for any that is free; None for nowhere.
+    Raises NoSuchAddress, PortTaken, GrpcMissing, DataError and UnusableLedger; exits with status 1 when workers cannot
+    start.
     """
     clock = clock or SystemClock()
     _require_own_address(host)
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
+    grpc = None if grpc_port is None else _grpc_address(host, grpc_port)
     logging.config.dictConfig(log_settings())
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
@@ -88,10 +99,19 @@ def run(
         drain_seconds=drain_seconds,
         notice=notice,
     )
-    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready)
+    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready, grpc)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    loader = partial(load_worker, project.root, clock, os.getpid(), notice)
+    loader = partial(load_worker, project.root, clock, os.getpid(), notice, grpc)
     server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
+
+
+def _grpc_address(host: str, port: int) -> str:
+    """Return where gRPC is to be served. Raises GrpcMissing and PortTaken."""
+    if find_spec("grpc") is None or find_spec("google.protobuf") is None:
+        raise GrpcMissing
+    port = port or _bound_port(host, 0)
+    _wait_for_port(host, port)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _prepare(project: Project, clock: Clock) -> None:
@@ -142,7 +162,9 @@ def _bound_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None]) -> None:
+def _say_when_ready(  # noqa: PLR0917
+    models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None], grpc: str | None
+) -> None:
     """Ask until the server answers, then print the line."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     while not _answers(reachable, port):
@@ -150,7 +172,9 @@ def _say_when_ready(models: Sequence[str], host: str, port: int, workers: int, t
     tell()
     url = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
     plural = "" if workers == 1 else "s"
-    print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)
+    beside = "" if grpc is None else f"; gRPC at {grpc}"
+    said = f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs{beside}"
+    print(said, flush=True)
 
 
 def _answers(host: str, port: int) -> bool:

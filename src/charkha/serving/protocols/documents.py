@@ -1,5 +1,6 @@
 """JSON documents of other protocols: as strict as our own bodies, but of shapes that no schema of ours describes."""
 
+import json
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,16 +14,28 @@ _PATH = " - at `$"
 
 
 def decode_document(body: bytes) -> Any:
-    """Return a JSON document. Raises Malformed: no JSON, not UTF-8, NaN, or an object that names a key twice."""
+    """Return a JSON document. Raises Malformed: no JSON, not UTF-8, infinite, or an object that names a key twice.
+
+    NaN is null: it is what the clients of these protocols write for it, though it is no JSON.
+    """
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(body, str(error)) from None
+        document = _with_nan(body, str(error))
     keys = _keys_in(document)
     # As many colons as keys: none is there twice. With more, some may be in text.
     if body.count(b":") != keys and count_keys(body) != keys:
         raise duplicate(body)
     return document
+
+
+def _with_nan(body: bytes, reason: str) -> Any:
+    if b"NaN" not in body:
+        raise malformed(body, reason)
+    try:
+        return json.loads(body.decode(), parse_constant={"NaN": None}.__getitem__)
+    except (ValueError, KeyError, RecursionError):
+        raise malformed(body.replace(b"NaN", b"null"), reason) from None
 
 
 def as_kind(document: Any, kind: type[T]) -> T:
