@@ -26,7 +26,7 @@ from attrs import define, field
 from charkha.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), ROOT / "docs" / "data.md"]
+GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), ROOT / "docs" / "data.md", ROOT / "docs" / "protocols.md"]
 BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r" +# exits with (?P<code>\d+)$")
 FILE = "python file="
@@ -87,16 +87,19 @@ def ids_of(document: Any) -> Iterator[str]:
 
 @define(eq=False)
 class Reader:
-    """Somebody who types what a guide says. ids: those that the guide shows → those that came in their place."""
+    """Somebody who types what a guide says. ids: those that the guide shows → those that came in their place.
+
+    addresses: those that the guide names → those of the server.
+    """
 
     printed: str = ""
-    url: str = ""
+    addresses: dict[str, str] = field(factory=dict)
     server: "subprocess.Popen[str] | None" = None
     ids: dict[str, str] = field(factory=dict)
 
     def follow(self, info: str, code: str) -> None:
         if info.startswith(FILE):
-            Path(info.removeprefix(FILE)).write_text(code, "utf-8")
+            Path(info.removeprefix(FILE)).write_text(self.addressed(code), "utf-8")
         elif info == "sh":
             self.printed = "".join(self.type(line) for line in code.splitlines() if line.strip())
         elif info in SHOWN:
@@ -119,28 +122,38 @@ class Reader:
             return ""
         if words[0] == "curl":
             return self.curl(words[1:])
-        if words == ["charkha", "serve"]:
-            return self.serve()
+        if words[:2] == ["charkha", "serve"]:
+            return self.serve(words[2:])
         code, printed = charkha(words[1:]) if words[0] == "charkha" else run(words)
         assert code == (int(exits["code"]) if exits else 0), f"{line}\n{printed}"
         return printed
 
     def curl(self, words: list[str]) -> str:
         time.sleep(READING_SECONDS)
-        url, option, body = words
+        url = f"http://{self.addressed(words[0])}"
+        if len(words) == 1:
+            return httpx.get(url, timeout=30).text
+        option, body = words[1:]
         assert option == "--json"
         for shown, found in self.ids.items():
             body = body.replace(shown, found)
-        url = url.replace("localhost:8000", self.url)
         return httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=30).text
 
-    def serve(self) -> str:
-        """Start the server, and return the line it prints when it answers."""
-        command = [sys.executable, "-m", "charkha", "serve", "--port", "0"]
+    def addressed(self, text: str) -> str:
+        for shown, real in self.addresses.items():
+            text = text.replace(shown, real)
+        return text
+
+    def serve(self, options: list[str]) -> str:
+        """Start the server, and return the line it prints when it answers. options: `--grpc-port`, at most."""
+        beside = ["--grpc-port", "0"] if options else []
+        assert options[:1] == beside[:1]
+        command = [sys.executable, "-m", "charkha", "serve", "--port", "0", *beside]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.server.stdout is not None
         said = self.server.stdout.readline()
-        self.url = re.findall(r"http://\S+", said)[0]
+        self.addresses["localhost:8000"] = re.findall(r"http://(\S+)", said)[0]
+        self.addresses |= {f"localhost:{options[1]}": found for found in re.findall(r"gRPC at (\S+)", said)}
         return said
 
     def leave(self) -> None:
