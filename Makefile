@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-wheel bench-features bench-serving docs lock clean
+.PHONY: help setup demo check test bench bench-wheel bench-features bench-serving docs protocols lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,6 +51,11 @@ bench-serving: $(READY) ## Throughput, overload, swaps and kills of a server, be
 
 docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
 	$(BIN)/pytest tests/test_documentation.py tests/test_references.py tests/test_guides.py
+
+PROTOCOLS := src/charkha/serving/protocols
+protocols: $(READY) ## Compile inference.proto anew
+	$(BIN)/python -m grpc_tools.protoc -I$(PROTOCOLS) --descriptor_set_out=$(PROTOCOLS)/inference.binpb --pyi_out=$(PROTOCOLS) inference.proto
+	mv $(PROTOCOLS)/inference_pb2.pyi $(PROTOCOLS)/inference_messages.pyi
 
 lock: $(READY) ## Choose the versions in constraints.txt anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --output-file constraints.txt --no-header --no-annotate --universal --upgrade

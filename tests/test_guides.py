@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,8 +27,8 @@ from attrs import define, field
 from charkha.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / name for name in ("data.md", "scoring.md", "security.md")]
-GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), *PAGES]
+PAGES = ("data.md", "scoring.md", "security.md", "protocols.md")
+GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), *(ROOT / "docs" / page for page in PAGES)]
 BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r" +# exits with (?P<code>\d+)$")
 FILE = "python file="
@@ -92,17 +93,18 @@ class Reader:
     """Somebody who types what a guide says.
 
     ids: those that the guide shows → those that came in their place. names: what was exported, with its `$`.
+    addresses: those that the guide names → those of the server.
     """
 
     printed: str = ""
-    url: str = ""
+    addresses: dict[str, str] = field(factory=dict)
     server: "subprocess.Popen[str] | None" = None
     ids: dict[str, str] = field(factory=dict)
     names: dict[str, str] = field(factory=dict)
 
     def follow(self, info: str, code: str) -> None:
         if info.startswith(FILE):
-            Path(info.removeprefix(FILE)).write_text(code, "utf-8")
+            Path(info.removeprefix(FILE)).write_text(self.addressed(code), "utf-8")
         elif info == "sh":
             self.printed = "".join(self.type(line) for line in code.splitlines() if line.strip())
         elif info in SHOWN:
@@ -138,7 +140,8 @@ class Reader:
 
     def curl(self, words: list[str]) -> str:
         time.sleep(READING_SECONDS)
-        url, given = words[0].replace("localhost:8000", self.url), dict(zip(words[1::2], words[2::2], strict=True))
+        url = f"http://{self.addressed(words[0])}"
+        given = dict(zip(words[1::2], words[2::2], strict=True))
         assert given.keys() <= {"--json", "-H"}
         headers = dict([given["-H"].split(": ")]) if "-H" in given else {}
         if "--json" not in given:
@@ -146,13 +149,21 @@ class Reader:
         headers["content-type"] = "application/json"
         return httpx.post(url, content=given["--json"], headers=headers, timeout=30).text
 
+    def addressed(self, text: str) -> str:
+        for shown, real in self.addresses.items():
+            text = text.replace(shown, real)
+        return text
+
     def serve(self, options: list[str]) -> str:
-        """Start the server, and return the line it prints when it answers."""
-        command = [sys.executable, "-m", "charkha", "serve", "--port", "0", *options]
+        """Start the server, and return the line it prints when it answers. Its ports are any that are free."""
+        named = dict(pairwise(options)).get("--grpc-port", "none")
+        free = ["0" if option == named else option for option in options]
+        command = [sys.executable, "-m", "charkha", "serve", "--port", "0", *free]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.server.stdout is not None
         said = self.server.stdout.readline()
-        self.url = re.findall(r"http://\S+", said)[0]
+        self.addresses["localhost:8000"] = re.findall(r"http://(\S+)", said)[0]
+        self.addresses |= {f"localhost:{named}": found for found in re.findall(r"gRPC at (\S+)", said)}
         return said
 
     def leave(self) -> None:

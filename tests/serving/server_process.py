@@ -21,8 +21,9 @@ from pathlib import Path
 from charkha.serving.server import run
 from charkha.spec.project import load_project
 
-drain = float(sys.argv[4])
-run(load_project(Path(sys.argv[1])), port=int(sys.argv[2]), workers=int(sys.argv[3]), drain_seconds=drain)
+drain, grpc_port = float(sys.argv[4]), int(sys.argv[5]) if sys.argv[5:] else None
+port, workers = int(sys.argv[2]), int(sys.argv[3])
+run(load_project(Path(sys.argv[1])), port=port, workers=workers, drain_seconds=drain, grpc_port=grpc_port)
 """
 # Compiled modules are kept between the servers of a test run: most of a start is compiling otherwise.
 CACHE = Path(tempfile.gettempdir()) / f"charkha-test-pycache-{os.getuid()}"
@@ -63,9 +64,12 @@ class ServerProcess:
             self.process.stdout.close()
 
 
-def start_server(root: Path, port: int, workers: int = 1, drain_seconds: float = 0.0) -> ServerProcess:
+def start_server(
+    root: Path, port: int, workers: int = 1, drain_seconds: float = 0.0, grpc_port: int | None = None
+) -> ServerProcess:
     """Start a server and wait until it says that it is ready."""
-    return start([sys.executable, "-c", SCRIPT, str(root), str(port), str(workers), str(drain_seconds)], root, port)
+    options = [str(port), str(workers), str(drain_seconds), *([] if grpc_port is None else [str(grpc_port)])]
+    return start([sys.executable, "-c", SCRIPT, str(root), *options], root, port)
 
 
 def start_serve(root: Path, *options: str) -> ServerProcess:

@@ -23,6 +23,17 @@ from charkha.storage.names import BadName
 
 ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
 PREDICT = "/v1/models/late_trip/predict"
+# Routes whose paths are known only when they come.
+FOUND = {
+    "/v2/models/late_trip": ANY_KEY,
+    "/v2/models/late_trip/ready": ANY_KEY,
+    "/v2/models/late_trip/infer": "predict",
+    "/v2/models/late_trip/versions/v1": ANY_KEY,
+    "/v2/models/late_trip/versions/v1/ready": ANY_KEY,
+    "/v2/models/late_trip/versions/v1/infer": "predict",
+    "/v2/models/none": ANY_KEY,
+    "/v2/nothing": ANY_KEY,
+}
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
 
 
@@ -75,7 +86,9 @@ def test_every_route_is_closed_without_the_right_key(
 ) -> None:
     keys = {role: make(stage, keyring, role).text for role in ROLES}
     wrong = keys["admin"][:-1] + ("0" if keys["admin"][-1] != "0" else "1")
-    for path, route in router.routes.items():
+    found = {path: route for path in FOUND if (route := router.route(path))}
+    assert len(found) == len(FOUND)
+    for path, route in {**router.routes, **found}.items():
         if route.need == OPEN:
             continue
         assert status(client, path, route, None) == 401, path
@@ -100,7 +113,15 @@ def test_the_routes_that_are_open_are_those_of_the_documentation(router: Router)
         "/v1/models/{model}/predict": "predict",
         "/v1/models/{model}/labels": "label",
         "/v1/sources/{source}/events": "ingest",
+        "/v1/models/{model}/invocations": "predict",
+        "/ping": OPEN,
+        "/health": OPEN,
+        "/version": ANY_KEY,
+        "/v2": ANY_KEY,
+        "/v2/health/live": OPEN,
+        "/v2/health/ready": OPEN,
     }
+    assert {path: router.need(path) for path in FOUND} == FOUND
 
 
 def test_without_a_key_nobody_learns_what_paths_there_are(client: AppClient, stage: Stage, keyring: Keyring) -> None:
@@ -108,6 +129,11 @@ def test_without_a_key_nobody_learns_what_paths_there_are(client: AppClient, sta
     answers = [client.request(method, path) for path in paths for method in ("GET", "POST", "OPTIONS")]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.content for answer in answers}) == 1
+    alike = [("/v2/models/late_trip", "/v2/models/none"), ("/v2/health/live/x", "/v2/x")]
+    alike += [("/v1/models/late_trip/invocations", "/v1/models/none/invocations"), ("/invocations", "/version")]
+    for pair in alike:
+        known, none = (client.request("POST", path) for path in pair)
+        assert (known.status_code, known.content) == (none.status_code, none.content) == (401, none.content), pair
     key = make(stage, keyring, "label").text
     assert client.request("GET", "/nothing", headers=bearer(key)).status_code == 404
     assert client.request("GET", "/healthz").status_code == 200
@@ -264,6 +290,14 @@ def test_the_document_and_the_page_say_how_keys_are_shown(client: AppClient, sta
     assert {"401", "403", "429"} <= set(predict["responses"])
     assert document["paths"]["/healthz"]["get"]["security"] == []
     assert "403" not in document["paths"]["/v1/models"]["get"]["responses"]
+    errors = {
+        path: document["paths"][path][method]["responses"]["401"]["content"]["application/json"]["schema"]["$ref"]
+        for path, method in ((PREDICT, "post"), ("/v2", "get"), ("/v1/models/late_trip/invocations", "post"))
+    }
+    assert [name.rsplit("/", 1)[1] for name in errors.values()] == ["Error", "InferenceError", "InvocationError"]
+    versioned = document["paths"]["/v2/models/late_trip/versions/{version}/infer"]
+    assert {"bearer": ["predict"]} in versioned["post"]["security"]
+    assert versioned["parameters"][0]["name"] == "version"
     page = client.request("GET", "/docs", headers=headers).text
     assert "Authorization: Bearer KEY" in page
     assert "Needs an API key with the role ingest." in page

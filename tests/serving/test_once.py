@@ -16,6 +16,7 @@ from serving_project import NOW_US, Stage, champion, deploy, open_stage, write_b
 
 from charkha.bundles.store import BundleStore
 from charkha.serving.batcher import MOST_ROWS
+from charkha.serving.desk import Desk
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.once import WINDOW_SECONDS, Once
@@ -46,7 +47,7 @@ def client(stage: Stage) -> Iterator[AppClient]:
 
 def opened_client(stage: Stage, service: Service) -> Any:
     once = Once(service, stage.clock, stage.project.home / "serving" / "answered")
-    return app_client(build_router(service, ServingMetrics(), stage.clock, once=once))
+    return app_client(build_router(service, ServingMetrics(), stage.clock, desk=Desk(service, once=once)))
 
 
 def logged(home: Home) -> list[str]:

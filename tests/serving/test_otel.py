@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from server_process import server
 from serving_project import NOW_US, Stage, champion, deploy, open_stage, write_bundle, write_project
 
+from charkha.serving.desk import Desk
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.otel import OtelTraces, is_wanted, provider_of_environment
@@ -44,7 +45,8 @@ def client(stage: Stage, kept: InMemorySpanExporter) -> Iterator[AppClient]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
     traces = OtelTraces(provider, stage.clock)
-    router = build_router(stage.service, ServingMetrics(), stage.clock, traces=traces)
+    desk = Desk(stage.service, traces=traces)
+    router = build_router(stage.service, ServingMetrics(), stage.clock, desk=desk)
     with app_client(TracedRouter(router, traces)) as opened:
         yield opened
     traces.close()

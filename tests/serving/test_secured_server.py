@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 from certificates import make_certificate
@@ -22,6 +24,7 @@ from serving_project import champion, deploy, write_bundle, write_project
 from charkha.clock import SystemClock
 from charkha.serving.exposure import is_loopback
 from charkha.serving.keys import MadeKey, create_key, revoke_key
+from charkha.serving.protocols.inference_messages import ModelMetadataRequest, ModelMetadataResponse
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import KeyRole
@@ -204,3 +207,26 @@ def test_a_change_of_keys_under_load_fails_no_call_of_another(project: Project, 
         assert running.process.wait(timeout=30) == 0
     assert set(statuses) == {200}
     assert len(statuses) > 50
+
+
+def test_grpc_has_the_keys_and_the_certificate_of_http(project: Project, home: Home, tmp_path: Path) -> None:
+    made, key = make_certificate(tmp_path), make(home, "predict").text
+    tls = ("--tls-cert", str(made.certificate), "--tls-key", str(made.key))
+    with serving(project, "--auth", *tls, "--grpc-port", "0") as running:
+        address = re.findall(r"gRPC at (\S+)", running.ready_line)[0]
+        trusted = grpc.ssl_channel_credentials(made.certificate.read_bytes())
+        with grpc.secure_channel(address, trusted) as channel:
+            said = metadata_of(channel, (("authorization", f"Bearer {key}"),))
+            assert ModelMetadataResponse.FromString(said).versions == ["v1"]
+            with pytest.raises(grpc.RpcError) as refused:
+                metadata_of(channel)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        with grpc.insecure_channel(address) as plain, pytest.raises(grpc.RpcError) as refused:
+            metadata_of(plain, (("authorization", f"Bearer {key}"),))
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def metadata_of(channel: grpc.Channel, shown: tuple[tuple[str, str], ...] = ()) -> bytes:
+    method: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelMetadata")
+    answer: bytes = method(ModelMetadataRequest(name="late_trip").SerializeToString(), metadata=shown, timeout=20)
+    return answer

@@ -13,6 +13,7 @@ EXAMPLES = {
         "charkha serve --workers 4 --auth",
         "charkha keys create shop --role predict && charkha serve --host 0.0.0.0 --port 80",
         "charkha serve --host 0.0.0.0 --port 443 --tls-cert server.pem --tls-key server-key.pem",
+        "charkha serve --grpc-port 8001",
         'curl localhost:8000/v1/models/likes/predict --json \'{"user_id": 9290, "movie_id": 1535108}\'',
     )
 }
@@ -38,7 +39,7 @@ def serve(
     ] = False,
     tls_cert: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Serve over HTTPS, with this certificate and its chain, in PEM."),
+        typer.Option(metavar="FILE", help="Serve over TLS, gRPC too, with this certificate and its chain, in PEM."),
     ] = None,
     tls_key: Annotated[
         Path | None,
@@ -47,15 +48,18 @@ def serve(
             help="The certificate's private key, in PEM and not encrypted.",
         ),
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port for gRPC; nothing is served over it unless given.")
+    ] = None,
 ) -> None:
-    """Serve every model of the project over HTTP.
+    """Serve every model of the project over HTTP, and over gRPC if it is given a port.
 
     POST /v1/models/MODEL/predict answers one request or many; /v1/sources/SOURCE/events takes new rows;
-    /v1/models/MODEL/labels takes the truth. /docs shows all of it with the project's own fields; /metrics is for
-    Prometheus.
+    /v1/models/MODEL/labels takes the truth. Clients of the Open Inference Protocol (/v2) and of MLflow (/invocations)
+    are answered too. /docs shows all of it with the project's own fields; /metrics is for Prometheus.
 
     At any address but this machine's own (127.0.0.1, localhost) each call must show an API key that may do what it
-    asks: charkha keys create makes one. A key that is revoked opens nothing from the next second on.
+    asks, over gRPC too: charkha keys create makes one. A key that is revoked opens nothing from the next second on.
 
     A version that is promoted, rolled back or put in shadow meanwhile is swapped in without a failed request. SIGTERM
     ends it without one too: /readyz says no first, then calls in progress end.
@@ -73,4 +77,5 @@ def serve(
         worker_memory_mb=worker_memory_mb,
         auth=auth,
         tls=tls,
+        grpc_port=grpc_port,
     )

@@ -29,9 +29,14 @@ class Limits:
     body_seconds: float = 10.0
 
 
-async def read_body(call: Call, limits: Limits, patience: Patience) -> bytes:
-    """Return the body of a JSON request. patience: of `limits.body_seconds`. Raises Refused (400, 408, 413, 415)."""
-    _refuse_other_types(call)
+JSON_ONLY = frozenset({"application/json"})
+
+
+async def read_body(call: Call, limits: Limits, patience: Patience, kinds: frozenset[str] = JSON_ONLY) -> bytes:
+    """Return the body of a request. patience: of `limits.body_seconds`. kinds: the content types that are taken, with
+    "" for none. Raises Refused (400, 408, 413, 415).
+    """
+    _refuse_other_types(call, kinds)
     declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
@@ -84,20 +89,28 @@ async def _collected(call: Call, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
-def _refuse_other_types(call: Call) -> None:
+def _refuse_other_types(call: Call, kinds: frozenset[str]) -> None:
     encoding = call.headers.get("content-encoding")
     if encoding is not None and encoding.lower() != "identity":
         raise _unsupported(f"expected a body that is not compressed, got content-encoding {encoding!r}")
     given = call.headers.get("content-type", "")
-    if not _is_json(given):
-        raise _unsupported(f"expected content-type application/json in UTF-8, got {given!r}")
+    if not _is_one_of(given, kinds):
+        raise _unsupported(f"expected content-type {' or '.join(sorted(kinds - {''}))} in UTF-8, got {given!r}")
 
 
 @lru_cache(maxsize=64)  # what clients say is nearly always the same
-def _is_json(content_type: str) -> bool:
-    kind, _, parameters = content_type.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    return kind.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
+def _is_one_of(content_type: str, kinds: frozenset[str]) -> bool:
+    return kind_of(content_type) in kinds and charset_of(content_type) in ("", "utf-8", "utf8")
+
+
+def kind_of(content_type: str) -> str:
+    """Return a content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def charset_of(content_type: str) -> str:
+    """Return what stands after the content type: its charset, where that is all there is."""
+    return content_type.partition(";")[2].strip().lower().removeprefix("charset=").strip('"')
 
 
 def _too_large(limits: Limits) -> TooLarge:

@@ -46,6 +46,8 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
     """Yield every operation of a document."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
+            if method == "parameters":
+                continue
             media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             yield Operation(
                 method=method.upper(),
@@ -59,7 +61,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
 
 
 def _fields(document: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[Field]:
-    if media:
+    if media and "oneOf" in media["schema"]:
         name = media["schema"]["oneOf"][0]["$ref"].rsplit("/", 1)[1]
         properties = document["components"]["schemas"][name]["properties"]
         for field, schema in properties.items():

@@ -6,25 +6,26 @@ online store's one writer) or takes long (many rows) goes to a thread.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-
-import msgspec
 
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
-from charkha.serving.batcher import MOST_ROWS, Batcher
 from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
-from charkha.serving.contracts import events_refused, request_check
+from charkha.serving.contracts import events_refused
+from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
-from charkha.serving.once import KEY_HEADER, Claim, Once
+from charkha.serving.once import KEY_HEADER, Claim
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
+from charkha.serving.protocols.arrow_bulk import KIND as ARROW
+from charkha.serving.protocols.arrow_bulk import ArrowBulk
+from charkha.serving.protocols.routes import Protocols
 from charkha.serving.refusals import Refused
 from charkha.serving.responses import (
     Health,
@@ -36,17 +37,14 @@ from charkha.serving.responses import (
     ServedModel,
     ServedVersion,
     events_taken,
-    predictions,
 )
 from charkha.serving.router import Route, Router
-from charkha.serving.schemas import event_schema, label_schema, request_frame, request_schema, utc_rows
-from charkha.serving.scoring import Row
+from charkha.serving.schemas import event_schema, label_schema
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.slots import Slots
-from charkha.serving.tracing import Traces
 
-# So many calls that go to a thread are worked on or wait at a time.
-MOST_LONG, MOST_PUSHES = 8, 64
+# So many calls with events are worked on or wait at a time.
+MOST_PUSHES = 64
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
@@ -61,15 +59,15 @@ def build_router(
     limits: Limits | None = None,
     ends: Callable[[], bool] = lambda: False,
     keyring: Keyring | None = None,
-    once: Once | None = None,
-    traces: Traces | None = None,
+    desk: Desk | None = None,
 ) -> Router:
     """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to.
 
-    keyring: None where no keys are asked for. once: honours Idempotency-Key. traces: is told of batches.
+    keyring: None where no keys are asked for. desk: that of other servers on the loop.
     """
     metrics.registry.register(Current(service, clock))
-    api = Api(service, metrics, limits or Limits(), ends, once=once, traces=traces)
+    limits = limits or Limits()
+    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends)
     get: Mapping[str, tuple[Endpoint, Need]] = {
         "/v1/models": (api.models, ANY_KEY),
         "/healthz": (api.healthz, OPEN),
@@ -86,9 +84,12 @@ def build_router(
     for name in service.project.sources:
         events = partial(api.events, name)
         routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events, "ingest")
+    protocols = api.protocols()
+    routes |= protocols.routes()
+    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found)
     if keyring is not None:
-        api.document = secured(api.document, {path: route.need for path, route in routes.items()})
-    return Router(routes, partial(_missing, service), metrics, keyring)
+        api.document = secured(api.document, router.need)
+    return router
 
 
 def _missing(service: Service, call: Call) -> Exception:
@@ -103,78 +104,46 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told."""
 
-    def __init__(
-        self,
-        service: Service,
-        metrics: ServingMetrics,
-        limits: Limits,
-        ends: Callable[[], bool],
-        *,
-        once: Once | None = None,
-        traces: Traces | None = None,
-    ) -> None:
+    def __init__(self, desk: Desk, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
+        self.desk, service = desk, desk.service
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
         self._metrics = metrics
-        self._limits, self._ends, self._once = limits, ends, once
+        self._limits, self._ends, self._once = limits, ends, desk.once
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
-            {name: request_schema(model, limits.rows) for name, model in models.items()},
+            desk.requests,
             {name: event_schema(source, limits.rows) for name, source in sources.items()},
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
-        self._checks = {name: request_check(model) for name, model in models.items()}
-        self._batchers = {name: Batcher(service, name, once=once, traces=traces) for name in models}
-        self._long, self._pushes = Slots(MOST_LONG, "calls of many rows"), Slots(MOST_PUSHES, "calls with events")
+        self._bulk = ArrowBulk(self.desk)
+        self._pushes = Slots(MOST_PUSHES, "calls with events")
         self.document = openapi_document(project, self._schemas)
+
+    def protocols(self) -> Protocols:
+        """Return the routes of other servers' protocols, answered at the same desk."""
+        return Protocols(self.desk, self._limits, self._ends)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
-        self._batchers[name].admit()
+        if call.headers.get("content-type") == ARROW:
+            return await self._bulk.predict(name, call)
+        self.desk.admit(name)
         timeout_seconds = timeout_of(call)
         body = await read_body(call, self._limits, self._patience)
         if call.query and (most := reasons_asked(call)):
-            return await self._with_reasons(name, body, most)
+            rows, is_many = self._schemas.requests[name].decode(body)
+            return _told(await self.desk.predictions_with_reasons(name, rows, most, is_many=is_many), is_many=is_many)
         if self._once is not None and call.headers.get(KEY_HEADER) is not None:
             answer = partial(self._answer_once, name, body, timeout_seconds)
             return await self._once.reply(name, call, body, timeout_seconds, answer)
-        each, is_many = await self._predictions(name, body, timeout_seconds)
-        return json_reply(Predictions(each) if is_many else each[0])
+        rows, is_many = self._schemas.requests[name].decode(body)
+        return _told(await self.desk.predictions(name, rows, timeout_seconds, is_many=is_many), is_many=is_many)
 
     async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
-        await self._predictions(name, body, timeout_seconds, claim)
-
-    async def _predictions(
-        self, name: str, body: bytes, timeout_seconds: float, claim: Claim | None = None
-    ) -> tuple[list[Prediction], bool]:
-        """Return the answers to a body, and whether it has `rows`."""
-        asked, is_many = self._asked(name, body)
-        if claim is not None:
-            claim.is_many = is_many
-        if len(asked) > MOST_ROWS:
-            with self._long.slot():
-                return await asyncio.to_thread(self._batchers[name].answer_now, asked, claim), is_many
-        return await self._batchers[name].predict(asked, timeout_seconds, claim), is_many
-
-    def _asked(self, name: str, body: bytes) -> tuple[Sequence[Row], bool]:
-        """Return the rows of a body, and whether it has `rows`. Raises Refused for what it must not say."""
-        rows, is_many = self._schemas.requests[name].decode(body)
-        fields = self._service.project.models[name].request_fields
-        if (check := self._checks[name]) is not None:
-            check.refuse(rows, request_frame(fields, rows), is_many=is_many)
-        return utc_rows(fields, rows), is_many
-
-    async def _with_reasons(self, name: str, body: bytes, most: int) -> Reply:
-        asked, is_many = self._asked(name, body)
-        with self._long.slot():
-            each = await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
-        return json_reply(Predictions(each) if is_many else each[0])
-
-    def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int) -> list[Prediction]:
-        found, reasons = self._service.answer_with_reasons(self._service.ask_rows(name, rows), most)
-        each = zip(predictions(name, found), reasons, strict=True)
-        return [msgspec.structs.replace(prediction, reasons=why) for prediction, why in each]
+        rows, claim.is_many = self._schemas.requests[name].decode(body)
+        await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
@@ -232,3 +201,7 @@ class Api:
         return Reply(
             200, page, (("content-type", "text/html; charset=utf-8"), ("content-security-policy", _DOCS_POLICY))
         )
+
+
+def _told(each: list[Prediction], *, is_many: bool) -> Reply:
+    return json_reply(Predictions(each) if is_many else each[0])

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from charkha.clock import Clock, to_iso
 from charkha.serving.allowance import Allowance
-from charkha.serving.calls import Call, RequestHeaders
+from charkha.serving.calls import RequestHeaders
 from charkha.serving.keys import digest_of, parts_of
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import Forbidden, RateLimited, Unauthenticated
@@ -73,14 +73,14 @@ class Keyring:
         """Return what of the ledger could not be followed: nothing ever, for keys are followed whole or not at all."""
         return {}
 
-    def admit(self, call: Call, need: Need) -> None:
-        """Let a call pass that may do what its route needs.
+    def admit(self, headers: RequestHeaders, need: Need) -> None:
+        """Let a call pass that may do what its route needs. headers: its own; over gRPC, its metadata.
 
         Raises Unauthenticated (401), Forbidden (403) and RateLimited (429).
         """
         if need == OPEN:
             return
-        shown = _shown(call.headers)
+        shown = _shown(headers)
         if shown is None:
             raise Unauthenticated(f"expected {_NONE}, got none")
         held = self._find(shown)

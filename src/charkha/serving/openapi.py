@@ -10,6 +10,7 @@ from attrs import frozen
 from charkha.serving.body import TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
 from charkha.serving.once import KEY_HEADER, LONGEST_KEY
+from charkha.serving.protocols.openapi import KINDS, arrow_content, protocol_paths
 from charkha.serving.responses import (
     Error,
     EventsTaken,
@@ -69,12 +70,17 @@ class Schemas:
 def openapi_document(project: Project, schemas: Schemas) -> dict[str, Any]:
     """Return the document (OpenAPI 3.1), ready to be written as JSON."""
     taken = [kind for schema in schemas.all() for kind in (schema.row, schema.rows)]
-    answered = [Prediction, Predictions, EventsTaken, LabelsTaken, Models, Health, Ready, Error, EventsRefused]
+    answered = [Prediction, Predictions, EventsTaken, LabelsTaken, Models, Health, Ready, Error, EventsRefused, *KINDS]
     _, components = msgspec.json.schema_components([*taken, *answered], ref_template=_TEMPLATE)
     return {
         "openapi": "3.1.0",
         "info": {"title": project.name, "version": version("charkha"), "description": _description(project)},
-        "paths": {**_model_paths(project, schemas), **_source_paths(project, schemas), **_common_paths()},
+        "paths": {
+            **_model_paths(project, schemas),
+            **_source_paths(project, schemas),
+            **_common_paths(),
+            **protocol_paths(project, schemas.requests),
+        },
         "components": {"schemas": components},
     }
 
@@ -100,6 +106,8 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
     )
     paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER)
     paths["post"]["parameters"] = [_TIMEOUT, _ONCE]
+    paths["post"]["requestBody"]["content"] |= arrow_content()
+    paths["post"]["responses"]["200"]["content"] |= arrow_content()
     return paths
 
 

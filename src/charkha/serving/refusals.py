@@ -110,9 +110,10 @@ class DeadlinePassed(Refused):
 
 def body_of(refusal: Refusal) -> bytes:
     """Return the JSON body of an error response, cut to what is worth showing: hostile names can be very long."""
-    field = None if refusal.field is None else _shortened(refusal.field)
-    return msgspec.json.encode({"error": Refusal(refusal.code, _shortened(refusal.message), field)})
+    field = None if refusal.field is None else shortened(refusal.field)
+    return msgspec.json.encode({"error": Refusal(refusal.code, shortened(refusal.message), field)})
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return text cut to what is worth showing."""
     return text if len(text) <= SHOWN * 2 else f"{text[:SHOWN]}…{text[-SHOWN:]}"

@@ -25,25 +25,35 @@ LATER: Headers = (("retry-after", "5"),)
 _logger = logging.getLogger("charkha.serving")
 
 
+# How a protocol says an error: the status and body that it has for one of ours.
+ErrorForm = Callable[[int, Refusal], tuple[int, bytes]]
+
+
+def plain_error(status: int, refusal: Refusal) -> tuple[int, bytes]:
+    """Return an error as our own routes say it."""
+    return status, body_of(refusal)
+
+
 @frozen(eq=False)
 class Route:
     """An endpoint.
 
     method: what it is called with. pattern: its path in metrics, with {model} or {source} in it. need: what a call must
-    show where keys are asked for.
+    show where keys are asked for. error_form: how its errors are said.
     """
 
     method: str
     pattern: str
     endpoint: Endpoint
     need: Need
+    error_form: ErrorForm = plain_error
 
 
 class Router:
     """Finds the endpoint of a call, counts and times it, and says in words why it failed.
 
     routes: path → route. missing: what is raised for a path that is none of them. keyring: whose keys are asked for;
-    None where everybody may everything.
+    None where everybody may everything. found: the route of a path that is not known beforehand, if it is one.
     """
 
     def __init__(
@@ -52,31 +62,41 @@ class Router:
         missing: Callable[[Call], Exception],
         metrics: ServingMetrics,
         keyring: Keyring | None = None,
+        found: Callable[[str], Route | None] = lambda path: None,
     ) -> None:
         self.routes: Mapping[str, Route] = dict(routes)
-        self._missing, self._metrics, self._keyring = missing, metrics, keyring
+        self._missing, self._metrics, self._keyring, self._found = missing, metrics, keyring, found
+
+    def route(self, path: str) -> Route | None:
+        """Return the route of a path, None where there is none."""
+        return self.routes.get(path) or self._found(path)
 
     def pattern(self, path: str) -> str:
         """Return the pattern of a path's route, "none" where there is none."""
-        route = self.routes.get(path)
+        route = self.route(path)
         return "none" if route is None else route.pattern
+
+    def need(self, path: str) -> Need:
+        """Return what a call of a path must show; where there is no route, any key, so that nobody else learns it."""
+        route = self.route(path)
+        return ANY_KEY if route is None else route.need
 
     async def reply(self, call: Call) -> Reply:
         """Return what is replied to a call, with its request id; never raises for what a client can do."""
         started = time.perf_counter()
         request_id = request_id_of(call.headers)
-        route = self.routes.get(call.path)
+        route = self.route(call.path)
         try:
             if self._keyring is not None:
                 # First of all: without a key nobody learns which paths there are.
-                self._keyring.admit(call, ANY_KEY if route is None else route.need)
+                self._keyring.admit(call.headers, ANY_KEY if route is None else route.need)
             if route is None:
                 raise self._missing(call)
             if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
                 raise _wrong_method(call, route)
             reply = await route.endpoint(call)
         except Exception as error:
-            reply = refused(error, call.headers, request_id)
+            reply = refused(error, call.headers, request_id, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
         return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id)))
@@ -88,36 +108,40 @@ def _wrong_method(call: Call, route: Route) -> Refused:
     return Refused(405, "method_not_allowed", said, headers={"allow": allowed})
 
 
-def refused(error: Exception, headers_asked: RequestHeaders, request_id: str) -> Reply:
-    """Return what the client is told of an error. Only what nobody foresaw is a 500, and is logged with its trace.
+def refused(error: Exception, headers_asked: RequestHeaders, request_id: str, form: ErrorForm) -> Reply:
+    """Return what the client is told of an error, as its protocol says it. The rest is as for `told_of`."""
+    status, refusal, headers = told_of(error, headers_asked, request_id)
+    status, body = form(status, refusal)
+    return Reply(status, body, (*JSON, *headers))
+
+
+def told_of(error: Exception, headers_asked: RequestHeaders, request_id: str) -> tuple[int, Refusal, Headers]:
+    """Return status, refusal and headers. Only what nobody foresaw is a 500, and is logged with its trace.
 
     headers_asked, request_id: of the call, by which the log tells it from others.
     """
+    headers: Headers = NOTHING
     match error:
         case Refused():
-            return _error(error.status, error.refusal, tuple(error.headers.items()))
+            status, told, headers = error.status, error.refusal, tuple(error.headers.items())
         case UnknownModel():
-            told, status, headers = Refusal("unknown_model", str(error), "model"), 404, NOTHING
+            status, told = 404, Refusal("unknown_model", str(error), "model")
         case UnknownSource():
-            told, status, headers = Refusal("unknown_source", str(error), "source"), 404, NOTHING
+            status, told = 404, Refusal("unknown_source", str(error), "source")
         case NotPushable():
-            told, status, headers = Refusal("not_pushable", str(error)), 409, NOTHING
+            status, told = 409, Refusal("not_pushable", str(error))
         case NoChampion():
-            told, status, headers = Refusal("no_champion", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("no_champion", str(error)), LATER
         case NotExplainable():
-            told, status, headers = Refusal("not_explainable", str(error), "reasons"), 409, NOTHING
+            status, told = 409, Refusal("not_explainable", str(error), "reasons")
         case Killed():
-            told, status, headers = Refusal("killed", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("killed", str(error)), LATER
         case LogFull():
-            told, status, headers = Refusal("log_full", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("log_full", str(error)), LATER
         case ClockBehind():
-            told, status, headers = Refusal("clock_behind", str(error)), 503, LATER
+            status, told, headers = 503, Refusal("clock_behind", str(error)), LATER
         case _:
             _logger.error("a request failed", exc_info=error, extra=marks(headers_asked, request_id))
             said = "the request failed for a reason of the server's; its log has the trace"
-            told, status, headers = Refusal("internal", said), 500, NOTHING
-    return _error(status, told, headers)
-
-
-def _error(status: int, refusal: Refusal, headers: Headers = ()) -> Reply:
-    return Reply(status, body_of(refusal), (*JSON, *headers))
+            status, told = 500, Refusal("internal", said)
+    return status, told, headers

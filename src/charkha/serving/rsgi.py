@@ -35,16 +35,23 @@ class _ProtocolBody:
 
 
 class RsgiApp:
-    """A router as an RSGI app. begin, end: called once in a worker, before its first and after its last call."""
+    """A router as an RSGI app. begin, end: called once in a worker, before its first and after its last call, with its
+    loop, which does not run then.
+    """
 
-    def __init__(self, router: Router | TracedRouter, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        router: Router | TracedRouter,
+        begin: Callable[[asyncio.AbstractEventLoop], None],
+        end: Callable[[asyncio.AbstractEventLoop], None],
+    ) -> None:
         self._router, self._begin, self._end = router, begin, end
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._begin()
+        self._begin(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._end()
+        self._end(loop)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
         call = Call(scope.method, scope.path, scope.headers, _ProtocolBody(proto), scope.query_string)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from math import isfinite
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -93,6 +94,27 @@ class RowSchema:
         if may_hold_nul(body) and (field := nul_field(msgspec.json.decode(body))) is not None:
             raise Malformed(f"field '{field}': expected text without NUL characters", field)
         return [msgspec.structs.astuple(struct) for struct in structs], is_many
+
+    def convert(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Return rows that came in another form than as our JSON, held to the same types.
+
+        rows: field → a value as JSON has it, or a datetime. Raises Malformed, Invalid and TooLarge, naming the field.
+        """
+        try:
+            structs = msgspec.convert({ROWS: list(rows)}, self.rows).rows  # type: ignore[attr-defined]
+        except msgspec.ValidationError as error:
+            raise self._invalid(str(error)) from None
+        converted = [msgspec.structs.astuple(struct) for struct in structs]
+        for number, row in enumerate(converted):
+            for name, value in zip(self.words, row, strict=True):
+                self._refuse_what_json_has_not(f"{ROWS}[{number}].{name}", name, value)
+        return converted
+
+    def _refuse_what_json_has_not(self, path: str, name: str, value: Any) -> None:
+        if isinstance(value, float) and not isfinite(value):
+            raise Invalid(f"field '{path}': expected {self.words[name]}, got {value}", path)
+        if isinstance(value, str) and "\x00" in value:
+            raise Malformed(f"field '{path}': expected text without NUL characters", path)
 
     def _invalid(self, error: str) -> Invalid | TooLarge:
         said, _, path = error.partition(_AT)

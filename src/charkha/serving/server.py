@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
@@ -22,11 +23,10 @@ from charkha.serving.logs import log_settings
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.supervisor import Supervisor
 from charkha.serving.tls import Tls, wrapped
-from charkha.serving.worker import load_worker
+from charkha.serving.worker import DRAIN_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
 
-DRAIN_SECONDS = 30
 MEMORY_SECONDS = 10  # how often the memory of workers is looked at
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
@@ -52,6 +52,13 @@ class PortTaken(Exception):
         )
 
 
+class GrpcMissing(Exception):
+    """gRPC is to be served, and its library is not there."""
+
+    def __init__(self) -> None:
+        super().__init__("expected grpcio to serve gRPC with, but it is not installed: pip install charkha[grpc]")
+
+
 def run(
     project: Project,
     host: str = "127.0.0.1",
@@ -63,6 +70,7 @@ def run(
     worker_memory_mb: int | None = None,
     auth: bool = False,
     tls: Tls | None = None,
+    grpc_port: int | None = None,
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
@@ -71,8 +79,9 @@ def run(
     long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
     first. worker_memory_mb: a worker that holds more is replaced, its calls in progress ended first; None for no bound.
     auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
-    tls: as `load_tls` returned it. Raises NoSuchAddress, PortTaken, NoUsableKey, DataError and UnusableLedger; exits
-    with status 1 when workers cannot start.
+    tls: as `load_tls` returned it. grpc_port: where the Open Inference Protocol is served over gRPC, with the same keys
+    and the same certificate, 0 for any that is free; None for nowhere. Raises NoSuchAddress, PortTaken, GrpcMissing,
+    NoUsableKey, DataError and UnusableLedger; exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
     _require_own_address(host)
@@ -81,6 +90,7 @@ def run(
         _require_usable_key(project, clock, host)
     port = port or _bound_port(host, 0)
     _wait_for_port(host, port)
+    grpc = None if grpc_port is None else GrpcPlace(_grpc_address(host, grpc_port), tls)
     logging.config.dictConfig(log_settings())
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
@@ -105,9 +115,11 @@ def run(
         ssl_cert=tls.certificate if tls else None,
         ssl_key=tls.key if tls else None,
     )
-    ready = partial(_say_when_ready, list(project.models), host, port, workers, server.been_ready, tls=tls is not None)
+    grpc_at = None if grpc is None else grpc.address
+    told = (list(project.models), host, port, workers, server.been_ready)
+    ready = partial(_say_when_ready, *told, tls=tls is not None, grpc_at=grpc_at)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    loader = partial(load_worker, project.root, clock, os.getpid(), notice, workers if auth else None)
+    loader = partial(load_worker, project.root, clock, os.getpid(), notice, workers if auth else None, grpc)
     server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
 
 
@@ -116,6 +128,15 @@ def _require_usable_key(project: Project, clock: Clock, host: str) -> None:
     with open_project(project) as home:
         if not usable_keys(home.ledger, clock.now()):
             raise NoUsableKey(host)
+
+
+def _grpc_address(host: str, port: int) -> str:
+    """Return where gRPC is to be served. Raises GrpcMissing and PortTaken."""
+    if find_spec("grpc") is None or find_spec("google.protobuf") is None:
+        raise GrpcMissing
+    port = port or _bound_port(host, 0)
+    _wait_for_port(host, port)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _prepare(project: Project, clock: Clock) -> None:
@@ -167,7 +188,14 @@ def _bound_port(host: str, port: int) -> int:
 
 
 def _say_when_ready(
-    models: Sequence[str], host: str, port: int, workers: int, tell: Callable[[], None], *, tls: bool
+    models: Sequence[str],
+    host: str,
+    port: int,
+    workers: int,
+    tell: Callable[[], None],
+    *,
+    tls: bool,
+    grpc_at: str | None,
 ) -> None:
     """Ask until the server answers, then print the line."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
@@ -177,7 +205,9 @@ def _say_when_ready(
     scheme = "https" if tls else "http"
     url = f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
     plural = "" if workers == 1 else "s"
-    print(f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs", flush=True)
+    beside = "" if grpc_at is None else f"; gRPC at {grpc_at}"
+    said = f"charkha serves {', '.join(models)} at {url} with {workers} worker{plural}; docs at {url}/docs{beside}"
+    print(said, flush=True)
 
 
 def _answers(host: str, port: int, *, tls: bool) -> bool:

@@ -1,5 +1,6 @@
 """One serving process: its own home, partition and service, and the app that answers."""
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -7,8 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
 
 from charkha.clock import Clock
+from charkha.serving.body import Limits
+from charkha.serving.desk import Desk
 from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
 from charkha.serving.keyring import Keyring
@@ -16,32 +22,58 @@ from charkha.serving.metrics import ServingMetrics
 from charkha.serving.once import Once
 from charkha.serving.otel import OtelTraces, provider_of_environment
 from charkha.serving.partition import claim_partition
+from charkha.serving.protocols.described import Described
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
+from charkha.serving.tls import Tls
 from charkha.serving.tracing import TracedRouter
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_project
 
+if TYPE_CHECKING:
+    from charkha.serving.protocols.grpc_server import GrpcServer
+
+# How long calls in progress may take when a worker ends.
+DRAIN_SECONDS = 30
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
-def load_worker(root: Path, clock: Clock, parent: int, notice: Path, key_workers: int | None = None) -> RsgiApp:
+@frozen
+class GrpcPlace:
+    """Where gRPC is served. address: host and port. tls: what the server proves itself with; None for plain text."""
+
+    address: str
+    tls: Tls | None = None
+
+
+def load_worker(  # noqa: PLR0917
+    root: Path,
+    clock: Clock,
+    parent: int,
+    notice: Path,
+    key_workers: int | None = None,
+    grpc: GrpcPlace | None = None,
+) -> RsgiApp:
     """Return the app of a worker of the project in `root`; called in the worker's own process, once.
 
     parent: the process id of the server, without which the worker ends too. notice: a file that is there while the
-    server is about to end. key_workers: as for `open_app`.
+    server is about to end. key_workers, grpc: as for `open_app`.
     """
     die_with(parent)
-    return open_app(load_project(root), clock, key_workers, notice.exists)
+    return open_app(load_project(root), clock, key_workers, notice.exists, grpc)
 
 
 def open_app(
-    project: Project, clock: Clock, key_workers: int | None = None, ends: Callable[[], bool] = lambda: False
+    project: Project,
+    clock: Clock,
+    key_workers: int | None = None,
+    ends: Callable[[], bool] = lambda: False,
+    grpc: GrpcPlace | None = None,
 ) -> RsgiApp:
     """Open the project's home and return the app that serves it; the app's end closes it.
 
     key_workers: how many workers share the rates of the keys that are asked for; None where none are. ends: of
-    `build_router`.
+    `build_router`. grpc: where to serve gRPC, if it is to.
     """
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
@@ -55,17 +87,24 @@ def open_app(
     once = Once(service, clock, project.home / "serving" / "answered")
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
+    desk = Desk(service, once=once, traces=traces)
+    router = build_router(service, metrics, clock, ends=ends, keyring=keyring, desk=desk)
+    beside = None if grpc is None else _grpc_server(desk, metrics, ends, keyring, grpc)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
-    def begin() -> None:
+    def begin(loop: asyncio.AbstractEventLoop) -> None:
         for follower in followers:
             follower.start()
+        if beside is not None:
+            beside.start(loop)
 
-    def end() -> None:
+    def end(loop: asyncio.AbstractEventLoop) -> None:
+        if beside is not None:
+            beside.stop(loop, DRAIN_SECONDS)
         for follower in followers:
             follower.stop()
         once.close()
@@ -75,8 +114,19 @@ def open_app(
         home.close()
         claim.release()
 
-    router = build_router(service, metrics, clock, ends=ends, keyring=keyring, once=once, traces=traces)
     return RsgiApp(router if traces is None else TracedRouter(router, traces), begin, end)
+
+
+def _grpc_server(
+    desk: Desk, metrics: ServingMetrics, ends: Callable[[], bool], keyring: Keyring | None, place: GrpcPlace
+) -> "GrpcServer":
+    """Return the server of gRPC, whose library is loaded only where it is to serve."""
+    from charkha.serving.protocols.grpc_server import GrpcServer
+    from charkha.serving.protocols.grpc_service import InferenceService
+
+    limits = Limits()
+    service = InferenceService(desk, Described(desk.service, ends), limits, metrics, keyring)
+    return GrpcServer(service, place.address, limits.body_bytes, place.tls)
 
 
 def die_with(parent: int) -> None:
