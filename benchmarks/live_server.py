@@ -3,7 +3,7 @@
 import http.client
 import json
 import re
-import select
+import selectors
 import subprocess
 import threading
 import time
@@ -55,7 +55,9 @@ def _port(process: "subprocess.Popen[str]", log: Path) -> int:
     """Return the port from the line that a server prints when it is ready."""
     if process.stdout is None:
         raise NotReady(log)
-    ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
+    with selectors.DefaultSelector() as selector:  # not `select`, which knows no file above the 1,024th
+        selector.register(process.stdout, selectors.EVENT_READ)
+        ready = selector.select(READY_SECONDS)
     found = re.search(r"http://127\.0\.0\.1:(\d+) ", process.stdout.readline() if ready else "")
     if found is None:
         raise NotReady(log)

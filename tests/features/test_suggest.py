@@ -201,9 +201,11 @@ def test_a_row_without_its_key_is_found_as_a_training_finds_it(tmp_path: Path) -
     frame = pl.DataFrame({"n": [1, None], "at": [BEGIN, BEGIN]})
     frame.write_parquet(tmp_path / "orders.parquet")
     orders = ck.Source("orders", {"n": int, "at": datetime}, ck.parquet("orders.parquet"), time="at", key="n")
-    *_, whole = check_source(orders, tmp_path, SegmentLog(tmp_path / "log"), to_micros(BEGIN))
-    assert whole.fails
-    assert "expected the key ['n'] in every row, got 1 with null in it" in whole.problem
+    (found,) = [
+        each for each in check_source(orders, tmp_path, SegmentLog(tmp_path / "log"), to_micros(BEGIN)) if each.fails
+    ]
+    assert found.batch == "orders.parquet"
+    assert "expected the key ['n'] in every row, got 1 with null in it" in found.problem
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ class Prediction(msgspec.Struct, frozen=True):
 
     score: a probability for binary models, else the value; None where it is no number. decision: None for regression
     without rules. rules: those that held. fallback: why the fallback answered; None where the model did. time: as in
-    RFC 3339. reasons: of answers that were asked for with `?reasons=`.
+    RFC 3339. reasons: of answers that were asked for with `?reasons=`. logged: False for
+    one that could not be logged.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Prediction(msgspec.Struct, frozen=True):
     fallback: str | None
     time: str
     reasons: list[Reason] = []
+    logged: bool = True
 
 
 class Predictions(msgspec.Struct, frozen=True):
