@@ -1,10 +1,11 @@
 """The steps of the serving benchmark that say how fast it is: beside the floor, beside peers, and by itself."""
 
-import importlib
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 from claims import Measured
@@ -12,7 +13,7 @@ from live_server import serving
 from load import Answers, closed_loop
 from peers import PEERS, Peer, floor, python_of, running
 from process_tree import rss_bytes
-from processes import environment
+from processes import Failed, child, environment
 from serving_bench import CONNECTIONS, WARM_SECONDS, Bench, Loaded, runtime_of
 from serving_kills import kills
 from serving_overload import memory, overload
@@ -21,6 +22,8 @@ from serving_work import deploy_with_shadow
 from suite import Compared, Found, PeerMissing, Step
 
 FEW_CONNECTIONS = 4
+SCORING = Path(__file__).with_name("scoring.py")
+SCORING_SECONDS = 1800.0
 _IMPORT = "import time; began = time.perf_counter(); import charkha; print(time.perf_counter() - began)"
 
 
@@ -125,11 +128,18 @@ def _spread(seconds: list[float]) -> str:
 
 def scoring(bench: Bench) -> Found:
     """Bulk scoring beside LightGBM's own, by the benchmark of that."""
-    try:
-        benchmark = importlib.import_module("scoring")
-    except ImportError:
-        raise PeerMissing("not measured: there is no benchmarks/scoring.py") from None
-    yield "bulk_scoring_cpu_over_lightgbm", benchmark.bulk_scoring_cpu_over_lightgbm(bench.folder)
+    if not SCORING.exists():
+        raise PeerMissing("not measured: there is no benchmarks/scoring.py")
+    command, name = (
+        [sys.executable, str(SCORING), "--rows", str(10 * bench.sizes.rows)],
+        "bulk_scoring_cpu_over_lightgbm",
+    )
+    with child(command, bench.log, stdout=subprocess.PIPE) as process:
+        said, _ = process.communicate(timeout=SCORING_SECONDS)
+    if process.returncode:
+        raise Failed(command, process.returncode, bench.log)
+    (claim,) = (claim for claim in json.loads(said.splitlines()[-1])["claims"] if claim["name"] == name)
+    yield name, Measured(claim["value"], claim["note"], met=claim["holds"])
 
 
 STEPS = (

@@ -55,7 +55,7 @@ model = ck.Model(
     label=ck.Label(payments, pl.col("fraud"), at="at", delay="1h"),
     request=list(FIELDS),
     features=[ck.RequestFeatures("raw", **{{name: pl.col(name) for name in FIELDS}})],
-    estimator=ck.LightGBM(trees={TREES}, leaves={LEAVES}, learning_rate=0.05, early_stopping=None),
+    estimator=ck.LightGBM(trees={TREES}, leaves={LEAVES}, learning_rate=0.05, early_stopping=None, threads=1),
     gates=[],
     purpose="to measure serving", owner="benchmark",
 )
@@ -98,7 +98,7 @@ model = ck.Model(
         spent,
         ck.RequestFeatures("asked", jump=pl.col("amount") / (1 + pl.col("spent.mean_amount_24h"))),
     ],
-    estimator=ck.LightGBM(trees={TREES}, leaves={LEAVES}, learning_rate=0.05, early_stopping=None),
+    estimator=ck.LightGBM(trees={TREES}, leaves={LEAVES}, learning_rate=0.05, early_stopping=None, threads=1),
     rules=[ck.Rule(f"rule_{{i}}", (pl.col("amount") > 900 + i) & (pl.col("spent.count_1h") > i)) for i in range(10)],
     gates=[],
     purpose="to measure serving", owner="benchmark",

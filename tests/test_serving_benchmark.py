@@ -240,3 +240,20 @@ def test_workers_are_killed_and_nothing_is_lost(parts: Any, bench: Any) -> None:
 
 def names_of(parts: Any, step: str) -> list[str]:
     return [figure.name for figure in parts("serving").SUITE.figures if figure.step == step]
+
+
+def test_bulk_scoring_is_measured_by_its_own_benchmark_or_said_to_be_missing(
+    parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, bench = parts("serving_steps"), parts("serving_bench")
+    claim = {"name": "bulk_scoring_cpu_over_lightgbm", "value": 1.5, "target": "<= 1.2", "holds": False, "note": "slow"}
+    monkeypatch.setattr(steps, "SCORING", tmp_path / "scoring.py")
+    at_work = bench.Bench(tmp_path, tmp_path, parts("serving_work").Sizes(7, 7))
+    with pytest.raises(parts("suite").PeerMissing, match=r"no benchmarks/scoring\.py"):
+        list(steps.scoring(at_work))
+    said = json.dumps({"claims": [claim]})
+    (tmp_path / "scoring.py").write_text(
+        f"import sys; assert sys.argv[1:] == ['--rows', '70']; print('words\\n', {said!r})"
+    )
+    ((name, measured),) = steps.scoring(at_work)
+    assert (name, measured.value, measured.met, measured.note) == (claim["name"], 1.5, False, "slow")

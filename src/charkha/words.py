@@ -23,7 +23,7 @@ from charkha.spec.contracts import Contract, Expect
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
 from charkha.spec.model import Costs, Label, Model, Rule, Split
-from charkha.spec.policies import Budget, Fallback, Monitors, Retrain, compare, shadow
+from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
 from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
 from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
@@ -42,6 +42,7 @@ __all__ = [
     "Label",
     "LightGBM",
     "Linear",
+    "LogPolicy",
     "Model",
     "Monitors",
     "RandomForest",

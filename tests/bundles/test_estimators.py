@@ -70,6 +70,16 @@ def served(request: pytest.FixtureRequest) -> tuple[Task, Predictor]:
     return task, load_predictor(kind, state_of(kind, task), runtime)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 8, 17, 64, 65, 1000])
+def test_a_score_is_the_same_to_the_bit_whatever_rows_are_scored_beside_it(
+    served: tuple[Task, Predictor], size: int
+) -> None:
+    task, predictor = served
+    matrix = np.vstack([rows(task, 3000, seed=6)[0], awkward()])
+    parts = [predictor.predict(matrix[low : low + size].copy()) for low in range(0, len(matrix), size)]
+    assert np.concatenate(parts).tobytes() == predictor.predict(matrix).tobytes()
+
+
 def test_every_runtime_gives_the_scores_of_the_first(fitted: tuple[str, Task, bytes]) -> None:
     kind, task, state = fitted
     build()

@@ -22,6 +22,7 @@ from charkha.features.offline import offline_features
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.reading import Sources
 from charkha.features.rows import read_rows
+from charkha.storage.parts import PartsRefused
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 FIELDS = {"id": int, "shop": str, "card": int, "at": datetime, "known_at": datetime, "amount": float, "city": str}
@@ -135,10 +136,10 @@ def test_a_part_that_is_there_is_kept_and_another_backfill_is_refused(tmp_path: 
     times = {part: part.stat().st_mtime_ns for part in parts if part.exists()}
     assert read(backfill(PLAN, questions, sources, out, rows_at_once=100)).equals(before)
     assert all(part.stat().st_mtime_ns == time for part, time in times.items())
-    with pytest.raises(BackfillRefused, match="those of another"):
+    with pytest.raises(PartsRefused, match="those of another"):
         backfill(PLAN, questions, sources, out, rows_at_once=99)
     sales(5, 10, 90_000).write_parquet(root / "sales-2.parquet")
-    with pytest.raises(BackfillRefused, match="those of another"):
+    with pytest.raises(PartsRefused, match="those of another"):
         backfill(PLAN, questions, sources, out, rows_at_once=100)
 
 
@@ -259,5 +260,5 @@ def test_times_in_text_are_read_as_training_reads_them(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     root = write_world(tmp_path)
-    with pytest.raises(BackfillRefused, match="expected a folder that can be made"):
+    with pytest.raises(PartsRefused, match="expected a folder that can be made"):
         backfill(PLAN, root / "questions.parquet", Sources(root, {"sales": SALES}), root / "questions.parquet")

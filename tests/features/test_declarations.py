@@ -11,7 +11,7 @@ from attrs import evolve
 import charkha as ck
 from charkha.clock import SimulatedClock, to_micros
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import BackfillRefused, backfill
+from charkha.features.backfill import backfill
 from charkha.features.feed import Feed
 from charkha.features.offline import offline_features
 from charkha.features.online import online_features
@@ -20,6 +20,7 @@ from charkha.features.reading import Sources
 from charkha.features.rows import read_rows
 from charkha.spec.sources import Source
 from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.parts import PartsRefused
 from charkha.storage.segment_log import SegmentLog
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -189,7 +190,7 @@ def test_a_backfill_does_not_go_on_over_other_rows(tmp_path: Path) -> None:
     asked, out = tmp_path / "questions.parquet", tmp_path / "out"
     pl.DataFrame({"shop": ["a", "a"], "asked_at": [NOON, NOON]}).write_parquet(asked)
     backfill(plan, asked, Sources(tmp_path, {"orders": ORDERS}), out, rows_at_once=1)
-    with pytest.raises(BackfillRefused, match="those of another"):
+    with pytest.raises(PartsRefused, match="those of another"):
         backfill(plan, asked, Sources(tmp_path, {"orders": evolve(ORDERS, known="seen")}), out, rows_at_once=1)
     database = f"sqlite:///{house.root}/orders.db"
     frame = pl.read_parquet(tmp_path / "orders.parquet").with_columns(pl.col("at", "seen").dt.to_string("iso:strict"))

@@ -25,7 +25,7 @@ from test_backfill import PLAN, SALES, in_memory, read, write_world
 import charkha as ck
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import WORKPLACE, backfill, with_times
+from charkha.features.backfill import backfill, with_times
 from charkha.features.buckets import Buckets
 from charkha.features.declared import DataError
 from charkha.features.feed import Feed
@@ -35,6 +35,7 @@ from charkha.features.reading import Sources
 from charkha.features.rows import read_rows
 from charkha.features.spool import spooled
 from charkha.storage.home import open_home
+from charkha.storage.parts import WORKPLACE
 
 bounds = st.tuples(st.sampled_from([0, 5, 1000]), st.integers(1, 30), st.integers(1, 9), st.integers(1, 9))
 

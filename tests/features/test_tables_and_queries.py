@@ -15,7 +15,7 @@ import pytest
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
-from charkha.features.backfill import BackfillRefused, backfill, with_times
+from charkha.features.backfill import backfill, with_times
 from charkha.features.batches import batches_of
 from charkha.features.data_check import WHOLE, check_source
 from charkha.features.data_decisions import NothingToDecide, Word
@@ -30,6 +30,7 @@ from charkha.features.rows import FileBreaksContract, read_rows
 from charkha.spec.fields import polars_schema
 from charkha.spec.sources import Files, Query
 from charkha.storage.home import open_home
+from charkha.storage.parts import PartsRefused
 
 FIELDS = {"id": int, "city": str, "at": datetime, "seen": datetime, "amount": float, "paid": bool}
 NOON = datetime(2024, 5, 1, 12)
@@ -215,7 +216,7 @@ def test_another_version_of_a_table_is_another_backfill(tmp_path: Path) -> None:
     backfill(plan, questions, sources, tmp_path / "out")
     backfill(plan, questions, sources, tmp_path / "out")
     append_delta(orders(), tmp_path)
-    with pytest.raises(BackfillRefused):
+    with pytest.raises(PartsRefused):
         backfill(plan, questions, sources, tmp_path / "out")
 
 

@@ -11,6 +11,7 @@ from logged import BUNDLES, MODEL, START_US, Version, label, make_model, predict
 
 from charkha.bundles.profile import Profile, merge, profile_of
 from charkha.monitoring import collect as collecting
+from charkha.monitoring import logged as logged_rows
 from charkha.monitoring.collect import collect, labels_table, predictions_table, profiles_table, read_profiles
 from charkha.monitoring.parts import current, parse_part
 from charkha.monitoring.profiles import ProfileReader
@@ -157,7 +158,7 @@ def test_a_full_part_is_not_written_again(home: Home, monkeypatch: pytest.Monkey
 
 
 def test_a_backlog_is_taken_in_steps(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "STEP_RECORDS", 3)
+    monkeypatch.setattr(logged_rows, "STEP_RECORDS", 3)
     for day in range(2):
         busy_day(home, day)
     collect(home, LATE, BUNDLES)
@@ -169,7 +170,7 @@ def test_killed_at_every_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool, late_records: bool
 ) -> None:
     """Kill the second of two collections at its n-th change, for every n; more may be logged before the third."""
-    monkeypatch.setattr(collecting, "STEP_RECORDS", 3)
+    monkeypatch.setattr(logged_rows, "STEP_RECORDS", 3)
     died = 0
     for deaths in range(1, 200):
         with open_home(tmp_path / str(deaths)) as home:

@@ -8,10 +8,11 @@ from situations import NOW_US, START_US, contest, deployed, health, model, refer
 import charkha as ck
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.skew_watch import skew_findings
-from charkha.operations.decide import PATIENCE, decide, to_verify
+from charkha.operations.decide import decide, to_verify
 from charkha.operations.situation import Situation
 from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Train, TrainFirst
 from charkha.spec.durations import DAY_US
+from charkha.spec.retention import PATIENCE
 
 QUIET = Situation(
     now_us=NOW_US,

@@ -21,7 +21,7 @@ from charkha.features.plan import plan_features
 from charkha.serving.observer import Observer
 from charkha.serving.service import Service
 from charkha.spec.model import Model
-from charkha.spec.policies import Fallback
+from charkha.spec.policies import Fallback, LogPolicy
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Draft
@@ -186,10 +186,14 @@ class Stage:
 
 @contextmanager
 def open_stage(
-    folder: Path, observer: Observer | None = None, fallback: Fallback | None = None, rules: Sequence[RuleSpec] = ()
+    folder: Path,
+    observer: Observer | None = None,
+    fallback: Fallback | None = None,
+    rules: Sequence[RuleSpec] = (),
+    log: LogPolicy | None = None,
 ) -> Iterator[Stage]:
     project = write_project(folder)
-    late = evolve(project.models["late_trip"], fallback=fallback)
+    late = evolve(project.models["late_trip"], fallback=fallback, log=log or LogPolicy())
     project = evolve(project, models={**project.models, "late_trip": late})
     with open_home(project.home) as home:
         clock = SimulatedClock(NOW_US)

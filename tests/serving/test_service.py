@@ -51,6 +51,7 @@ class Notes:
         self.generations: list[int] = []
         self.calls: list[int] = []
         self.stages: list[Stages] = []
+        self.unlogged: list[tuple[str, int, bool]] = []
         self.not_evaluated_rows: dict[str, int] = {}
         self.fallbacks: list[tuple[str, str, int]] = []
 
@@ -68,6 +69,12 @@ class Notes:
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
+
+    def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
+        self.unlogged.append((reason, rows, refused))
+
+    def logs_again(self, model: str) -> None:
+        self.unlogged.clear()
 
     def deployed(self, lineup: LineUp) -> None:
         self.generations.append(lineup.generation)

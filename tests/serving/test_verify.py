@@ -560,7 +560,7 @@ def test_long_logs_are_compared_piece_by_piece(stage: Stage, monkeypatch: pytest
     other.predict(MODEL, requests("Pune"))
     other.close()
     whole = verified(stage.project, stage.home)
-    monkeypatch.setattr("charkha.monitoring.served.RECORDS_AT_ONCE", 5)
+    monkeypatch.setattr("charkha.monitoring.logged.STEP_RECORDS", 5)
     told: list[tuple[int, int]] = []
     with opened(stage.project, stage.home) as recomputer:
         pieces = verify_log(recomputer, ALWAYS, None, lambda done, total: told.append((done, total)))

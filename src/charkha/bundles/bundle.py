@@ -48,7 +48,11 @@ class Bundle:
 
     def score(self, features: pl.DataFrame) -> FloatArray:
         """Return calibrated scores, float64 (rows,). `features`: at least the columns of the schema."""
-        scores = self.predictor.predict(encode(self.manifest.schema, features))
+        return self.score_matrix(encode(self.manifest.schema, features))
+
+    def score_matrix(self, matrix: FloatArray) -> FloatArray:
+        """Return the same of encoded features, float64 (rows, columns): each row's bits whatever rows are beside it."""
+        scores = self.predictor.predict(matrix)
         calibration = self.manifest.calibration
         return scores if calibration is None else calibration.apply(scores)
 

@@ -24,8 +24,10 @@ from charkha.cli import (
     history,
     init,
     keys,
+    log,
     operate,
     replay,
+    score,
     serve,
     status,
     train,
@@ -42,6 +44,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "check": (check.check, MAKE),
     "train": (train.train, MAKE),
     "serve": (serve.serve, RUN),
+    "score": (score.score, RUN),
     "operate": (operate.operate, RUN),
     "replay": (replay.replay, RUN),
     "demo": (demo.demo, RUN),
@@ -56,6 +59,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+    "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
         "Tell what features there are, compute them for many past questions, build the state that is served from, and "

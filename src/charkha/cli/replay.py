@@ -209,7 +209,13 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
 
     clock, engine, tracker = SimulatedClock(from_us), LocalEngine(), MlflowTracker(home.folder)
     operator = Operator(
-        project, home, clock, lambda order: train(order, home, clock, engine, tracker), tracker, daily_skew=False
+        project,
+        home,
+        clock,
+        lambda order: train(order, home, clock, engine, tracker),
+        tracker,
+        daily_skew=False,
+        keeps_log=False,
     )
     return Stage(project, home, model, clock, operator)
 

@@ -7,10 +7,7 @@ the last ones of sums, which run from one question of a stretch to the next.
 """
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -28,26 +25,17 @@ from charkha.features.reading import Readings, Sources
 from charkha.features.state import declaration_digest
 from charkha.spec.fields import POLARS_TYPES, FieldType
 from charkha.spec.sources import Query
-from charkha.storage.flush import flush
-from charkha.storage.locks import locked
+from charkha.storage.parts import Origin, is_whole, opened_parts, write_part
 
 ROWS_AT_ONCE = 1 << 20
 MANIFEST = "backfill.json"
-WORKPLACE = ".unfinished"
+SAME = "its questions, its features, its data or its rows at once"
 
 OnProgress = Callable[[int, int, str], None]
 
 
 class BackfillRefused(Exception):
-    """A folder that holds another backfill, or questions that lack a field; says the way out."""
-
-
-class _Manifest(msgspec.Struct, frozen=True):
-    """What a folder of parts was made from: its parts are good as long as this is the same."""
-
-    digest: str
-    questions: int
-    rows_at_once: int
+    """Questions that cannot be read, or lack a field; says the way out."""
 
 
 def backfill(
@@ -64,42 +52,29 @@ def backfill(
     questions: a Parquet file with the plan's request fields and the time of each question, under `plan.at`. Each file
     of the result has the columns of the questions, then `plan.names`. A file that is there already, whole, is kept:
     call it again after a crash, and it goes on. on_progress: called with questions answered, questions in all, and what
-    is going on. Raises BackfillRefused and DataError.
+    is going on. Raises BackfillRefused, PartsRefused and DataError.
     """
     scan = _scanned(plan, questions)
     total = scan.select(pl.len()).collect().item()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackfillRefused(f"expected a folder that can be made, {folder} cannot: {error.strerror}") from error
-    with locked(folder), _workplace(folder / WORKPLACE) as workplace:
-        _claim(folder, _Manifest(_digest(plan, questions, sources), total, rows_at_once))
-        if any(isinstance(sources.by_name[view.source.name].data, Query) for view in plan.views):
-            _begin_anew(folder)  # nobody knows what rows the query had given
+    about = questions.stat()
+    stamp = (str(questions), about.st_size, about.st_mtime_ns)
+    origin = Origin(digest_of(plan, sources, stamp, ends_of(plan, sources)), total, rows_at_once)
+    with opened_parts(folder, origin, MANIFEST, SAME) as parts:
+        if reads_a_query(plan, sources):
+            parts.begin_anew()
         written: list[Path] = []
-        readings = Readings(sources, plan.views, workplace)
-        for number, low in enumerate(range(0, max(1, total), rows_at_once)):
-            path = folder / f"part-{number:05d}.parquet"
-            if not _is_kept(path, min(rows_at_once, total - low)):
+        readings = Readings(sources, plan.views, parts.workplace)
+        for path, low, rows in parts.spans():
+            if not is_whole(path, rows):
                 asked = with_times(plan, scan.slice(low, rows_at_once).collect())
 
                 def doing(what: str, low: int = low) -> None:
                     on_progress(low, total, what)
 
-                _write(path, answered(plan, asked, readings, doing=doing).drop("_at_us"))
+                write_part(path, answered(plan, asked, readings, doing=doing).drop("_at_us"))
             written.append(path)
     on_progress(total, total, "done")
     return written
-
-
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Yield a folder for files that are needed for a while; what a killed run left there is removed first."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _scanned(plan: FeaturePlan, questions: Path) -> pl.LazyFrame:
@@ -158,58 +133,28 @@ def with_times(plan: FeaturePlan, asked: pl.DataFrame) -> pl.DataFrame:
     return typed.with_columns(_at_us=pl.col(plan.at).dt.epoch("us"))
 
 
-def _is_kept(path: Path, rows: int) -> bool:
-    """Say whether a part is there whole: one that was cut short or spoilt since it was written is made anew."""
-    try:
-        return pl.read_parquet(path).height == rows
-    except (pl.exceptions.PolarsError, OSError):
-        return False
+def reads_a_query(plan: FeaturePlan, sources: Sources) -> bool:
+    """Say whether features come of a query: nobody knows what rows it had given to parts that are there."""
+    return any(isinstance(sources.by_name[view.source.name].data, Query) for view in plan.views)
 
 
-def _write(path: Path, frame: pl.DataFrame) -> None:
-    """Write a file whole or not at all, and have the disk confirm it."""
-    unfinished = path.with_suffix(".partial")
-    frame.write_parquet(unfinished, compression="lz4", statistics=False)
-    _take_name(unfinished, path)
+def digest_of(plan: FeaturePlan, sources: Sources, *besides: object) -> str:
+    """Return a digest of what features depend on: their plan, their sources' declarations, the stamps of batches.
 
-
-def _take_name(unfinished: Path, path: Path) -> None:
-    flush(unfinished)
-    os.replace(unfinished, path)
-    flush(path.parent)
-
-
-def _claim(folder: Path, manifest: _Manifest) -> None:
-    """See to it that what is in the folder is of this backfill. Raises BackfillRefused."""
-    file = folder / MANIFEST
-    if file.exists():
-        found = msgspec.json.decode(file.read_bytes(), type=_Manifest)
-        if found != manifest and any(folder.glob("part-*")):
-            raise BackfillRefused(
-                f"expected {folder} to be empty or to hold parts of the same backfill, found those of another: its "
-                "questions, its features, its data or its rows at once are not the same. Choose another folder, or "
-                "delete it"
-            )
-    elif any(folder.glob("part-*")):
-        raise BackfillRefused(f"expected {folder} to be empty, found parts without {MANIFEST}. Choose another folder")
-    unfinished = file.with_suffix(".partial")
-    unfinished.write_bytes(msgspec.json.encode(manifest))
-    _take_name(unfinished, file)
-
-
-def _begin_anew(folder: Path) -> None:
-    for part in folder.glob("part-*.parquet"):
-        part.unlink()
-
-
-def _digest(plan: FeaturePlan, questions: Path, sources: Sources) -> str:
-    """Return a digest of what the result depends on: features, the stamps of batches, and the log's end."""
-    names = sorted({view.source.name for view in plan.views})
+    besides: what else the result depends on, as plain values.
+    """
+    names = _sources_of(plan)
     batches = [batch for name in names for batch in batches_of(sources.by_name[name], sources.root)]
-    asked = questions.stat()
-    stamps = [(str(questions), asked.st_size, asked.st_mtime_ns), *(batch.stamp() for batch in batches)]
-    streams = [stream for name in names for stream in (event_stream(name), marks_stream(name))]
-    ends = {stream: sources.log.end(stream) for stream in streams} if sources.log else {}
     declared = [declaration_digest(sources.by_name[name]) for name in names]
-    said = (plan.to_json(), declared, stamps, ends)
+    said = (plan.to_json(), declared, [batch.stamp() for batch in batches], besides)
     return hashlib.blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=16).hexdigest()
+
+
+def ends_of(plan: FeaturePlan, sources: Sources) -> dict[str, object]:
+    """Return up to where the log of a plan's sources goes, by stream."""
+    streams = [stream for name in _sources_of(plan) for stream in (event_stream(name), marks_stream(name))]
+    return {stream: sources.log.end(stream) for stream in streams} if sources.log else {}
+
+
+def _sources_of(plan: FeaturePlan) -> list[str]:
+    return sorted({view.source.name for view in plan.views})

@@ -125,13 +125,17 @@ def expected_words(expect: Expect) -> str:
     return "" if expect.high is None else f"at most {_text(expect.high)}"
 
 
+def unexpected(column: pl.Expr, expect: Expect) -> pl.Expr:
+    """Return where a value is none that is expected; null where there is none, or any is."""
+    return ~column.is_in(list(expect.allowed)) if expect.allowed is not None else _outside(column, expect)
+
+
 def _rules(contract: Contract, source: Source) -> Iterator[_Rule]:
     for name, expect in contract.fields.items():
         column, words = pl.col(name), expected_words(expect)
-        if expect.allowed is not None:
-            yield _Rule("allowed", name, f"{name} {words}", ~column.is_in(list(expect.allowed)))
-        elif words:
-            yield _Rule("range", name, f"{name} {words}", _outside(column, expect))
+        if words:
+            kind: Kind = "range" if expect.allowed is None else "allowed"
+            yield _Rule(kind, name, f"{name} {words}", unexpected(column, expect))
         if expect.nulls is not None:
             words = f"{name} in every row" if not expect.nulls else f"{name} in all but {expect.nulls:.2%} of the rows"
             yield _Rule("nulls", name, words, column.is_null(), expect.nulls)

@@ -5,7 +5,7 @@ Three tables grow: `predictions/<model>` (as served, with their features), `labe
 written: what a process has written that died in between is deleted by the next collection, and written again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 import polars as pl
@@ -13,18 +13,15 @@ from attrs import evolve, frozen
 
 from charkha.bundles.profile import Profile, merge, profile_of
 from charkha.bundles.store import BundleStore
+from charkha.monitoring.logged import Step, logged_steps, steps_of
 from charkha.monitoring.parts import Part, current, days, parse_part
 from charkha.serving.labels import decode_labels, label_stream
-from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.locks import locked
-from charkha.storage.log import Record
+from charkha.storage.log import Position
 
-# A collection goes on in steps of this many records or bytes, so that a long backlog needs no more memory than a short.
-STEP_RECORDS = 20_000
-STEP_BYTES = 64 << 20
 # A part that has this many rows is not added to any more: adding rewrites it.
 FULL_PART_ROWS = 50_000
 
@@ -63,46 +60,65 @@ def collect(home: Home, model: Model, bundles: BundleStore) -> Collected:
     name = model.name
     predictions = _Harvest(
         prediction_stream(name),
-        lambda records: decode_predictions(records, bundles),
+        lambda after: logged_steps(home, name, bundles, after),
         "_at_us",
         {predictions_table(name): _append, profiles_table(name): lambda old, rows: _profile(name, bundles, old, rows)},
     )
-    labels = _Harvest(label_stream(name), decode_labels, "_label_known_us", {labels_table(name): _append})
+    labels = _Harvest(
+        label_stream(name),
+        lambda after: _label_steps(home, name, after),
+        "_label_known_us",
+        {labels_table(name): _append},
+    )
     with locked(home.folder / ".collecting"):
         return Collected(_collect(home, predictions), _collect(home, labels))
 
 
+def collected_until(home: Home, model: str) -> dict[str, int]:
+    """Return how far the log of a model's predictions was collected: partition → offset."""
+    return dict(home.ledger.checkpoint(_checkpoint(prediction_stream(model))) or {})
+
+
+def _checkpoint(stream: str) -> str:
+    return f"collected/{stream}"
+
+
 @frozen
 class _Harvest:
-    """What becomes of one stream. tables: name → what a part becomes, given what it was and the rows that are new.
+    """What becomes of one stream. steps: what follows a position in it. tables: name → what a part becomes, given what
+    it was and the rows that are new.
 
     time: the column whose day a row's part is named for. The first table says which parts there are.
     """
 
     stream: str
-    decode: Callable[[Sequence[Record]], pl.DataFrame]
+    steps: Callable[[Position], Iterator[Step]]
     time: str
     tables: Mapping[str, Callable[[pl.DataFrame | None, pl.DataFrame], pl.DataFrame]]
 
 
 def _collect(home: Home, harvest: _Harvest) -> int:
     """Bring one stream's tables up to its end; return how many rows were added to the first."""
-    checkpoint = f"collected/{harvest.stream}"
+    checkpoint = _checkpoint(harvest.stream)
     position: dict[str, int] = dict(home.ledger.checkpoint(checkpoint) or {})
     _clear_up(home, harvest, position)
     if all(position.get(partition, 0) == end for partition, end in home.log.end(harvest.stream).items()):
         return 0
     added = 0
-    for records in _steps(home.log.read(harvest.stream, position)):
-        rows = harvest.decode(records)
-        replaced = _write(home, harvest, Part("", records[0].partition, records[0].start, records[-1].end), rows)
-        position[records[0].partition] = records[-1].end
+    for step in harvest.steps(position):
+        replaced = _write(home, harvest, Part("", step.partition, step.start, step.end), step.rows)
+        position[step.partition] = step.end
         home.ledger.set_checkpoint(checkpoint, position)
         for table in harvest.tables:
             for part in replaced:
                 home.tables.delete(table, part.name)
-        added += rows.height
+        added += step.rows.height
     return added
+
+
+def _label_steps(home: Home, model: str, after: Position) -> Iterator[Step]:
+    for records in steps_of(home.log.read(label_stream(model), after)):
+        yield Step(records[0].partition, records[0].start, records[-1].end, decode_labels(records))
 
 
 def _clear_up(home: Home, harvest: _Harvest, position: Mapping[str, int]) -> None:
@@ -134,21 +150,6 @@ def _base(home: Home, table: str, new: Part) -> Part | None:
     of_day = (parse_part(name) for name in home.tables.parts(table) if name.startswith(new.day))
     last = max((part for part in of_day if part.partition == new.partition), default=None)
     return last if last and home.tables.read(table, last.name).height < FULL_PART_ROWS else None
-
-
-def _steps(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Cut records into lists of one partition each, not too large for memory."""
-    step: list[Record] = []
-    size = 0
-    for record in records:
-        full = len(step) == STEP_RECORDS or size >= STEP_BYTES
-        if step and (full or record.partition != step[0].partition):
-            yield step
-            step, size = [], 0
-        step.append(record)
-        size += len(record.payload)
-    if step:
-        yield step
 
 
 def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:

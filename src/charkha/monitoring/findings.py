@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import asdict, frozen
 
-Kind = Literal["drift", "nulls", "unseen", "performance", "freshness", "skew"]
+Kind = Literal["drift", "nulls", "unseen", "performance", "freshness", "skew", "room"]
 
 
 @frozen(kw_only=True)

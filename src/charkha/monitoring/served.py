@@ -7,17 +7,15 @@ import polars as pl
 
 from charkha.bundles.store import BundleStore
 from charkha.monitoring.collect import predictions_table
+from charkha.monitoring.logged import Step, logged_steps
 from charkha.monitoring.parts import current, day_of, parse_part
 from charkha.monitoring.performance import Span
-from charkha.serving.prediction_frames import PREDICTION_SCHEMA, decode_predictions
-from charkha.serving.prediction_log import predicted_at, prediction_stream
+from charkha.serving.prediction_frames import PREDICTION_SCHEMA
+from charkha.serving.prediction_log import prediction_stream
 from charkha.storage.home import Home
-from charkha.storage.log import Position, Record
 
 OnProgress = Callable[[int, int], None]
 
-# How many records are compared at a time: what the memory of a long proof depends on.
-RECORDS_AT_ONCE = 20_000
 # Of so many parts of a table, spread evenly over the time, a sample is taken.
 MOST_PARTS = 16
 
@@ -27,32 +25,20 @@ def served_by_log(
 ) -> Iterator[pl.DataFrame]:
     """Return the predictions from `span.since_us` until `span.until_us`, in pieces, as of `decode_predictions`.
 
-    The log is read up to its end as of this call. on_progress: called with the bytes done and in all. The iterator
-    raises UnreadablePredictions, UnknownBundle and LogCorrupt.
+    The log, compact or not, is read up to its end as of this call. on_progress: called with the bytes of the log done
+    and in all. The iterator raises UnreadablePredictions, UnknownBundle and LogCorrupt.
     """
-    return _pieces(_records(home, model, span, home.log.end(prediction_stream(model)), on_progress), bundles)
+    total = sum(home.log.end(prediction_stream(model)).values())
+    return _pieces(logged_steps(home, model, bundles, span=span), total, on_progress)
 
 
-def _pieces(records: Iterable[Record], bundles: BundleStore) -> Iterator[pl.DataFrame]:
-    waiting: list[Record] = []
-    for record in records:
-        waiting.append(record)
-        if len(waiting) == RECORDS_AT_ONCE:
-            yield decode_predictions(waiting, bundles)
-            waiting = []
-    if waiting:
-        yield decode_predictions(waiting, bundles)
-
-
-def _records(home: Home, model: str, span: Span, end: Position, on_progress: OnProgress) -> Iterator[Record]:
-    total, before, partition = sum(end.values()), 0, ""
-    for number, record in enumerate(home.log.read(prediction_stream(model))):
-        if record.partition != partition:
-            before, partition = before + end.get(partition, 0), record.partition
-        if number % 1000 == 0:
-            on_progress(before + record.start, total)
-        if record.end <= end.get(partition, 0) and span.since_us <= predicted_at(record.payload) < span.until_us:
-            yield record
+def _pieces(steps: Iterable[Step], total: int, on_progress: OnProgress) -> Iterator[pl.DataFrame]:
+    done = 0
+    for step in steps:
+        on_progress(done, total)
+        done += step.end - step.start
+        if step.rows.height:
+            yield step.rows
 
 
 def served_by_tables(home: Home, model: str, span: Span, version: str) -> Iterator[pl.DataFrame]:

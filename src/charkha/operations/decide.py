@@ -29,9 +29,7 @@ from charkha.operations.verdict import fall, judge, nothing_to_judge_by, unless_
 from charkha.operations.wording import count_of, length_of, moment
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
-
-# A shadow is given up when its labels do not suffice after this many times its period and the labels' delay.
-PATIENCE = 4
+from charkha.spec.retention import PATIENCE
 
 
 def decide(situation: Situation, model: Model) -> Step | None:

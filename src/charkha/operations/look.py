@@ -13,6 +13,7 @@ from charkha.monitoring.freshness import freshness_findings
 from charkha.monitoring.outcomes import OutcomeReader
 from charkha.monitoring.performance import Contest, Performance, Span, contest, performance
 from charkha.monitoring.profiles import ProfileReader
+from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
 from charkha.operations.situation import Situation, Training, Waiting
 from charkha.spec.durations import DAY_US, parse_duration
@@ -95,6 +96,7 @@ class Lookout:
         with self.home.online.read() as state:
             newest_us = newest_known_of(state, list(monitors.max_source_age))
         findings = freshness_findings(self.model.name, monitors.max_source_age, newest_us, now_us)
+        findings += room_findings(self.model.name, self.home.folder, now_us)
         if deployment.champion is None:
             return findings
         version = deployment.champion.version

@@ -15,6 +15,7 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.engines.local import LocalEngine
 from charkha.monitoring.collect import collect
+from charkha.monitoring.compact import compact, prune
 from charkha.monitoring.performance import Span
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
@@ -40,7 +41,7 @@ class Operator:
 
     train: carries out a training order; in this process for a replay, in a limited child process in production.
     tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
-    all that it served, when it has ended.
+    all that it served, when it has ended. keeps_log: whether past days of the log become compact, and old ones go.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Operator:
         tracker: Tracker,
         *,
         daily_skew: bool = True,
+        keeps_log: bool = True,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
@@ -62,7 +64,8 @@ class Operator:
             name: SkewWatch(project, lookout.model, home, lookout.bundles, LocalEngine(1))
             for name, lookout in self._lookouts.items()
         }
-        self._daily_skew = daily_skew
+        self._daily_skew, self._keeps_log = daily_skew, keeps_log
+        self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
     def tick(self, model: str) -> list[Decision]:
@@ -84,6 +87,7 @@ class Operator:
             except StaleGeneration:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
         self._tell_tracker(model, lookout.bundles)
+        self._keep_log(model)
         return decisions
 
     def _tell_tracker(self, model: str, bundles: BundleStore) -> None:
@@ -114,6 +118,19 @@ class Operator:
         except Exception:
             logger.exception("%s: what was served could not be recomputed; trying again tomorrow", model)
         self._skew_tried[model] = tried
+
+    def _keep_log(self, model: str) -> None:
+        """Make past days compact and remove old ones, once a day. What fails is logged, and stops nothing else."""
+        lookout, now_us = self._lookouts[model], self._clock.now()
+        if not self._keeps_log or self._log_kept.get(model) == now_us // DAY_US:
+            return
+        try:
+            done = compact(self._home, lookout.model, lookout.bundles, now_us)
+            pruned = prune(self._home, lookout.model, now_us)
+            logger.info("%s: %d predictions are compact now, %d are removed", model, done.rows, pruned.rows)
+        except Exception:
+            logger.exception("%s: the log could not be made compact; trying again tomorrow", model)
+        self._log_kept[model] = now_us // DAY_US
 
     def run(self, interval_seconds: float, stop: threading.Event | None = None) -> None:
         """Tick every model, again and again, until `stop` is set or the process gets SIGTERM or Ctrl-C.

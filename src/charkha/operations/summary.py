@@ -10,6 +10,7 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.rows import read_rows
+from charkha.monitoring.logged import logged_predictions
 from charkha.monitoring.psi import psi
 from charkha.monitoring.skew import FeatureSkew, measure_skew
 from charkha.operations.replay import Counts, Stage
@@ -23,8 +24,7 @@ from charkha.operations.replay_summary import (
     VersionSummary,
 )
 from charkha.serving.labels import decode_labels, label_stream
-from charkha.serving.prediction_frames import REQUEST_PREFIX, decode_predictions
-from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.durations import DAY_US
 from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray
@@ -78,9 +78,7 @@ def summarise(stage: Stage, span: Span, engine: Engine) -> ReplaySummary:
 def served_predictions(stage: Stage, bundles: BundleStore) -> pl.DataFrame:
     """Return what versions answered, with `label` where it came, and the `month` (UTC) of the prediction."""
     name, log = stage.model.name, stage.home.log
-    predictions = decode_predictions(log.read(prediction_stream(name)), bundles).filter(
-        pl.col("role").is_in(["champion", "challenger"])
-    )
+    predictions = logged_predictions(stage.home, name, bundles).filter(pl.col("role").is_in(["champion", "challenger"]))
     labels = decode_labels(log.read(label_stream(name))).unique("id", keep="last")
     served = predictions.join(labels, on="id", how="left", maintain_order="left")
     return served.with_columns(month=pl.col("_at_us").cast(TIME).dt.strftime("%Y-%m"))

@@ -68,11 +68,13 @@ class Batcher:
         self._once, self._traces = once, traces
         self._waiting: list[_Waiting] = []
         self._rows = 0
-        self._row_seconds = 0.0
+        self._row_seconds = 0.0  # without the log, whose appends take as long for many rows as for few
+        self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
+        self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
-        wait = self._rows * self._row_seconds
+        wait = self._rows * self._row_seconds + self._rows // MOST_ROWS * self._log_seconds
         if wait > self._most_wait_seconds:
             raise Overloaded(wait, "calls")
 
@@ -81,9 +83,10 @@ class Batcher:
     ) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
-        Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has waited longer than its timeout and
-        has no fallback to answer it.
+        Raises Overloaded as `admit`. Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has
+        waited longer than its timeout and has no fallback to answer it.
         """
+        self.admit()  # again: others came while the body was read
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._answer, loop)
@@ -112,8 +115,12 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         began_ns = time.perf_counter_ns()
         self._answer_together([waiting for waiting in batch if self._is_wanted(waiting, began_ns)])
-        took = (time.perf_counter_ns() - began_ns) / 1e9 / rows
+        logged, ended_ns = self._service.log_seconds(self._model), time.perf_counter_ns()
+        # While calls queue, reading others and sending answers takes its share of the wait as well.
+        took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged) / rows
+        self._ended_ns = ended_ns if self._waiting else 0
         self._row_seconds += _NEWEST * (took - self._row_seconds)
+        self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
     def _answer_together(self, batch: Sequence[_Waiting]) -> None:
         if not batch:

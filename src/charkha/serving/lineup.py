@@ -85,11 +85,13 @@ def line_up(
     may: list[tuple[str, Role]] = [(shadow.version, "shadow") for shadow in deployment.shadows]
     if former is not None and model.fallback is not None and model.fallback.previous:
         may.append((former, "fallback"))
-    loaded = [_Loaded(each.version, each.role, each.share, _load(model, each.version, bundles)) for each in must]
+    loaded = [
+        _Loaded(each.version, each.role, each.share, usable_bundle(model, each.version, bundles)) for each in must
+    ]
     problems: list[str] = []
     for version, role in may:
         try:
-            loaded.append(_Loaded(version, role, 1.0, _load(model, version, bundles)))
+            loaded.append(_Loaded(version, role, 1.0, usable_bundle(model, version, bundles)))
         except Exception as error:
             problems.append(f"{role} left out: {error}")
     return _assemble(model, deployment.generation, loaded), problems
@@ -103,7 +105,8 @@ class _Loaded:
     bundle: Bundle
 
 
-def _load(model: Model, version: str, bundles: BundleStore) -> Bundle:
+def usable_bundle(model: Model, version: str, bundles: BundleStore) -> Bundle:
+    """Return a version that requests as they are declared now can be put to. Raises UnusableBundle, and as `read`."""
     bundle = bundles.read(model.name, version)
     declared = model.request_fields
     missing = [name for name, kind in bundle.plan.request.items() if declared.get(name) is not kind]
@@ -116,7 +119,7 @@ def _load(model: Model, version: str, bundles: BundleStore) -> Bundle:
 
 
 def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineUp:
-    plans = {_plan_key(each.bundle): _with_rules(each.bundle) for each in reversed(loaded)}
+    plans = {_plan_key(each.bundle): with_rules(each.bundle) for each in reversed(loaded)}
     keys = list(dict.fromkeys(_plan_key(each.bundle) for each in loaded))
     owners = {_layout(each.bundle): each.version for each in reversed(loaded)}
     champion, *others = [
@@ -149,7 +152,7 @@ def _plan_key(bundle: Bundle) -> tuple[str, bytes]:
     return bundle.manifest.plan_json, msgspec.json.encode(bundle.manifest.rules)
 
 
-def _with_rules(bundle: Bundle) -> FeaturePlan:
+def with_rules(bundle: Bundle) -> FeaturePlan:
     """Return the plan with the rules' conditions among its expressions: computed in one go with the features."""
     plan = bundle.plan
     expressions, defaults = {**plan.expressions, **bundle.conditions}, {**plan.defaults, **bundle.never}

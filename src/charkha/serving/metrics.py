@@ -91,6 +91,13 @@ class ServingMetrics:
         self._fallbacks = Counter(
             "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
         )
+        self._log_failures = Counter(
+            "charkha_log_failures",
+            "Rows that could not be logged, by what became of them.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self._not_logging: set[str] = set()  # models of which it is said
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
@@ -136,6 +143,19 @@ class ServingMetrics:
             self._warned_us[model, failure.name] = time_us
             said = (model, failure.name, failure.rows, failure.of, failure.reason)
             _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
+
+    def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
+        """Count rows that could not be logged; the first of them is an error in the server's own log."""
+        self._log_failures.labels(model, "refused" if refused else "unlogged").inc(rows)
+        if model not in self._not_logging:
+            self._not_logging.add(model)
+            now = "calls are refused" if refused else "calls are answered unlogged"
+            _logger.error("model %s: predictions cannot be logged, %s: %s", model, now, reason)
+
+    def logs_again(self, model: str) -> None:
+        """Log that it is over."""
+        self._not_logging.discard(model)
+        _logger.info("model %s: predictions are logged again", model)
 
     def deployed(self, lineup: LineUp) -> None:
         """Count a line-up, and log who is in it."""
@@ -197,8 +217,11 @@ class Current(Collector):
         killed = GaugeMetricFamily("charkha_model_killed", "1 while a model is on its fallback.", labels=["model"])
         for name, lineup in self._service.line_ups().items():
             killed.add_metric([name], float(lineup.killed is not None))
+        failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
+        for name, problem in self._service.log_problems().items():
+            failing.add_metric([name], float(problem is not None))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()
         for source, known_us in self._service.newest_known_us().items():
             ages.add_metric([source], (now_us - known_us) / 1e6)
-        return iter((shares, generations, killed, ages))
+        return iter((shares, generations, killed, failing, ages))

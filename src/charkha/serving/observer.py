@@ -42,6 +42,14 @@ class Observer(Protocol):
         """A request feature or a rule's condition failed on rows that were answered and logged without its value."""
         ...
 
+    def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
+        """The log took no more: rows were refused, or answered without being logged."""
+        ...
+
+    def logs_again(self, model: str) -> None:
+        """The log has room again."""
+        ...
+
     def deployed(self, lineup: LineUp) -> None:
         """A line-up now answers."""
         ...
@@ -63,6 +71,12 @@ class Quiet:
         """Do nothing."""
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
+        """Do nothing."""
+
+    def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
+        """Do nothing."""
+
+    def logs_again(self, model: str) -> None:
         """Do nothing."""
 
     def deployed(self, lineup: LineUp) -> None:

@@ -35,8 +35,11 @@ _REFUSALS = {
     "422": "A field is missing, unknown, of the wrong type, or not what its contract says: the error names it",
 }
 _BUSY = {"429": "More calls than can be answered soon; Retry-After says when to come again"}
-_NO_ANSWER = {"503": "No version serves this model", "504": "The call waited longer than its X-Request-Timeout-Ms"}
-_NOT_NOW = {"503": "The server's clock is far behind the newest row"}
+_NO_ANSWER = {
+    "503": "No version serves this model, or its log has no room",
+    "504": "The call waited longer than its X-Request-Timeout-Ms",
+}
+_NOT_NOW = {"503": "The server's clock is far behind the newest row, or the log has no room"}
 _TIMEOUT = {
     "name": TIMEOUT_HEADER,
     "in": "header",

@@ -221,6 +221,10 @@ class PredictionLog:
     def _after(self, place: LogPlace) -> dict[str, int]:
         return {**self._log.end(self._stream), place.partition: place.offset}
 
+    def probe(self) -> None:
+        """Raise OSError while there is no room for more."""
+        self._writer.probe()
+
     def close(self) -> None:
         """Close the writer."""
         self._writer.close()

@@ -17,7 +17,7 @@ _Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer. Keep the id: what became true is reported under it."""
 
     id: _Id
@@ -32,6 +32,7 @@ class Prediction(msgspec.Struct, frozen=True):
     reasons: Annotated[
         list[Reason] | UnsetType, Meta(description="What moved the score most; only where ?reasons= asks for them.")
     ] = UNSET
+    logged: Annotated[bool, Meta(description="False for one that could not be logged; left out where it was.")] = True
 
 
 class Predictions(msgspec.Struct, frozen=True):
@@ -108,10 +109,19 @@ class Error(msgspec.Struct, frozen=True):
 
 def predictions(model: str, answers: Answers) -> list[Prediction]:
     """Return the answers of a call as the client reads them."""
-    time = to_iso(answers.time_us)
+    time, logged = to_iso(answers.time_us), answers.logged
     return [
         Prediction(
-            id_, score if math.isfinite(score) else None, decision, list(rules), model, version, role, cause, time
+            id_,
+            score if math.isfinite(score) else None,
+            decision,
+            list(rules),
+            model,
+            version,
+            role,
+            cause,
+            time,
+            logged=logged,
         )
         for id_, score, decision, rules, version, role, cause in zip(
             answers.ids,

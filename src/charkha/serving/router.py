@@ -15,6 +15,7 @@ from charkha.serving.calls import JSON, Call, Endpoint, Headers, Reply, RequestH
 from charkha.serving.correlation import REQUEST_ID, marks, request_id_of
 from charkha.serving.keyring import ANY_KEY, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.policed_log import LogFull
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
 
@@ -135,6 +136,8 @@ def told_of(error: Exception, headers_asked: RequestHeaders, request_id: str) ->
             status, told = 409, Refusal("not_explainable", str(error), "reasons")
         case Killed():
             status, told, headers = 503, Refusal("killed", str(error)), LATER
+        case LogFull():
+            status, told, headers = 503, Refusal("log_full", str(error)), LATER
         case ClockBehind():
             status, told, headers = 503, Refusal("clock_behind", str(error)), LATER
         case _:

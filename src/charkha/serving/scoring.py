@@ -93,7 +93,7 @@ class Answers:
     """The answers of one call, row by row. scores: float64 (n,). decisions: None where the version decides nothing.
     causes: why the fallback answered; None where it did not.
 
-    time_us: the one time of all of them, by the clock.
+    time_us: the one time of all of them, by the clock. logged: whether they are in the log.
     """
 
     ids: list[str]
@@ -104,6 +104,7 @@ class Answers:
     rules: Sequence[tuple[str, ...]]
     causes: Sequence[Cause | None]
     time_us: int
+    logged: bool = True
 
 
 def batch_of(questions: Sequence[Question]) -> Batch:
@@ -152,9 +153,7 @@ def score(player: Player, batch: Batch) -> Scored:
         raise features
     bundle, schema = player.bundle, player.bundle.manifest.schema
     matrix = encode_lists(schema, features)
-    scores = bundle.predictor.predict(matrix)
-    if bundle.manifest.calibration is not None:
-        scores = bundle.manifest.calibration.apply(scores)
+    scores = bundle.score_matrix(matrix)
     decisions, hits = bundle.decide_where(scores, [listed(features[name]) for name in bundle.conditions])
     text = tuple(listed(features[schema.columns[position].name]) for position in schema.categorical)
     return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)

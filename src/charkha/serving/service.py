@@ -22,6 +22,7 @@ from charkha.serving.fallback import fallen_back
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer, Quiet, Stages
+from charkha.serving.policed_log import PolicedLog, taken_by_log
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
@@ -94,7 +95,10 @@ class Service:
         self._bundles = BundleStore(home.bundles)
         self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
         self._gate = Gate(project.sources, home, clock)
-        self._predictions = {name: PredictionLog(home.log, name, partition) for name in project.models}
+        self._predictions = {
+            name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
+            for name, model in project.models.items()
+        }
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups: dict[str, LineUp] = {}
         self._generations = dict.fromkeys(project.models, 0)
@@ -108,6 +112,8 @@ class Service:
         Calls in flight keep the line-up they began with. A deployment that cannot be loaded leaves the former one in
         place, is said by `ready`, and is tried again at the next refresh.
         """
+        for log in self._predictions.values():
+            log.look_again()
         with self._refreshing:
             current, killed = self._home.ledger.generations(), self._home.ledger.killed()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
@@ -138,12 +144,13 @@ class Service:
         rows: values in the order of the model's request fields, times as datetime in UTC. started_ns: when the first of
         them came, by `time.perf_counter_ns`; now unless given. cause: why the fallback is to answer them, if it is.
         Several questions answered together cost little more
-        than one. Raises UnknownModel, NoChampion, and ValueError when there is no row.
+        than one. Raises UnknownModel, NoChampion, LogFull, and ValueError when there is no row.
         """
         if not rows:
             raise ValueError(f"model '{model}': expected at least one request, got an empty table")
         started_ns = started_ns or time.perf_counter_ns()
         lineup = self._lineup(model)
+        self._predictions[model].admit(len(rows))
         asked = dict(zip(lineup.fields, zip(*rows, strict=True), strict=True))
         try:
             with self._home.online.read() as reader:
@@ -171,7 +178,8 @@ class Service:
 
         falls_back: whether the fallback answers where the model fails; not while some may be asked without the others.
         before_log: is told the answers when they are known and about to be logged; what it raises keeps them from it.
-        Raises whatever the champion raises, and ValueError for questions to several line-ups.
+        Where they could not be logged, they say so, if that is the model's policy. Raises LogFull where it is not,
+        whatever the champion raises, and ValueError for questions to several line-ups.
         """
         found = self._answer(questions, falls_back=falls_back, before_log=before_log)
         return [each for each, _ in found]
@@ -221,7 +229,7 @@ class Service:
         told = [answers(*each) for each in answering]
         if before_log is not None:
             before_log(told)
-        log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
+        logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         logged_ns = time.perf_counter_ns()
         waited_ns = began_ns - min(question.started_ns for question in questions)
         stages = Stages(waited_ns, features_ns - began_ns, scored_ns - features_ns, logged_ns - scored_ns)
@@ -233,6 +241,8 @@ class Service:
                 self._observer.fell_back(lineup.model, cause, rows)
         for failure in batch.failures:
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
+        if not logged:
+            told = [evolve(each, logged=False) for each in told]
         return [(each, scored) for each, (_, scored, _) in zip(told, answering, strict=True)]
 
     def log_place(self, model: str) -> LogPlace:
@@ -247,19 +257,23 @@ class Service:
         """Take rows of a source in, values in the order of its fields.
 
         vetted: the contract was applied to these rows where they come from. Raises UnknownSource, NotPushable, and
-        BatchBreaksContract for rows that break the contract: they are in quarantine then, and none was taken.
+        BatchBreaksContract for rows that break the contract: they are in quarantine then, and none was taken. Raises
+        LogFull where there is no room; the same rows may be pushed again then.
         """
-        if not vetted:
-            self._gate.check(source, rows)
-        return self._feed.push(source, rows)
+        with taken_by_log(f"source '{source}': the rows"):
+            if not vetted:
+                self._gate.check(source, rows)
+            return self._feed.push(source, rows)
 
     def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> int:
         """Log what became true of predictions, known from now on; return how many.
 
-        Raises UnknownModel, InvalidPredictionId, and ValueError for a label that is not finite; then none was logged.
+        Raises UnknownModel, InvalidPredictionId, LogFull, and ValueError for a label that is not finite; then none was
+        logged.
         """
         self._model(model)
-        self._labels[model].append(ids, labels, self._clock.now())
+        with taken_by_log(f"model '{model}': the labels"):
+            self._labels[model].append(ids, labels, self._clock.now())
         return len(ids)
 
     def falls_back(self, model: str) -> bool:
@@ -268,10 +282,26 @@ class Service:
         return lineup is not None and lineup.fallback is not None
 
     def ready(self) -> Readiness:
-        """Say who answers: ready when some model has a champion and every deployment could be loaded."""
-        lineups, problems = self._lineups, dict(self._problems)
+        """Say who answers: ready when some model has a champion, every deployment could be loaded, and no call is
+        refused because the log takes none.
+        """
+        lineups, full = self._lineups, self.log_problems()
+        problems = {
+            **self._problems,
+            **{name: _also(self._problems.get(name), said) for name, said in full.items() if said},
+        }
         champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
-        return Readiness(bool(lineups) and not self._failed, champions, dict(self._generations), problems)
+        refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
+        ready = bool(lineups) and not self._failed and not refusing
+        return Readiness(ready, champions, dict(self._generations), problems)
+
+    def log_problems(self) -> dict[str, str | None]:
+        """Return of each model why its predictions cannot be logged now; None where they can."""
+        return {name: log.problem for name, log in self._predictions.items()}
+
+    def log_seconds(self, model: str) -> float:
+        """Return how long the newest append to a model's log took (s)."""
+        return self._predictions[model].seconds
 
     def problems(self) -> dict[str, str]:
         """Return, by model, what of its deployment could not be loaded, in words."""
@@ -343,6 +373,11 @@ def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched
         return fetch(plan, reader, asked)
     except Exception as error:
         return error
+
+
+def _also(problem: str | None, full: str) -> str:
+    said = f"predictions cannot be logged: {full}"
+    return f"{problem}; {said}" if problem else said
 
 
 def _is_stale(reader: OnlineReader, oldest_us: Mapping[str, int], time_us: int) -> bool:

@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
-from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.policies import Budget, Compare, Fallback, LogPolicy, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
@@ -143,6 +143,7 @@ class Model:
     slices: request fields by whose values metrics are also reported.
     fallback: what answers where the model cannot; without one, such a call fails.
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
+    log: how long predictions are kept, and what is answered while there is no room for them.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Model:
     monitors: Monitors = field(default=Factory(Monitors), kw_only=True)
     fallback: Fallback | None = field(default=None, kw_only=True)
     reasons: Mapping[str, str] = field(factory=dict, kw_only=True)
+    log: LogPolicy = field(default=LogPolicy(), kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)

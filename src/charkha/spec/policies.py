@@ -1,5 +1,7 @@
 """How a model is rolled out, watched and retrained."""
 
+from typing import Literal
+
 from attrs import field, frozen
 
 from charkha.spec.durations import parse_duration
@@ -104,6 +106,19 @@ class Fallback:
     def max_source_age_us(self) -> dict[str, int]:
         """`max_source_age` in µs."""
         return {source: parse_duration(age) for source, age in self.max_source_age.items()}
+
+
+@frozen(kw_only=True)
+class LogPolicy:
+    """How long predictions are kept, and what is answered while there is no room to log them.
+
+    keep_days: predictions older than this are removed by `charkha log prune`, and by the operator. 400
+        unless given, or as many as the operator looks back on, where labels come so late that these are more.
+    on_full_disk: "refuse" answers 503 until there is room again; "serve_unlogged" goes on, and says so in each answer.
+    """
+
+    keep_days: int | None = None
+    on_full_disk: Literal["refuse", "serve_unlogged"] = "refuse"
 
 
 @frozen(kw_only=True)

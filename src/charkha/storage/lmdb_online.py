@@ -1,5 +1,7 @@
 """The online state in LMDB: memory-mapped, read without locks, one writer at a time over all processes."""
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +110,8 @@ class _Transaction(_Snapshot):
             self._environment.leave(self, self._transaction.commit if kind is None else self._transaction.abort)
         except lmdb.MapFullError:
             raise self._full() from None
+        except lmdb.DiskError as full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._environment.folder)) from full
 
     def put(self, key: bytes, value: bytes) -> None:
         try:

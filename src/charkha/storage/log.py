@@ -21,6 +21,14 @@ class Record(NamedTuple):
     payload: bytes
 
 
+class Sealed(NamedTuple):
+    """A stretch of a partition to which nothing is added any more: the records in [start, end)."""
+
+    partition: str
+    start: int
+    end: int
+
+
 class LogWriter(Protocol):
     """Appends to one partition; may be shared by threads."""
 
@@ -30,6 +38,10 @@ class LogWriter(Protocol):
         Once it returns, the operating system has the records (the disk, with fsync). When it raises, or the process
         dies in it, they may or may not be in the log, but never some of them.
         """
+        ...
+
+    def probe(self) -> None:
+        """Raise OSError while the log cannot take an append, nor some more after it; appends nothing."""
         ...
 
     def close(self) -> None:
@@ -47,13 +59,29 @@ class Log(Protocol):
     def read(self, stream: str, after: Position | None = None) -> Iterator[Record]:
         """Yield the records from `after` (all of them unless given) up to the end as of this call.
 
-        Partitions come in the order of their names, those absent from `after` from their first record. A stream
-        nobody has written yet is empty. Raises UnknownPosition and LogCorrupt.
+        Partitions come in the order of their names, those absent from `after` from the first record that they still
+        have. A stream nobody has written yet is empty. Raises UnknownPosition, also for a record that was dropped, and
+        LogCorrupt.
         """
         ...
 
     def end(self, stream: str) -> Position:
         """Return the offset after the last record of every partition: what to pass as `after` to read what follows."""
+        ...
+
+    def seal(self, stream: str, partition: str) -> None:
+        """Let nothing more be added to what a partition holds now: what follows begins a stretch of its own."""
+        ...
+
+    def sealed(self, stream: str) -> list[Sealed]:
+        """Return what is sealed, by partition and in order."""
+        ...
+
+    def drop(self, stream: str, stretch: Sealed) -> None:
+        """Remove what is sealed of a partition up to the end of a stretch; offsets stay what they are.
+
+        Nobody may be reading it.
+        """
         ...
 
     def streams(self) -> list[str]:

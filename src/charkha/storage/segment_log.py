@@ -1,14 +1,18 @@
 """The log in files of one folder: a folder per stream and partition, in it segments of records."""
 
 import os
+import stat
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from charkha.storage.log import Position, Record, UnknownPosition
+from charkha.storage.flush import flush
+from charkha.storage.locks import locked
+from charkha.storage.log import Position, Record, Sealed, UnknownPosition
 from charkha.storage.names import checked_name, checked_path
-from charkha.storage.segment_writer import SegmentWriter
-from charkha.storage.segments import NotARecord, Segment, list_segments, payloads, whole_end
+from charkha.storage.segment_writer import WRITABLE, SegmentWriter
+from charkha.storage.segments import NotARecord, Segment, list_segments, payloads, segment_at, settled_end, whole_end
 
 # "=" cannot be in a name, so a partition's folder is never taken for a piece of a stream's name.
 _PARTITION = "partition="
@@ -39,15 +43,48 @@ class SegmentLog:
         """Yield the records from `after` up to the end as of this call; see `Log.read`."""
         starts = after or {}
         ends = {**dict.fromkeys(starts, 0), **self.end(stream)}
-        for partition, end in ends.items():
-            if starts.get(partition, 0) > end:
-                raise UnknownPosition(stream, partition, starts[partition], end)
-        spans = [(partition, starts.get(partition, 0), ends[partition]) for partition in sorted(ends)]
+        spans: list[tuple[str, int, int]] = []
+        for partition, end in sorted(ends.items()):
+            first = self._first(stream, partition)
+            start = starts.get(partition, first)
+            if not first <= start <= end:
+                raise UnknownPosition(stream, partition, start, end)
+            spans.append((partition, start, end))
         return self._read_spans(stream, spans)
 
     def end(self, stream: str) -> dict[str, int]:
         """Return the end offset of every partition; see `Log.end`."""
         return {partition: self._end(stream, partition) for partition in self._partitions(stream)}
+
+    def seal(self, stream: str, partition: str) -> None:
+        """End the newest segment and begin the next; see `Log.seal`."""
+        folder = self._partition_folder(stream, partition)
+        with locked(folder):
+            newest = list_segments(folder)[-1]
+            end = settled_end(newest, newest.base)
+            if end == newest.base:
+                return
+            mode = stat.S_IMODE(newest.path.stat().st_mode)
+            os.truncate(newest.path, end - newest.base)  # what a crash has left behind the end
+            # In this order: a sealed segment without a next one is what a writer leaves that dies between the two.
+            newest.path.chmod(mode & ~WRITABLE)
+            segment_at(folder, end).path.touch()
+            flush(folder)
+
+    def sealed(self, stream: str) -> list[Sealed]:
+        """Return all segments but the newest; see `Log.sealed`."""
+        found: list[Sealed] = []
+        for partition in self._partitions(stream):
+            bases = [segment.base for segment in list_segments(self._partition_folder(stream, partition))]
+            found += [Sealed(partition, base, end) for base, end in pairwise(bases)]
+        return found
+
+    def drop(self, stream: str, stretch: Sealed) -> None:
+        """Remove sealed segments, never the newest, whose name says where the partition goes on; see `Log.drop`."""
+        folder = self._partition_folder(stream, stretch.partition)
+        for segment, following in pairwise(list_segments(folder)):
+            if following.base <= stretch.end:
+                segment.path.unlink()
 
     def streams(self) -> list[str]:
         """Return the names of all streams; see `Log.streams`."""
@@ -63,6 +100,9 @@ class SegmentLog:
                         yield Record(partition, begin, end, payload)
             except NotARecord:
                 raise UnknownPosition(stream, partition, start, stop) from None
+
+    def _first(self, stream: str, partition: str) -> int:
+        return next((segment.base for segment in list_segments(self._partition_folder(stream, partition))), 0)
 
     def _end(self, stream: str, partition: str) -> int:
         segments = list_segments(self._partition_folder(stream, partition))

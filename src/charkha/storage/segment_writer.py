@@ -13,7 +13,9 @@ from charkha.storage.forks import renewed_after_fork
 from charkha.storage.segment_format import frame
 from charkha.storage.segments import Segment, list_segments, segment_at, settled_end
 
-_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+# Room for some batches: a disk with less is still full.
+_PROBE_BYTES = 1 << 20
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -55,6 +57,14 @@ class SegmentWriter:
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
+    def probe(self) -> None:
+        """Raise OSError while there is no room for an append; see `LogWriter.probe`."""
+        scratch = self._folder / f".probe-{os.getpid()}"
+        try:
+            scratch.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            scratch.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release the files."""
         with self._thread_lock:
@@ -87,18 +97,18 @@ class SegmentWriter:
             written = os.pwrite(tail.descriptor, data, position)
             while written < len(data):
                 written += os.pwrite(tail.descriptor, data[written:], position + written)
+            if self._sync:
+                os.fdatasync(tail.descriptor)
         except OSError:
             os.ftruncate(tail.descriptor, position)
             raise
-        if self._sync:
-            os.fdatasync(tail.descriptor)
 
     def _settled_tail(self) -> _Tail:
         """Return the newest segment, its end where the next append belongs."""
         tail = self._tail
         if tail is not None:
             found = os.fstat(tail.descriptor)
-            if found.st_mode & _WRITABLE and found.st_size == tail.end - tail.base < self._segment_bytes:
+            if found.st_mode & WRITABLE and found.st_size == tail.end - tail.base < self._segment_bytes:
                 return tail
         return self._find_tail()
 
@@ -110,12 +120,12 @@ class SegmentWriter:
         newest, tail = segments[-1], self._tail
         end = settled_end(newest, tail.end if tail and tail.base == newest.base else newest.base)
         mode = stat.S_IMODE(newest.path.stat().st_mode)
-        if not mode & _WRITABLE:
+        if not mode & WRITABLE:
             return self._start_segment(end)
         entered = self._enter(newest, end)
         if end - newest.base < self._segment_bytes:
             return entered
-        newest.path.chmod(mode & ~_WRITABLE)
+        newest.path.chmod(mode & ~WRITABLE)
         return self._start_segment(end)
 
     def _enter(self, segment: Segment, end: int) -> _Tail:

@@ -125,7 +125,9 @@ class LinearPredictor:
 
     def _numbers_add(self, numbers: FloatArray) -> FloatArray:
         clipped, null = self._clipped(numbers)
-        total: FloatArray = self._state.intercept + clipped @ self._weights + null @ self._null_weights
+        # Row by row in one order: a product of matrices would add up a row otherwise in another company.
+        added = np.ascontiguousarray(clipped * self._weights + null * self._null_weights)
+        total: FloatArray = self._state.intercept + added.sum(axis=1)
         return total
 
     def _clipped(self, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,1 @@
+"""Bulk scoring: the server's numbers for files of rows, part by part."""

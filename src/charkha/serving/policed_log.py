@@ -1,0 +1,113 @@
+"""Logging predictions as the model's policy says: what happens while the disk is full or broken, and until when.
+
+Appending blocks as long as the disk does, and with it the batch: who is slow is waited for, never passed by. A log
+that fails is not asked again by each call, but a few times a second, and by `look_again`.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from charkha.serving.observer import Observer
+from charkha.serving.prediction_log import LogPlace, PredictionBatch, PredictionLog
+from charkha.spec.model import Model
+
+_AGAIN_NS = 250_000_000
+
+
+class LogFull(Exception):
+    """A log that takes nothing now; what was to be logged was not taken. reason: what the system says."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what, self.reason = what, reason
+        super().__init__(f"{what} cannot be logged, so nothing of this call was taken: {reason}. Come again later")
+
+
+@contextmanager
+def taken_by_log(what: str) -> Iterator[None]:
+    """Raise LogFull where the block finds no room for what it logs."""
+    try:
+        yield
+    except OSError as error:
+        raise LogFull(what, _reason(error)) from error
+
+
+class PolicedLog:
+    """The log of one model's predictions; safe to use from several threads.
+
+    problem: why it takes nothing now; None while it does. seconds: how long the newest append took.
+    """
+
+    def __init__(self, log: PredictionLog, model: Model, observer: Observer) -> None:
+        self._log, self._model, self._observer = log, model.name, observer
+        self.refuses = model.log.on_full_disk == "refuse"
+        self.problem: str | None = None
+        self.seconds = 0.0
+        self._again_ns = 0
+
+    def admit(self, rows: int) -> None:
+        """Raise LogFull for a call that would be refused once it was scored. Costs nothing while the log is well."""
+        if self.problem is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
+            self._refuse(rows, self.problem)
+
+    def append(self, batches: Sequence[PredictionBatch]) -> bool:
+        """Log calls, all of them or none, and say whether they are logged.
+
+        Raises LogFull when they could not be, and the policy is to refuse then.
+        """
+        began_ns = time.perf_counter_ns()
+        if self.problem is not None and began_ns < self._again_ns:
+            return self._unlogged(batches, self.problem)
+        try:
+            self._log.append(batches)
+        except OSError as error:
+            self._again_ns = time.perf_counter_ns() + _AGAIN_NS
+            self.problem = reason = _reason(error)
+            return self._unlogged(batches, reason)
+        self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
+        if self.problem is not None:
+            self._recover()
+        return True
+
+    def look_again(self) -> None:
+        """Notice that there is room again, also while nobody calls."""
+        if self.problem is None:
+            return
+        try:
+            self._log.probe()
+        except OSError as error:
+            self.problem = _reason(error)
+        else:
+            self._recover()
+
+    def place(self) -> LogPlace:
+        """Return where the next record begins; see `PredictionLog.place`."""
+        return self._log.place()
+
+    def holds(self, place: LogPlace, first_id: str) -> bool:
+        """Say whether a record is in the log, not far behind a place; see `PredictionLog.holds`."""
+        return self._log.holds(place, first_id)
+
+    def close(self) -> None:
+        """Close the writer."""
+        self._log.close()
+
+    def _unlogged(self, batches: Sequence[PredictionBatch], reason: str) -> bool:
+        rows = sum(len(batch.requests) for batch in batches)
+        if self.refuses:
+            self._refuse(rows, reason)
+        self._observer.not_logged(self._model, reason, rows, refused=False)
+        return False
+
+    def _refuse(self, rows: int, reason: str) -> None:
+        self._observer.not_logged(self._model, reason, rows, refused=True)
+        raise LogFull(f"model '{self._model}': the prediction", reason)
+
+    def _recover(self) -> None:
+        self.problem = None
+        self._observer.logs_again(self._model)
+
+
+def _reason(error: OSError) -> str:
+    """Return what the system says, without the paths that a client has no business to know."""
+    return error.strerror or type(error).__name__
