@@ -27,8 +27,8 @@ from attrs import define, field
 from charkha.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("data.md", "scoring.md", "security.md", "protocols.md")
-GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), *(ROOT / "docs" / page for page in PAGES)]
+PAGES = [ROOT / "docs" / name for name in ("data.md", "protocols.md", "scoring.md", "security.md")]
+GUIDES = [*sorted(ROOT.glob("docs/guide-*.md")), *PAGES]
 BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 EXITS = re.compile(r" +# exits with (?P<code>\d+)$")
 FILE = "python file="
