@@ -159,6 +159,7 @@ def test_building_the_state_of_a_large_source_anew(tmp_path: Path, sign: str, lo
         met.append(states.index(state_of(killed)))
 
     assert killed_at_random(killed, "rebuild_in_files", 6, longest_seconds, sign=sign, afterwards=look) >= 2
-    assert met.count(0) >= 1
+    # Once one has come as far as its commit, all later looks find the new state: the first may do so while it writes.
+    assert sign == "writing" or met.count(0) >= 1
     assert any(killed.glob("charkha-state-*"))
     assert state_of(killed) == states[1]
