@@ -232,7 +232,3 @@ def _plain_value(kind: FieldType, number: float) -> Any:
     if isnan(number):
         return None
     return number if kind is float else bool(number) if kind is bool else int(number)
-
-
-def _plain_values(kind: FieldType, numbers: FloatArray) -> list[Any]:
-    return [_plain_value(kind, number) for number in numbers.tolist()]
