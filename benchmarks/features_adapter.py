@@ -16,11 +16,12 @@ import charkha as ck
 from charkha.clock import SimulatedClock
 from charkha.features.backfill import backfill
 from charkha.features.feed import Feed
+from charkha.features.keys import key_bytes
 from charkha.features.materialise import plain_values
 from charkha.features.online import fetch, online_columns
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.reading import BUCKET_ROWS, MEMORY_ROWS, Sources
-from charkha.features.state import ViewState, key_bytes
+from charkha.features.state import ViewState
 from charkha.spec.aggregates import Aggregate
 from charkha.spec.fields import FieldType
 from charkha.spec.sources import Source

@@ -26,7 +26,7 @@ numbers = st.tuples(
     st.none() | st.booleans(),
     st.none() | st.integers(-FAR_US, FAR_US),
 )
-rows = st.lists(st.tuples(st.integers(-FAR_US, FAR_US), numbers, st.none() | st.text()), min_size=1, max_size=8)
+rows = st.lists(st.tuples(st.integers(-FAR_US, FAR_US), numbers, st.none() | st.text()), min_size=1, max_size=16)
 
 
 def layout(*columns: str, max_age: str | None = None) -> LatestRows:
@@ -67,6 +67,7 @@ def test_many_rows_are_encoded_as_one_by_one(history: list[tuple[int, tuple[Any,
         frame = pl.DataFrame(contents, schema=plain, orient="row").cast(polars_schema(schema))
         expected = [latest.encode(event, row) for event, row in zip(times.tolist(), contents, strict=True)]
         assert latest.encode_many(times, frame) == expected
+        assert latest.encode_rows(times.tolist(), contents) == expected
 
 
 def test_ten_short_floats_take_49_bytes() -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from attrs import define, evolve, field
+from attrs import evolve, frozen
 
+from charkha.features.arrived import ArrivedRows
+from charkha.features.events import RowLayout
 from charkha.features.filters import RowFilters
-from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
 from charkha.features.online import fetch, online_columns
 from charkha.features.plan import FeaturePlan, feature_names
@@ -20,11 +21,11 @@ from charkha.spec.views import FeatureView
 from charkha.storage.online import OnlineReader
 
 
-@define(eq=False)
+@frozen(eq=False)
 class MemoryState:
-    """State in a dictionary, read and written as if it were in a store."""
+    """State in a dictionary, read as if it were in a store."""
 
-    values: dict[bytes, bytes] = field(factory=dict)
+    values: Mapping[bytes, bytes]
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None."""
@@ -34,27 +35,18 @@ class MemoryState:
         """Return the value of each key in the order asked."""
         return [self.values.get(key) for key in keys]
 
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set the value of a key."""
-        self.values[key] = value
 
-
-def applied_state(view: FeatureView, source: Source, key: Mapping[str, Any], rows: pl.DataFrame) -> MemoryState:
+def applied_state(view: FeatureView, source: Source, rows: pl.DataFrame) -> MemoryState:
     """Return the state of one key after its rows were applied in their order.
 
-    source: as declared now. key: the entity's columns and their values. rows: of `read_rows`, of this key only.
+    source: as declared now. rows: of `read_rows`, of this key only.
     """
-    state = MemoryState()
     filters = RowFilters.of(source, [view])
     how = evolve(ViewState.of(evolve(view, source=source), filters), digest=view_digest(view))
-    text = key_text([key[column] for column in view.entity.keys])
-    if text is not None:
-        values = plain_values(rows.select(list(source.fields))).iter_rows()
-        filtered = filters.applied(zip(values, rows["_first"], strict=True))
-        times = rows.select("_event_us", "_known_us").iter_rows()
-        for (row, first), known in zip(filtered, times, strict=True):
-            how.apply(state, text, row, known, first=first)
-    return state
+    values = plain_values(rows.select(list(source.fields))).iter_rows()
+    applied = filters.applied(zip(values, rows["_first"], strict=True))
+    arrived = ArrivedRows.of(RowLayout.of(source), applied, rows["_known_us"])
+    return MemoryState(dict(how.changes(MemoryState({}), arrived)))
 
 
 def read_features(view: FeatureView, reader: OnlineReader, key: Mapping[str, Any], at_us: int) -> dict[str, Any]:

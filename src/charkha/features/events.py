@@ -51,6 +51,7 @@ class RowLayout:
     key_places: tuple[int, ...]
     time_place: int | None
     datetime_places: tuple[int, ...]
+    float_places: tuple[int, ...]
     rows_type: Any
     salt: bytes
 
@@ -59,11 +60,14 @@ class RowLayout:
         """Return the layout of rows whose values are in the order of the source's fields."""
         fields = tuple(source.fields)
         time = fields.index(source.time) if source.time is not None else None
-        datetimes = tuple(place for place, kind in enumerate(source.fields.values()) if kind is datetime)
+        datetimes, floats = (
+            tuple(place for place, kind in enumerate(source.fields.values()) if kind is wanted)
+            for wanted in (datetime, float)
+        )
         keys = tuple(fields.index(column) for column in source.key)
         types = tuple(_PLAIN_TYPES[kind] | None for kind in source.fields.values())
         salt = hashlib.blake2b("\x00".join(fields).encode(), digest_size=16).digest()
-        return cls(source.name, fields, keys, time, datetimes, list[tuple[types]], salt)  # type: ignore[valid-type]
+        return cls(source.name, fields, keys, time, datetimes, floats, list[tuple[types]], salt)  # type: ignore[valid-type]
 
     def key_of(self, row: Row) -> str | None:
         """Return a row's key as text; None where a part of it is null."""

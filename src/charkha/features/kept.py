@@ -7,9 +7,9 @@ import msgspec
 import polars as pl
 from attrs import evolve
 
+from charkha.features.arrived import ArrivedRows
 from charkha.features.events import PARTITION, EventBatch, Row, RowLayout, decode_events, encode_events, event_stream
 from charkha.features.filters import RowFilters
-from charkha.features.keys import key_text
 from charkha.features.materialise import plain_values
 from charkha.features.plan import view_from_plain
 from charkha.features.progress import (
@@ -23,7 +23,6 @@ from charkha.features.progress import (
     view_registry,
 )
 from charkha.features.state import ViewState, columns_of, declaration_digest, view_digest
-from charkha.features.touched import Touched
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 from charkha.storage.log import Log
@@ -164,17 +163,11 @@ class KeptViews:
         self, state: OnlineWriter, layout: RowLayout, rows: Iterable[tuple[Row, bool]], known: Iterable[int]
     ) -> None:
         """Apply rows of a source, each with whether it is its first version, and when it became known (µs)."""
-        views, touched = self._states[layout.source], Touched(state)
         if lacking := self._lacking[layout.source]:
             rows = [((*row, *[None] * lacking), first) for row, first in rows]
-        # Not strict: rows of one push are known at one time, repeated without end.
-        for (row, first), known_us in zip(self._filters[layout.source].applied(rows), known, strict=False):
-            event = layout.event_us(row)
-            for view in views:
-                key = key_text([row[column] for column in view.key_columns])
-                if key is not None and event is not None:
-                    view.apply(touched, key, row, (event, known_us), first=first)
-        touched.flush()
+        arrived = ArrivedRows.of(layout, self._filters[layout.source].applied(rows), known)
+        changes = [change for view in self._states[layout.source] for change in view.changes(state, arrived)]
+        state.put_many(sorted(changes))
 
     def apply_files(self, state: OnlineWriter, source: Source, rows: pl.DataFrame) -> None:
         """Apply rows that became known after all others of their source, in that order."""

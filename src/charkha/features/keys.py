@@ -1,5 +1,6 @@
-"""Entity keys as text: the same for a column of history and for one request."""
+"""Entity keys as text, the same for a column of history and for one request; and as the bytes that end a place."""
 
+import hashlib
 from collections.abc import Sequence
 
 import polars as pl
@@ -8,6 +9,10 @@ from charkha.features.segments import IntArray
 
 # Joins the parts of a composite key; escaped where a part holds it, so that no two keys read the same.
 _SEPARATOR = "\x1f"
+_LONGEST_KEY = 400  # bytes; an LMDB key has at most 511. Longer ones are hashed.
+# Neither begins any UTF-8 text, so no key is mistaken for these.
+_NULL_KEY = b"\xfe"
+_LONG_KEY = b"\xff"
 
 
 def key_column(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
@@ -56,3 +61,13 @@ def key_text(values: Sequence[object]) -> str | None:
     if len(parts) == 1:
         return parts[0]
     return _SEPARATOR.join(part.replace("\\", "\\\\").replace(_SEPARATOR, "\\u") for part in parts)
+
+
+def key_bytes(key: str | None) -> bytes:
+    """Return a key as it ends a place in the store; nothing ever lies where it says for a null key."""
+    if key is None:
+        return _NULL_KEY
+    encoded = key.encode()
+    if len(encoded) <= _LONGEST_KEY:
+        return encoded
+    return _LONG_KEY + hashlib.blake2b(encoded, digest_size=32).digest()

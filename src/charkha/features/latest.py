@@ -6,7 +6,7 @@ that holds text, or an integer beyond 2^53, is MessagePack, whose first byte is 
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from math import isnan
@@ -29,6 +29,7 @@ Column = Sequence[Any] | FloatArray
 _LARGEST_EXACT = 1 << 53
 _NEVER = -(1 << 62)  # before any time, yet no overflow when subtracted from one
 _NULL = float("nan")
+_FEW = 8  # rows that are packed sooner one by one
 _EVENT = struct.Struct("<q")
 _LETTERS: Mapping[int, str] = {FLOATS: "f", DOUBLES: "d"}
 
@@ -105,12 +106,22 @@ class LatestRows:
         same = kept == tuple(numbers) or all(a == b or isnan(a) for a, b in zip(numbers, kept, strict=True))
         return packed if same else self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
 
+    def encode_rows(self, event_us: Sequence[int], rows: Sequence[Sequence[Any]]) -> list[bytes]:
+        """Return many rows, as `encode` does one."""
+        if len(rows) < _FEW or not self.packs:
+            return [self.encode(event, row) for event, row in zip(event_us, rows, strict=True)]
+        return self._encoded(np.array(event_us, np.int64), np.array(rows, np.float64), rows.__getitem__)
+
     def encode_many(self, event_us: IntArray, columns: pl.DataFrame) -> list[bytes]:
         """Return many rows. columns: those of the view's latest values, one row per event time."""
         plain = columns.with_columns(pl.col(TIME).dt.epoch("us"))
         if not self.packs:
             return [_PLAIN_ENCODER.encode(row) for row in zip(event_us.tolist(), plain.rows(), strict=True)]
         numbers = plain.cast(pl.Float64).fill_null(_NULL).to_numpy().reshape(len(event_us), len(self.kinds))
+        return self._encoded(event_us, numbers, plain.row)
+
+    def _encoded(self, event_us: IntArray, numbers: FloatArray, row: Callable[[int], Sequence[Any]]) -> list[bytes]:
+        """Return rows. numbers: float64 (n, columns), NaN for null. row: the values of one, where floats lose some."""
         with np.errstate(over="ignore"):
             narrow = numbers.astype(np.float32)
         fits = ((narrow == numbers) | np.isnan(numbers)).all(axis=1)
@@ -119,7 +130,7 @@ class LatestRows:
             rows[where] = self._packed_rows(size, event_us[where], values[where])
         # 2^53 itself may be what 2^53 + 1 was rounded to.
         for place in np.flatnonzero((np.abs(numbers) >= _LARGEST_EXACT).any(axis=1)).tolist():
-            rows[place] = self.encode(int(event_us[place]), plain.row(place))
+            rows[place] = self.encode(int(event_us[place]), row(place))
         packed: list[bytes] = rows.tolist()
         return packed
 

@@ -9,13 +9,13 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.evaluate import OnFailure, unheard
-from charkha.features.keys import key_text
+from charkha.features.keys import key_bytes, key_text
 from charkha.features.lanes import Stack, stacks_of, window_values
 from charkha.features.latest import Column, LatestStack, latest_stacks
 from charkha.features.numbers import ratio_of
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns, frame_of, request_columns
-from charkha.features.state import ViewState, key_bytes
+from charkha.features.state import ViewState
 from charkha.storage.online import OnlineReader
 
 

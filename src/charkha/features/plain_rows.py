@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from charkha.clock import to_micros
 from charkha.features.events import Row, RowLayout
@@ -20,16 +21,14 @@ class NotPushable(ValueError):
 
 def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]]) -> list[Row]:
     """Return rows as the log keeps them: times as µs, decimals in their one form. Raises NotPushable."""
-    plain = [tuple(row) for row in rows]
-    if layout.datetime_places:
-        plain = [tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in plain]
     try:
-        plain = msgspec.convert(plain, layout.rows_type)
+        plain: list[Row] = msgspec.convert(
+            [_with_micros(row, layout.datetime_places) for row in rows], layout.rows_type
+        )
     except msgspec.ValidationError as error:
         fields = ", ".join(f"{name}: {kind.__name__}" for name, kind in source.fields.items())
         raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
-    if float in source.fields.values():
-        plain = [tuple(finite_number(value) if type(value) is float else value for value in row) for row in plain]
+    _make_finite(plain, layout.float_places)
     for place in layout.datetime_places:
         for row in plain:
             if row[place] is not None and not _FIRST_US <= row[place] <= _LAST_US:
@@ -38,13 +37,34 @@ def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]])
     if str in source.fields.values():
         _refuse_surrogates(source, plain)
     for row in plain:
-        if layout.key_of(row) is None:
+        if any(row[place] is None for place in layout.key_places):
             raise NotPushable(
                 f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
             )
         if layout.event_us(row) is None:
             raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain
+
+
+def _with_micros(row: Sequence[Any], places: Sequence[int]) -> Row:
+    values = list(row)
+    for place in places:
+        if place < len(values) and isinstance(values[place], datetime):
+            values[place] = to_micros(values[place])
+    return tuple(values)
+
+
+def _make_finite(rows: list[Row], places: Sequence[int]) -> None:
+    """Put null for decimals that are not finite, and 0.0 for -0.0: all are looked at together, few are changed."""
+    if not places or not rows:
+        return
+    decimals = np.array([[row[place] for place in places] for row in rows], np.float64)
+    odd = ~np.isfinite(decimals) | ((decimals == 0) & np.signbit(decimals))
+    for at in np.flatnonzero(odd.any(axis=1)).tolist():
+        values = list(rows[at])
+        for place in places:
+            values[place] = finite_number(values[place])
+        rows[at] = tuple(values)
 
 
 def _refuse_surrogates(source: Source, rows: Sequence[Row]) -> None:

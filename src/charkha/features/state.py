@@ -6,7 +6,7 @@ changed view is built anew beside the old one.
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -15,6 +15,8 @@ import numpy as np
 from attrs import asdict, frozen
 
 from charkha.features.aggregations.aggregation import State
+from charkha.features.arrived import ArrivedRows
+from charkha.features.events import Row
 from charkha.features.expressions import plain_value
 from charkha.features.filters import RowFilters, filters_of
 from charkha.features.fingerprints import fingerprint
@@ -25,12 +27,8 @@ from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
 
 _LATEST_SLOT = 255
-_LONGEST_KEY = 400  # bytes; an LMDB key has at most 511. Longer ones are hashed.
 _NULL = float("nan")
 _SLOTS = tuple(bytes((slot,)) for slot in range(256))
-# Neither begins any UTF-8 text, so no key is mistaken for these.
-_NULL_KEY = b"\xfe"
-_LONG_KEY = b"\xff"
 
 
 def view_digest(view: FeatureView) -> bytes:
@@ -102,21 +100,25 @@ class RingState:
         dtype = np.dtype([("hop", "<i8"), ("states", "<f8", (ring.width,))])
         return cls(ring, steps, empty, struct.Struct(f"<q{ring.width}d"), dtype)
 
-    def updated(self, tiles: bytes | None, known_us: int, row: Sequence[object]) -> bytes:
-        """Return the tiles with one more row, those beyond the longest window dropped."""
-        hop = known_us // self.ring.hop_us
-        size = self.tile.size
+    def updated(self, tiles: bytes | None, rows: Sequence[tuple[int, Row]]) -> bytes:
+        """Return the tiles of a key with more rows, each known at a time (µs); none beyond the longest window."""
         kept = tiles or b""
-        states: Sequence[float] = self.empty
-        if kept:
-            newest, *found = self.tile.unpack_from(kept, len(kept) - size)
-            if newest >= hop:
-                hop, states, kept = newest, found, kept[:-size]
-            else:
-                kept = kept[self._outdated(kept, hop) :]
-        return kept + self.tile.pack(hop, *self._with_row(states, row, known_us))
+        for known_us, row in rows:
+            kept = self._with_one(kept, known_us, row)
+        return kept
 
-    def _with_row(self, states: Sequence[float], row: Sequence[object], known_us: int) -> list[float]:
+    def _with_one(self, tiles: bytes, known_us: int, row: Row) -> bytes:
+        hop, size = known_us // self.ring.hop_us, self.tile.size
+        states: Sequence[float] = self.empty
+        if tiles:
+            newest, *found = self.tile.unpack_from(tiles, len(tiles) - size)
+            if newest >= hop:
+                hop, states, tiles = newest, found, tiles[:-size]
+            else:
+                tiles = tiles[self._outdated(tiles, hop) :]
+        return tiles + self.tile.pack(hop, *self._with_row(states, row, known_us))
+
+    def _with_row(self, states: Sequence[float], row: Row, known_us: int) -> list[float]:
         updated: list[float] = []
         for step in self.steps:
             state = tuple(states[step.start : step.stop])
@@ -141,15 +143,11 @@ class RingState:
         return kept
 
 
-class Changing(Protocol):
-    """State that can be read and written by key."""
+class Readable(Protocol):
+    """State that can be read by key."""
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of a key, or None."""
-        ...
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set the value of a key."""
+    def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """Return the value of each key in the order asked, None for those that have none."""
         ...
 
 
@@ -196,19 +194,49 @@ class ViewState:
         """Where the latest rows of all keys lie: this, then the key's bytes."""
         return self.digest + _SLOTS[_LATEST_SLOT]
 
-    def apply(self, state: Changing, key: str, row: Sequence[object], times: tuple[int, int], *, first: bool) -> None:
-        """Let a row change the state of its key. times: event, known (µs). A correction changes latest values only."""
-        event_us, known_us = times
-        key_place = key_bytes(key)
-        if first:
-            for index, ring in enumerate(self.rings):
-                place = self.ring_place(index) + key_place
-                state.put(place, ring.updated(state.get(place), known_us, row))
-        if self.latest_columns:
-            place = self.latest_place + key_place
-            newest = state.get(place)
-            if newest is None or event_us >= self.latest.event_us(newest):
-                state.put(place, self.latest.encode(event_us, [row[column] for column in self.latest_columns]))
+    def changes(self, state: Readable, arrived: ArrivedRows) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what rows make of the state of their keys, each place once. A correction changes latest values only."""
+        keys = arrived.keys(self.key_columns)
+        yield from self._latest_changes(state, arrived, keys)
+        yield from self._ring_changes(state, arrived, keys)
+
+    def _latest_changes(
+        self, state: Readable, arrived: ArrivedRows, keys: Sequence[bytes | None]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if not self.latest_columns:
+            return
+        newest = _newest_rows(keys, arrived.event_us)
+        places = {self.latest_place + key: row for key, row in newest.items()}
+        stored = dict(zip(places, state.get_many(list(places)), strict=True))
+        event_us = {place: arrived.event_us[row] for place, row in places.items()}
+        won = [place for place, found in stored.items() if not found or event_us[place] >= self.latest.event_us(found)]
+        rows = [[arrived.rows[places[place]][column] for column in self.latest_columns] for place in won]
+        yield from zip(won, self.latest.encode_rows([event_us[place] for place in won], rows), strict=True)
+
+    def _ring_changes(
+        self, state: Readable, arrived: ArrivedRows, keys: Sequence[bytes | None]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if not self.rings:
+            return
+        of_key: dict[bytes, list[int]] = {}
+        for row, (key, first) in enumerate(zip(keys, arrived.firsts, strict=True)):
+            if first and key is not None:
+                of_key.setdefault(key, []).append(row)
+        for index, ring in enumerate(self.rings):
+            places = [self.ring_place(index) + key for key in of_key]
+            for place, tiles, rows in zip(places, state.get_many(places), of_key.values(), strict=True):
+                yield place, ring.updated(tiles, [(arrived.known_us[row], arrived.rows[row]) for row in rows])
+
+
+def _newest_rows(keys: Sequence[bytes | None], event_us: Sequence[int]) -> dict[bytes, int]:
+    """Return which row of each key is the newest by event time; of ties, the later."""
+    newest: dict[bytes, int] = {}
+    for row, (key, event) in enumerate(zip(keys, event_us, strict=True)):
+        if key is not None:
+            before = newest.get(key)
+            if before is None or event >= event_us[before]:
+                newest[key] = row
+    return newest
 
 
 def columns_of(view: FeatureView) -> set[str]:
@@ -217,16 +245,6 @@ def columns_of(view: FeatureView) -> set[str]:
     read = {measure.column for measure in measures if measure.column is not None}
     filtered = {root for where in filters_of([view]).values() for root in where.meta.root_names()}
     return {*view.entity.keys, *read, *filtered, *view.latest}
-
-
-def key_bytes(key: str | None) -> bytes:
-    """Return a key as it ends a place in the store; nothing ever lies where it says for a null key."""
-    if key is None:
-        return _NULL_KEY
-    encoded = key.encode()
-    if len(encoded) <= _LONGEST_KEY:
-        return encoded
-    return _LONG_KEY + hashlib.blake2b(encoded, digest_size=32).digest()
 
 
 def _as_float(value: object) -> float:

@@ -86,7 +86,7 @@ def _by_the_code(found: Difference, evidence: Evidence) -> Causes:
     rows, source = found.relevant, evidence.source
     if rows.height > MOST_APPLIED:
         return {}
-    state = applied_state(found.view, source, found.key, rows)
+    state = applied_state(found.view, source, rows)
     values = read_features(found.view, state, found.key, found.at_us)
     return {
         name: Cause(

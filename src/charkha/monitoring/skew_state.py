@@ -9,12 +9,12 @@ from charkha.clock import to_iso
 from charkha.engines.local import LocalEngine
 from charkha.features.applied import applied_state, read_features
 from charkha.features.events import RowLayout
-from charkha.features.keys import key_text
+from charkha.features.keys import key_bytes, key_text
 from charkha.features.materialise import plain_values
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.progress import Taken, row_content, row_place, rows_prefix
 from charkha.features.sought import SoughtRows
-from charkha.features.state import ViewState, key_bytes, view_digest
+from charkha.features.state import ViewState, view_digest
 from charkha.monitoring.skew import compare, exact_features
 from charkha.monitoring.skew_cases import Difference
 from charkha.monitoring.skew_files import SourceFiles
@@ -103,7 +103,7 @@ def of_other_values(
     now_us = max(found.at_us, *rows["_known_us"].to_list(), 0)
     with store.read() as state:
         held = read_features(found.view, state, found.key, now_us)
-    made = read_features(found.view, applied_state(found.view, source, found.key, rows), found.key, now_us)
+    made = read_features(found.view, applied_state(found.view, source, rows), found.key, now_us)
     wrong = _unlike(found, now_us, (held, made), rows)
     if not wrong:
         return {}
