@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from attrs import evolve
 from serving_project import (
     HOUR_US,
     NOW_US,
@@ -318,8 +319,10 @@ def test_a_shadow_whose_features_fail_never_fails_the_answer(stage: Stage, notes
     write_bundle(other, stage.home, "v2")
     deploy(stage.home, champion("v1"), Assignment("v2", "shadow", 1.0))
     stage.service.refresh()
-    broken = stage.service.line_ups()[MODEL].plans[1]
-    object.__setattr__(broken, "expressions", {**broken.expressions, "ask.doubled": pl.col("no such column") * 2})
+    lineup = stage.service.line_ups()[MODEL]
+    whole, other_plan = lineup.plans
+    broken = evolve(other_plan, expressions={**other_plan.expressions, "ask.doubled": pl.col("no such column") * 2})
+    object.__setattr__(lineup, "plans", (whole, broken))
     assert stage.service.predict(MODEL, requests("Pune")).versions == ["v1"]
     assert [version for version, _ in notes.failures] == ["v2"]
     assert logged(stage)["role"].to_list() == ["champion"]

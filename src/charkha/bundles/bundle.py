@@ -7,7 +7,7 @@ from itertools import compress
 
 import numpy as np
 import polars as pl
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Manifest
@@ -68,6 +68,13 @@ class Bundle:
     def never(self) -> Mapping[str, bool]:
         """Of each condition, what stands where it cannot be evaluated."""
         return dict.fromkeys(self.conditions, False)
+
+    @cached_property
+    def plan_with_rules(self) -> FeaturePlan:
+        """The plan with the rules' conditions among its expressions: computed in one go with the features."""
+        plan = self.plan
+        expressions, defaults = {**plan.expressions, **self.conditions}, {**plan.defaults, **self.never}
+        return evolve(plan, expressions=expressions, defaults=defaults)
 
     def decide(self, scores: FloatArray, rows: pl.DataFrame) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
         """Return the decisions, bool (rows,), and the names of the rules that hold, per row.

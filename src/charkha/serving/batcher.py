@@ -25,7 +25,7 @@ from charkha.serving.tracing import Traces, Watch
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
-# How much the newest batch says of how long a row takes; the others before it say the rest.
+# How much of what is known of earlier batches one batch makes forget.
 _NEWEST = 0.1
 
 
@@ -48,6 +48,26 @@ class _Waiting(_Asked, frozen=True, eq=False):
     answer: "asyncio.Future[list[Prediction]]"
 
 
+class _Recent(msgspec.Struct, frozen=True):
+    """How many rows the newest batches had, and how long they took (s); of older ones ever less.
+
+    A batch of one row that something held up says so little of how long a row takes.
+    """
+
+    rows: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def row_seconds(self) -> float:
+        """How long a row takes."""
+        return self.seconds / self.rows if self.rows else 0.0
+
+    def with_one(self, rows: int, seconds: float) -> "_Recent":
+        """Return the same with another batch."""
+        kept = 1 - _NEWEST
+        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds)
+
+
 class Batcher:
     """Answers the calls of one model, on the event loop that they come on.
 
@@ -68,13 +88,13 @@ class Batcher:
         self._once, self._traces = once, traces
         self._waiting: list[_Waiting] = []
         self._rows = 0
-        self._row_seconds = 0.0  # without the log, whose appends take as long for many rows as for few
+        self._recent = _Recent()  # without the log, whose appends take as long for many rows as for few
         self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
-        wait = self._rows * self._row_seconds + self._rows // MOST_ROWS * self._log_seconds
+        wait = self._rows * self._recent.row_seconds + self._rows // MOST_ROWS * self._log_seconds
         if wait > self._most_wait_seconds:
             raise Overloaded(wait, "calls")
 
@@ -117,9 +137,9 @@ class Batcher:
         self._answer_together([waiting for waiting in batch if self._is_wanted(waiting, began_ns)])
         logged, ended_ns = self._service.log_seconds(self._model), time.perf_counter_ns()
         # While calls queue, reading others and sending answers takes its share of the wait as well.
-        took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged) / rows
+        took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
         self._ended_ns = ended_ns if self._waiting else 0
-        self._row_seconds += _NEWEST * (took - self._row_seconds)
+        self._recent = self._recent.with_one(rows, took)
         self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
     def _answer_together(self, batch: Sequence[_Waiting]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import frozen
 
 from charkha.bundles.bundle import Bundle
 from charkha.bundles.store import BundleStore
@@ -73,7 +73,7 @@ def line_up(
 ) -> tuple[LineUp | None, list[str]]:
     """Load what a deployment names; return the line-up, None without a champion, and the problems met, in words.
 
-    former: the champion before, if there was one.
+    former: the champion before, if the fallback asks it.
     A champion or challenger that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …): the line-up
     that was is better than half of this one. A shadow or a former champion that cannot be loaded is left out, and is a
     problem.
@@ -83,7 +83,7 @@ def line_up(
         return None, []
     must = [champion, *(each for each in deployment.serving if each is not champion)]
     may: list[tuple[str, Role]] = [(shadow.version, "shadow") for shadow in deployment.shadows]
-    if former is not None and model.fallback is not None and model.fallback.previous:
+    if former is not None:
         may.append((former, "fallback"))
     loaded = [
         _Loaded(each.version, each.role, each.share, usable_bundle(model, each.version, bundles)) for each in must
@@ -119,7 +119,7 @@ def usable_bundle(model: Model, version: str, bundles: BundleStore) -> Bundle:
 
 
 def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineUp:
-    plans = {_plan_key(each.bundle): with_rules(each.bundle) for each in reversed(loaded)}
+    plans = {_plan_key(each.bundle): each.bundle.plan_with_rules for each in reversed(loaded)}
     keys = list(dict.fromkeys(_plan_key(each.bundle) for each in loaded))
     owners = {_layout(each.bundle): each.version for each in reversed(loaded)}
     champion, *others = [
@@ -150,13 +150,6 @@ def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineU
 
 def _plan_key(bundle: Bundle) -> tuple[str, bytes]:
     return bundle.manifest.plan_json, msgspec.json.encode(bundle.manifest.rules)
-
-
-def with_rules(bundle: Bundle) -> FeaturePlan:
-    """Return the plan with the rules' conditions among its expressions: computed in one go with the features."""
-    plan = bundle.plan
-    expressions, defaults = {**plan.expressions, **bundle.conditions}, {**plan.defaults, **bundle.never}
-    return evolve(plan, expressions=expressions, defaults=defaults)
 
 
 def _layout(bundle: Bundle) -> tuple[object, ...]:

@@ -27,6 +27,7 @@ from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, record
+from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
@@ -325,10 +326,10 @@ class Service:
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
-            line = self._home.ledger.champions(model.name)
-            lineup, problems = line_up(model, deployment, self._bundles, former=line[-2] if len(line) > 1 else None)
+            lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
             if lineup is not None:
                 self._keep_state_of(lineup)
+                warm(lineup, self._home.online, self._clock.now())
         except Exception as error:
             self._failed |= {model.name}
             self._problems = {**self._problems, model.name: str(error)}
@@ -340,6 +341,13 @@ class Service:
         if lineup is not None:
             self._observer.deployed(lineup)
         return True
+
+    def _former(self, model: Model) -> str | None:
+        """Return the champion before, if the fallback asks it."""
+        if model.fallback is None or not model.fallback.previous:
+            return None
+        line = self._home.ledger.champions(model.name)
+        return line[-2] if len(line) > 1 else None
 
     def _kill(self, model: str, decision: Decision | None) -> bool:
         """Put a model on its fallback, or let it answer again; say whether that was a change."""

@@ -20,7 +20,7 @@ from charkha.features.reading import Doing, Readings, Sources
 from charkha.serving.bulk.answers import ANSWER, Offline, Online
 from charkha.serving.bulk.files import RowFiles, ScoringRefused
 from charkha.serving.bulk.rows import Problems, RowReader, spread, without
-from charkha.serving.lineup import usable_bundle, with_rules
+from charkha.serving.lineup import usable_bundle
 from charkha.spec.fields import TIME
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -124,7 +124,7 @@ def _write_parts(scoring: Scoring, bundle: Bundle, reader: RowReader, parts: Par
 
 
 def _answering(scoring: Scoring, bundle: Bundle, parts: Parts, doing: Doing) -> _Answering:
-    plan = with_rules(bundle)
+    plan = bundle.plan_with_rules
     if not scoring.is_of_the_moment(bundle):
         plan = evolve(plan, names=(*plan.names, *bundle.conditions))
         readings = Readings(scoring.sources, plan.views, parts.workplace, scoring.engine)

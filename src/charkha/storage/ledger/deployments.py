@@ -8,14 +8,19 @@ from sqlalchemy import Connection, func, insert, select
 from charkha.storage.ledger.schema import ASSIGNMENTS, DEPLOYMENTS
 from charkha.storage.ledger.values import Assignment, Decision, Deployment
 
+_ASSIGNED = select(ASSIGNMENTS.c.generation, ASSIGNMENTS.c.version, ASSIGNMENTS.c.role, ASSIGNMENTS.c.share).order_by(
+    ASSIGNMENTS.c.generation, ASSIGNMENTS.c.position
+)
+
 
 def list_deployments(connection: Connection, model: str) -> list[Deployment]:
     """Return all generations of a model, oldest first."""
     found = select(DEPLOYMENTS).where(DEPLOYMENTS.c.model == model).order_by(DEPLOYMENTS.c.generation)
     rows = connection.execute(found).all()
-    return [
-        Deployment(model, row.generation, _assignments(connection, model, row.generation), row.since_us) for row in rows
-    ]
+    assigned: dict[int, list[Assignment]] = {}
+    for each in connection.execute(_ASSIGNED.where(ASSIGNMENTS.c.model == model)):
+        assigned.setdefault(each.generation, []).append(Assignment(each.version, each.role, each.share))
+    return [Deployment(model, row.generation, tuple(assigned.get(row.generation, ())), row.since_us) for row in rows]
 
 
 def current_deployment(connection: Connection, model: str) -> Deployment:
@@ -74,7 +79,6 @@ def check_assignments(assignments: Sequence[Assignment]) -> None:
 
 
 def _assignments(connection: Connection, model: str, generation: int) -> tuple[Assignment, ...]:
-    columns = (ASSIGNMENTS.c.version, ASSIGNMENTS.c.role, ASSIGNMENTS.c.share)
     mine = (ASSIGNMENTS.c.model == model) & (ASSIGNMENTS.c.generation == generation)
-    rows = connection.execute(select(*columns).where(mine).order_by(ASSIGNMENTS.c.position))
-    return tuple(Assignment(*row) for row in rows)
+    rows = connection.execute(_ASSIGNED.where(mine))
+    return tuple(Assignment(row.version, row.role, row.share) for row in rows)
