@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ MODEL = "late_trip"
 PREDICT = f"/v1/models/{MODEL}/predict"
 LABELS = f"/v1/models/{MODEL}/labels"
 EVENTS = "/v1/sources/trips/events"
+IDLE = 1500
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
 
 
@@ -394,3 +397,27 @@ def test_serving_imports_nothing_of_training(project: Project) -> None:
     command = [sys.executable, "-c", LEAN, str(project.root)]
     done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), check=False)
     assert done.stdout.split() == ["[]", "200", "[]"], done.stderr
+
+
+def test_many_connections_that_are_kept_alive_keep_nobody_out(running: ServerProcess) -> None:
+    with many_files(), ExitStack() as held:
+        idle = [
+            held.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=30)) for _ in range(IDLE)
+        ]
+        for each in idle:
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert all(b" 200 " in each.recv(1024) for each in idle)
+        client = running.client()
+        assert client.get("/healthz")[0] == 200
+        client.close()
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Have this process open more files than most systems let it at first."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 2 * IDLE:
+        pytest.skip(f"expected a system that lets a process open {2 * IDLE} files, got {most}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))

@@ -3,6 +3,7 @@
 import logging.config
 import multiprocessing
 import os
+import resource
 import shutil
 import socket
 import threading
@@ -27,6 +28,10 @@ from charkha.serving.worker import DRAIN_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
 
+# How many connections a worker holds, most of them idle; those beyond wait in the system's queue, of this length.
+MOST_CONNECTIONS = 8192
+BACKLOG = 4096
+OWN_FILES = 256  # of a worker: logs, state, ledger
 MEMORY_SECONDS = 10  # how often the memory of workers is looked at
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
@@ -112,6 +117,8 @@ def run(
         notice=notice,
         workers_max_rss=worker_memory_mb,
         rss_sample_interval=MEMORY_SECONDS,
+        backlog=BACKLOG,
+        backpressure=_most_connections(),
         ssl_cert=tls.certificate if tls else None,
         ssl_key=tls.key if tls else None,
     )
@@ -145,6 +152,15 @@ def _prepare(project: Project, clock: Clock) -> None:
         feed = Feed(project.sources, project.views, home.log, home.online, clock)
         feed.follow(project.root)
         feed.materialise(project.root, clock.now())
+
+
+def _most_connections() -> int:
+    """Have the workers open as many files as the system allows; return how many connections each may hold."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, most - OWN_FILES))
 
 
 def _clean_metrics(folder: Path) -> None:
