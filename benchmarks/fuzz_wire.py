@@ -10,7 +10,7 @@ from contextlib import suppress
 from attrs import Factory, define, frozen
 from fuzz_requests import Request, sent
 
-AT_A_TIME = 16
+AT_A_TIME = 32
 # How long an answer is waited for that may never come, for the request may have no end; and at most, by the patient.
 SHORT_SECONDS, LONG_SECONDS = 0.3, 60.0
 # How long more of an answer is waited for.
