@@ -138,7 +138,8 @@ def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
             refusals = _REFUSALS | _BUSY | _NOT_NOW
             pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), refusals)
             if source.contract is not None:
-                either = {"oneOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
+                # Not oneOf: the second is the first, and more.
+                either = {"anyOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
                 pushes["post"]["responses"]["422"]["content"] = _json(either)
             paths[f"/v1/sources/{name}/events"] = pushes
     return paths
