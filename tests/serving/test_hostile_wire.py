@@ -74,7 +74,7 @@ def post(running: ServerProcess, path: str, body: bytes, **headers: str) -> tupl
 
 def said(running: ServerProcess, *parts: bytes, pause: float = 0.0) -> bytes:
     """Send bytes and return what comes until the server is silent for a moment, or ends the connection."""
-    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
         for part in parts:
             try:
                 connection.sendall(part)
@@ -87,7 +87,7 @@ def said(running: ServerProcess, *parts: bytes, pause: float = 0.0) -> bytes:
                 found += part
                 connection.settimeout(0.2)
         except OSError:
-            if not found and connection.gettimeout() == 10:
+            if not found and connection.gettimeout() == 20:
                 raise
         return found
 
@@ -204,7 +204,7 @@ def test_a_body_in_chunks_is_whole_or_refused(running: ServerProcess, path: str)
     assert status(said(running, chunked(path, chunk(body[:9]) + chunk(body[9:]) + b"0\r\n\r\n"))) == 200
     assert status(said(running, chunked(path, chunk(body) + b"ZZ\r\n{}\r\n0\r\n\r\n"))) == 400
     assert status(said(running, chunked(path, chunk(body) + b"0\r\nx-a: b\r\n\r\n"))) == 400  # trailers
-    assert 400 <= status(said(running, chunked(path, b"1\r\n[\r\n" * 20_000 + b"0\r\n\r\n"))) < 500
+    assert status(said(running, chunked(path, b"1\r\n[\r\n" * 20_000 + b"0\r\n\r\n"))) == 400
 
 
 def test_a_table_in_chunks_is_not_taken_for_whole_when_it_is_cut_off(running: ServerProcess) -> None:

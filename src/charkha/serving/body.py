@@ -82,11 +82,14 @@ def reasons_asked(call: Call) -> int:
 async def _collected(call: Call, limits: Limits) -> bytes:
     """Return a body whose length nobody has said."""
     parts: list[bytes] = []
-    size = 0
+    # Each costs the loop as much as many bytes do.
+    size, most = 0, 1000 + limits.body_bytes // 1024
     async for part in call.body.parts():
         size += len(part)
         if size > limits.body_bytes:
             raise _too_large(limits)
+        if len(parts) > most:
+            raise Malformed(f"expected a body in no more than {most} chunks, got more. Send larger ones")
         parts.append(part)
     return b"".join(parts)
 
