@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench bench-wheel bench-features bench-serving docs protocols lock clean
+.PHONY: help setup demo check test bench bench-wheel bench-features bench-serving fuzz docs protocols lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,6 +48,9 @@ bench-features: $(READY) ## Joins, windows, online reads and writes, beside Feas
 
 bench-serving: $(READY) ## Throughput, overload, swaps and kills of a server, beside other servers and the bare stack
 	$(BIN)/python benchmarks/serving.py
+
+fuzz: $(READY) ## Bad input by chance: on the raw socket, over gRPC and by the OpenAPI document, ten minutes each
+	$(BIN)/python benchmarks/fuzz.py
 
 docs: $(READY) ## Check the documentation: every link leads somewhere, every example runs
 	$(BIN)/pytest tests/test_documentation.py tests/test_references.py tests/test_guides.py

@@ -43,9 +43,9 @@ class Server:
 
 
 @contextmanager
-def serving(project: Project, log: Path, workers: int = 1) -> Iterator[Server]:
-    """Serve a project's home until the block is left."""
-    options = ["--port", "0", "--workers", str(workers)]
+def serving(project: Project, log: Path, workers: int = 1, *more: str) -> Iterator[Server]:
+    """Serve a project's home until the block is left. more: options of `charkha serve`."""
+    options = ["--port", "0", "--workers", str(workers), *more]
     command = charkha("--project", project.root, "--home", project.home, "serve", *options)
     with child(command, log, stdout=subprocess.PIPE) as process:
         yield Server(process, _port(process, log))
@@ -75,6 +75,11 @@ class Client:
         self._connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
+
+    def get(self, path: str) -> Any:
+        """Return the decoded answer."""
+        self._connection.request("GET", path)
+        return json.loads(self._connection.getresponse().read())
 
     def close(self) -> None:
         """Close the connection."""

@@ -31,6 +31,11 @@ def rss_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
 
+def own_bytes(pid: int) -> int:
+    """Return how much memory is a process's own: none of what it shares or has mapped of files; 0 where it is gone."""
+    return sum(int(line.split()[1]) * 1024 for line in _lines(pid, "status") if line.startswith("RssAnon:"))
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and its living descendants."""
     fields = (line.rpartition(")")[2].split() for each in tree(pid) for line in _lines(each, "stat"))

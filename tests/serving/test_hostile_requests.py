@@ -149,6 +149,8 @@ def test_a_hostile_body_is_refused(client: AppClient, stage: Stage, what: str) -
         (EVENTS, {**EVENT, "ended_at": None}, 422, "ended_at"),
         (EVENTS, {**EVENT, "ended_at": "9999-99-99T00:00:00Z"}, 422, "ended_at"),
         (EVENTS, {**EVENT, "ended_at": 1_364_774_400}, 422, "ended_at"),
+        (EVENTS, {**EVENT, "ended_at": "0001-01-01T00:00:00+23:59"}, 422, "ended_at"),
+        (EVENTS, {"rows": [EVENT, {**EVENT, "asked_at": "9999-12-31T23:59:59-00:01"}]}, 422, "rows[1].asked_at"),
         (EVENTS, {"rows": [EVENT, {**EVENT, "km": "far"}]}, 422, "rows[1].km"),
         (EVENTS, {**EVENT, "tip": 1}, 422, "tip"),
         (LABELS, {"id": ID}, 422, "label"),

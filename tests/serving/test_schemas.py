@@ -138,3 +138,14 @@ def test_fields_may_be_called_anything() -> None:
     assert schema.decode(json.dumps(row).encode()) == ([(1, 2.0, None, True)], False)
     assert schema.decode(json.dumps({"rows": [row]}).encode()) == ([(1, 2.0, None, True)], True)
     assert schema.decode(json.dumps(dict(reversed(row.items()))).encode()) == ([(1, 2.0, None, True)], False)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-00:01"])
+def test_a_time_that_utc_has_not_is_refused_in_every_form(schemas: dict[str, RowSchema], moment: str) -> None:
+    event = dict(schemas["event"].example) | {"asked_at": moment}
+    with pytest.raises(Refused, match=r"field 'asked_at': expected a time such as .* of the years 1 to 9999 in UTC"):
+        schemas["event"].decode(json.dumps(event).encode())
+    with pytest.raises(Refused, match=r"field 'rows\[0\].asked_at'"):
+        schemas["event"].convert([event])
+    first = json.dumps(event | {"asked_at": "0001-01-01T00:00:00Z"}).encode()
+    assert schemas["event"].decode(first)[0][0][6].year == 1

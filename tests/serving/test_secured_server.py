@@ -24,7 +24,12 @@ from serving_project import champion, deploy, write_bundle, write_project
 from charkha.clock import SystemClock
 from charkha.serving.exposure import is_loopback
 from charkha.serving.keys import MadeKey, create_key, revoke_key
-from charkha.serving.protocols.inference_messages import ModelMetadataRequest, ModelMetadataResponse
+from charkha.serving.protocols.inference_messages import (
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelMetadataRequest,
+    ModelMetadataResponse,
+)
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import KeyRole
@@ -218,12 +223,28 @@ def test_grpc_has_the_keys_and_the_certificate_of_http(project: Project, home: H
         with grpc.secure_channel(address, trusted) as channel:
             said = metadata_of(channel, (("authorization", f"Bearer {key}"),))
             assert ModelMetadataResponse.FromString(said).versions == ["v1"]
+            shown = (("x-api-key", key),)
+            infer: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            answer = ModelInferResponse.FromString(infer(one_row(), metadata=shown, timeout=20))
+            assert (answer.model_version, len(answer.outputs)) == ("v1", 5)
+            with pytest.raises(grpc.RpcError) as refused:
+                infer(one_row(), metadata=shown, timeout=1e-9)
+            assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             with pytest.raises(grpc.RpcError) as refused:
                 metadata_of(channel)
             assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
         with grpc.insecure_channel(address) as plain, pytest.raises(grpc.RpcError) as refused:
             metadata_of(plain, (("authorization", f"Bearer {key}"),))
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def one_row() -> bytes:
+    request = ModelInferRequest(model_name="late_trip")
+    kinds = {"city": "BYTES", "km": "FP64", "stops": "INT64", "pooled": "BOOL"}
+    values = {"bytes_contents": b"Pune", "fp64_contents": 1.5, "int64_contents": 2, "bool_contents": True}
+    for (name, kind), (field, value) in zip(kinds.items(), values.items(), strict=True):
+        getattr(request.inputs.add(name=name, datatype=kind, shape=[1]).contents, field).append(value)
+    return request.SerializeToString()
 
 
 def metadata_of(channel: grpc.Channel, shown: tuple[tuple[str, str], ...] = ()) -> bytes:

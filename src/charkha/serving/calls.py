@@ -15,8 +15,12 @@ _json = msgspec.json.Encoder()
 class RequestHeaders(Protocol):
     """The headers of a request; names in lower case."""
 
+    def __contains__(self, key: str) -> bool:
+        """Say whether a header was sent."""
+        ...
+
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a header's value, or the default."""
+        """Return a header's value, or the default: also where it was sent, and is not ASCII."""
         ...
 
 

@@ -61,14 +61,17 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
 
 
 def _fields(document: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[Field]:
-    if media and "oneOf" in media["schema"]:
-        name = media["schema"]["oneOf"][0]["$ref"].rsplit("/", 1)[1]
-        properties = document["components"]["schemas"][name]["properties"]
+    if media:
+        first = media["schema"]["oneOf"][0]
+        name = first.get("$ref", "").rpartition("/")[2]
+        properties = (document["components"]["schemas"][name] if name else first)["properties"]
         for field, schema in properties.items():
             yield Field(field, _kind(schema))
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return "object"
     if "anyOf" in schema:
         return " or ".join(_kind(part) for part in schema["anyOf"])
     if "enum" in schema:

@@ -135,7 +135,7 @@ class Api:
         if call.query and (most := reasons_asked(call)):
             rows, is_many = self._schemas.requests[name].decode(body)
             return _told(await self.desk.predictions_with_reasons(name, rows, most, is_many=is_many), is_many=is_many)
-        if self._once is not None and call.headers.get(KEY_HEADER) is not None:
+        if self._once is not None and KEY_HEADER in call.headers:
             answer = partial(self._answer_once, name, body, timeout_seconds)
             return await self._once.reply(name, call, body, timeout_seconds, answer)
         rows, is_many = self._schemas.requests[name].decode(body)

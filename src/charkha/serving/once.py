@@ -151,7 +151,7 @@ class Once:
 
 def _scoped(model: str, call: Call) -> bytes:
     """Return the digest of a key: of one model, and of whoever shows these credentials."""
-    given = str(call.headers.get(KEY_HEADER))
+    given = call.headers.get(KEY_HEADER) or ""
     if not (0 < len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
         said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {given[:80]!r}"
         raise Refused(400, "invalid_header", said, KEY_HEADER)

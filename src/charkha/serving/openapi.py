@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from charkha.serving.body import TIMEOUT_HEADER
+from charkha.serving.body import REASONS, TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
 from charkha.serving.once import KEY_HEADER, LONGEST_KEY
 from charkha.serving.protocols.openapi import KINDS, arrow_content, protocol_paths
+from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.responses import (
     Error,
     EventsTaken,
@@ -50,8 +51,15 @@ _ONCE = {
     "name": KEY_HEADER,
     "in": "header",
     "description": "The same key within ten minutes gets the same answer, logged once.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
+_WHY = {
+    "name": REASONS,
+    "in": "query",
+    "description": "How many features that moved its score most each answer names. Without Idempotency-Key.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_REASONS},
+}
+_UNEXPLAINED = {"409": "Reasons were asked of an estimator whose scores cannot be taken apart"}
 
 
 @frozen(eq=False)
@@ -104,8 +112,8 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
         f"{model.task.capitalize()} model of {model.owner}, for {model.purpose}. Send one object, or `rows`: an array "
         f"of at most {schema.limit}. Features of the entities are looked up; the prediction is made as of now."
     )
-    paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER)
-    paths["post"]["parameters"] = [_TIMEOUT, _ONCE]
+    paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER | _UNEXPLAINED)
+    paths["post"]["parameters"] = [_TIMEOUT, _ONCE, _WHY]
     paths["post"]["requestBody"]["content"] |= arrow_content()
     paths["post"]["responses"]["200"]["content"] |= arrow_content()
     return paths
@@ -130,7 +138,8 @@ def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
             refusals = _REFUSALS | _BUSY | _NOT_NOW
             pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), refusals)
             if source.contract is not None:
-                either = {"oneOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
+                # Not oneOf: the second is the first, and more.
+                either = {"anyOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
                 pushes["post"]["responses"]["422"]["content"] = _json(either)
             paths[f"/v1/sources/{name}/events"] = pushes
     return paths

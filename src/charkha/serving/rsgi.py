@@ -27,8 +27,14 @@ class _ProtocolBody:
             raise Disconnected from error
 
     async def parts(self) -> AsyncIterator[bytes]:
+        broken = False
         try:
             async for part in self.proto:
+                if broken:
+                    raise Disconnected
+                # Granian has an empty part for the end, and one more before it for what could not be read: the rest of
+                # a body that was cut off, a chunk that is none, and trailers.
+                broken = not part
                 yield part
         except (ProtocolClosed, ProtocolError) as error:
             raise Disconnected from error

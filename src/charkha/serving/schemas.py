@@ -7,7 +7,7 @@ it should hear of.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from functools import partial
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -65,6 +65,7 @@ class RowSchema:
     """The rows that one route takes: one object, or `{"rows": [...]}` of at most `limit` of them.
 
     words: field → what is expected of it, in words. example: field → a value it could have. row, rows: the types.
+    times: the places of fields that are times.
     """
 
     words: Mapping[str, str]
@@ -74,6 +75,7 @@ class RowSchema:
     rows: type[msgspec.Struct]
     one: "msgspec.json.Decoder[msgspec.Struct]"
     many: "msgspec.json.Decoder[Any]"
+    times: tuple[int, ...] = ()
 
     def decode(self, body: bytes) -> tuple[list[Row], bool]:
         """Return the rows of a body, values in the order of the fields, and whether it was an object with `rows`.
@@ -93,7 +95,10 @@ class RowSchema:
             raise duplicate(body)
         if may_hold_nul(body) and (field := nul_field(msgspec.json.decode(body))) is not None:
             raise Malformed(f"field '{field}': expected text without NUL characters", field)
-        return [msgspec.structs.astuple(struct) for struct in structs], is_many
+        rows = [msgspec.structs.astuple(struct) for struct in structs]
+        if self.times:
+            self._refuse_times_that_are_none(rows, is_many=is_many)
+        return rows, is_many
 
     def convert(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Return rows that came in another form than as our JSON, held to the same types.
@@ -108,7 +113,18 @@ class RowSchema:
         for number, row in enumerate(converted):
             for name, value in zip(self.words, row, strict=True):
                 self._refuse_what_json_has_not(f"{ROWS}[{number}].{name}", name, value)
+        self._refuse_times_that_are_none(converted, is_many=True)
         return converted
+
+    def _refuse_times_that_are_none(self, rows: Sequence[Row], *, is_many: bool) -> None:
+        """Refuse times of the first and the last year that are of another one in UTC, which no calendar here has."""
+        names = list(self.words)
+        for number, row in enumerate(rows):
+            for place in self.times:
+                if row[place] is not None and row[place].year in (MINYEAR, MAXYEAR) and not _has_utc(row[place]):
+                    path = f"{ROWS}[{number}].{names[place]}" if is_many else names[place]
+                    said = f"expected {self.words[names[place]]} of the years 1 to 9999 in UTC, got {row[place]}"
+                    raise Invalid(f"field '{path}': {said}", path)
 
     def _refuse_what_json_has_not(self, path: str, name: str, value: Any) -> None:
         if isinstance(value, float) and not isfinite(value):
@@ -181,6 +197,14 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else to_datetime(to_micros(moment))
 
 
+def _has_utc(moment: datetime) -> bool:
+    try:
+        to_datetime(to_micros(moment))
+    except OverflowError:
+        return False
+    return True
+
+
 def _series(name: str, dtype: pl.DataType, values: Sequence[Any]) -> pl.Series:
     if dtype == TIME:
         values = [None if moment is None else to_micros(moment) for moment in values]
@@ -201,7 +225,9 @@ def _build(
     define = partial(msgspec.defstruct, forbid_unknown_fields=True, frozen=True, module=__name__)
     row = define(name, list(zip(attributes, types.values(), strict=True)), rename=attributes)
     rows = define(f"{name}s", [(ROWS, Annotated[list[row], Meta(min_length=1, max_length=limit)])])  # type: ignore[valid-type]
-    return RowSchema(words, example, limit, row, rows, msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
+    decoders = (msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
+    times = tuple(place for place, kind in enumerate(types.values()) if kind in (_Time, _Time | None))
+    return RowSchema(words, example, limit, row, rows, *decoders, times)
 
 
 def _where(path: str) -> str:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from charkha.clock import Clock, SystemClock
@@ -33,6 +34,9 @@ MOST_CONNECTIONS = 8192
 BACKLOG = 4096
 OWN_FILES = 256  # of a worker: logs, state, ledger
 MEMORY_SECONDS = 10  # how often the memory of workers is looked at
+# How long a connection may take to send the head of a request, and may be idle between two; how large a head may be.
+HEAD_SECONDS = 30
+HEAD_BYTES = 64 << 10
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
 
@@ -108,6 +112,7 @@ def run(
         interface=Interfaces.RSGI,
         workers=workers,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
         websockets=False,
         log_level=LogLevels.warning,
         log_dictconfig=log_settings(),

@@ -1,6 +1,7 @@
 """JSON documents of other protocols: as strict as our own bodies, but of shapes that no schema of ours describes."""
 
 import json
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from charkha.serving.refusals import Invalid
 T = TypeVar("T")
 
 _PATH = " - at `$"
+_WRONG_FIELD = re.compile(r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 
 
 def decode_document(body: bytes) -> Any:
@@ -45,6 +47,9 @@ def as_kind(document: Any, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(_PATH)
         path = path.rstrip("`").removeprefix(".")
+        if (wrong := _WRONG_FIELD.fullmatch(said)) is not None:
+            path = f"{path}.{wrong['name']}" if path else wrong["name"]
+            said = "Expected a value, got nothing" if wrong["fault"] == "missing required" else "Expected no such field"
         where = f"field '{path}'" if path else "body"
         raise Invalid(f"{where}: {said[:1].lower()}{said[1:].replace('`', '')}", path or None) from None
 

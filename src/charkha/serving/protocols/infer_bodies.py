@@ -82,10 +82,10 @@ def read_infer(
 
 
 def _header_length(call: Call, body: bytes) -> int | None:
-    given = call.headers.get(LENGTH_HEADER)
-    if given is None:
+    if LENGTH_HEADER not in call.headers:
         return None
-    if not given.isdecimal() or len(given) > 9 or int(given) > len(body):
+    given = call.headers.get(LENGTH_HEADER) or ""
+    if not given.isascii() or not given.isdecimal() or len(given) > 9 or int(given) > len(body):
         said = f"expected the length of the JSON document, at most that of the body ({len(body)}), got {given[:80]!r}"
         raise Refused(400, "invalid_header", said, LENGTH_HEADER)
     return int(given)

@@ -6,7 +6,7 @@ from typing import Any
 from charkha.serving.protocols.arrow_bulk import KIND as ARROW
 from charkha.serving.protocols.described import ModelMetadata, ServerMetadata
 from charkha.serving.protocols.infer_bodies import InferRequest, InferResponse
-from charkha.serving.protocols.mlflow_bodies import FORMS
+from charkha.serving.protocols.mlflow_bodies import FORMS, Params
 from charkha.serving.protocols.mlflow_scoring import Details, InvocationError, Scores
 from charkha.serving.protocols.open_inference import InferenceError, Live, ModelReady, ServerReady
 from charkha.serving.protocols.tensors import DATATYPES
@@ -17,7 +17,7 @@ from charkha.spec.project import Project
 
 KINDS = (
     *(ServerMetadata, ModelMetadata, Live, ServerReady, ModelReady, InferRequest, InferResponse, InferenceError),
-    *(Scores, Details, InvocationError),
+    *(Scores, Details, InvocationError, Params),
 )
 _REFUSALS = {
     "400": "Not what is taken: the error names the field and says what was expected",
@@ -84,8 +84,11 @@ def _inference(name: str, model: Model, schema: RowSchema) -> dict[str, Any]:
         shared = _errors(_SHARED, InferenceError) if more else {}
         suffix = "_version" if more else ""
         responses = infer["responses"] | shared
-        found[path] = {**more, **_get(f"What {name} is, in the Open Inference Protocol", ModelMetadata, _GONE)}
-        found[f"{path}/ready"] = {**more, **_get(f"Whether {name} answers", ModelReady, _GONE | {"503": "Not now"})}
+        of = _get(f"What {name} is, in the Open Inference Protocol", ModelMetadata)
+        ready = _get(f"Whether {name} answers", ModelReady, {"503": "Not now"})
+        for described in (of, ready):
+            described["get"]["responses"] |= _errors(_GONE, InferenceError)
+        found[path], found[f"{path}/ready"] = more | of, more | ready
         found[f"{path}/infer"] = {
             **more,
             "post": infer | {"operationId": f"infer_{name}{suffix}", "responses": responses},
@@ -98,8 +101,35 @@ def _invocations(name: str, schema: RowSchema) -> dict[str, Any]:
         f"MLflow's scoring protocol: {', '.join(FORMS)} or text/csv. Answers the scores; with "
         '`"params": {"details": true}` whole predictions.'
     )
-    request = {"schema": {"type": "object"}, "example": {"dataframe_records": [dict(schema.example)]}}
+    request = {"schema": _invocation(schema), "example": {"dataframe_records": [dict(schema.example)]}}
     return _post(f"Invoke {name}", text, request, [Scores, Details], InvocationError)
+
+
+def _invocation(schema: RowSchema) -> dict[str, Any]:
+    """Return the schema of a body in JSON: one of the forms, and perhaps params."""
+    records = {"type": "array", "items": _ref(schema.row), "minItems": 1, "maxItems": schema.limit}
+    columns, count = list(schema.words), len(schema.words)
+    row = {"type": "array", "minItems": count, "maxItems": count}
+    split = {
+        "type": "object",
+        "properties": {
+            "columns": {"type": "array", "items": {"enum": columns}, "minItems": count, "uniqueItems": True},
+            "data": {"type": "array", "items": row, "minItems": 1, "maxItems": schema.limit},
+        },
+        "required": ["columns", "data"],
+    }
+    kinds = {form: split if form == "dataframe_split" else records for form in FORMS}
+    return {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {form: kind, "params": _ref(Params)},
+                "required": [form],
+                "additionalProperties": False,
+            }
+            for form, kind in kinds.items()
+        ]
+    }
 
 
 _GONE = {"404": _REFUSALS["404"]}
