@@ -21,7 +21,7 @@ ID_CHARACTERS = 36
 _VERSION_7 = 7 << 76
 _VARIANT = 2 << 62
 # Of the 62 random bits the highest stays 0: a batch can then count up without running over.
-_RANDOM_MASK = (1 << 61) - 1
+RANDOM_MASK = (1 << 61) - 1
 _LOW_MASK = (1 << 64) - 1
 _HYPHENS = (8, 13, 18, 23)
 _HEX_DIGITS = np.frombuffer(bytes(range(256)).hex().encode("ascii"), dtype=np.uint8).reshape(256, 2)
@@ -47,7 +47,7 @@ def first_id(time_us: int, randomness: int | None = None) -> int:
     """
     milliseconds, remainder = divmod(time_us, 1000)
     if randomness is None:
-        randomness = int.from_bytes(os.urandom(8), "big") & _RANDOM_MASK
+        randomness = int.from_bytes(os.urandom(8), "big") & RANDOM_MASK
     high = ((milliseconds & 0xFFFFFFFFFFFF) << 80) | _VERSION_7 | ((remainder * 4096 // 1000) << 64)
     return high | _VARIANT | randomness
 

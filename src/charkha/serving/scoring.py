@@ -4,6 +4,7 @@ Every version scores all rows of a batch at once; which of its scores are answer
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
+    SAMPLED,
     Cause,
     PredictionBatch,
     Role,
+    SampledBatch,
     Scored,
     VersionAnswers,
     features_used,
@@ -29,6 +32,7 @@ from charkha.serving.prediction_log import (
     version_answers,
 )
 from charkha.serving.routing import IndexArray
+from charkha.serving.sampling import drawn
 from charkha.spec.model import FloatArray
 
 Row = tuple[Any, ...]
@@ -165,13 +169,18 @@ def listed(column: Column) -> Sequence[Any]:
 
 
 def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
-    """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind."""
+    """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind.
+
+    Where the policy is to log the features of a share of the rows, they are of these for everyone.
+    """
     everyone = (*answered.versions, *answered.shadows)
     kept = {scored.kept_as: scored for scored in everyone}
     places = {version: place for place, version in enumerate(kept)}
     lineup = question.lineup
-    return PredictionBatch(
-        format=FORMAT,
+    featured = drawn(first, len(question.rows), lineup.features_share)
+    kind = PredictionBatch if featured is None else partial(SampledBatch, featured=featured)
+    return kind(
+        format=FORMAT if featured is None else SAMPLED,
         model=lineup.model,
         first_id=pack_first_id(first),
         time_us=question.time_us,
@@ -179,7 +188,7 @@ def record(question: Question, answered: Answered, first: int, latency_us: int) 
         fields=lineup.fields,
         kinds=lineup.kinds,
         requests=question.rows,
-        features=tuple(features_used(scored) for scored in kept.values()),
+        features=tuple(features_used(scored, featured) for scored in kept.values()),
         answers=_blocks(answered, places),
         seen_us=question.seen_us,
     )
