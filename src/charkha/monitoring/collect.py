@@ -75,9 +75,9 @@ def collect(home: Home, model: Model, bundles: BundleStore) -> Collected:
         return Collected(_collect(home, predictions), _collect(home, labels))
 
 
-def collected_until(home: Home, model: str) -> dict[str, int]:
-    """Return how far the log of a model's predictions was collected: partition → offset."""
-    return dict(home.ledger.checkpoint(_checkpoint(prediction_stream(model))) or {})
+def collected_until(home: Home, stream: str) -> dict[str, int]:
+    """Return how far a stream, of predictions or of labels, was collected: partition → offset."""
+    return dict(home.ledger.checkpoint(_checkpoint(stream)) or {})
 
 
 def _checkpoint(stream: str) -> str:

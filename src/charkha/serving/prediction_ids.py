@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 ID_BYTES = 16
 ID_CHARACTERS = 36
@@ -84,6 +85,12 @@ def unpack_ids(packed: bytes) -> list[str]:
     characters[:, _DIGIT_PLACES] = _HEX_DIGITS[octets].reshape(len(octets), 2 * ID_BYTES)
     text = characters.tobytes().decode("ascii")
     return [text[start : start + ID_CHARACTERS] for start in range(0, len(text), ID_CHARACTERS)]
+
+
+def time_of_ids(ids: pl.Expr) -> pl.Expr:
+    """Return when the predictions of ids were made (µs, to the millisecond); of other ids it means nothing."""
+    digits = ids.str.slice(0, 8) + ids.str.slice(9, 4)
+    return digits.str.to_integer(base=16, dtype=pl.Int64()) * 1000
 
 
 def expand_ids(firsts: bytes, counts: Sequence[int]) -> bytes:
