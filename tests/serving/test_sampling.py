@@ -33,7 +33,7 @@ WHOLE = 1 << 61
 
 @given(st.integers(0, WHOLE - 1), st.integers(1, 1000), st.floats(1e-6, 1, exclude_max=True))
 def test_the_sample_is_that_of_the_obvious_loop(lot: int, count: int, share: float) -> None:
-    step = round(share * WHOLE)
+    step = int(share * WHOLE)
     expected = [row for row in range(count) if (lot + (row + 1) * step) // WHOLE > (lot + row * step) // WHOLE]
     rows = drawn(first_id(1_000_000, lot), count, share)
     assert rows == tuple(expected)

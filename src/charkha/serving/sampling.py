@@ -21,7 +21,7 @@ def drawn(first: int, count: int, share: float) -> tuple[int, ...] | None:
     """
     if share >= 1:
         return None
-    step, start = round(share * _WHOLE), first & RANDOM_MASK
+    step, start = int(share * _WHOLE), first & RANDOM_MASK
     # Row i is drawn where start + i × step to start + (i + 1) × step passes a multiple of the whole.
     passed = (start + count * step) // _WHOLE
     return tuple((multiple * _WHOLE - start - 1) // step for multiple in range(1, passed + 1))

@@ -4,7 +4,6 @@ Every version scores all rows of a batch at once; which of its scores are answer
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,20 +177,21 @@ def record(question: Question, answered: Answered, first: int, latency_us: int) 
     places = {version: place for place, version in enumerate(kept)}
     lineup = question.lineup
     featured = drawn(first, len(question.rows), lineup.features_share)
-    kind = PredictionBatch if featured is None else partial(SampledBatch, featured=featured)
-    return kind(
-        format=FORMAT if featured is None else SAMPLED,
-        model=lineup.model,
-        first_id=pack_first_id(first),
-        time_us=question.time_us,
-        latency_us=latency_us,
-        fields=lineup.fields,
-        kinds=lineup.kinds,
-        requests=question.rows,
-        features=tuple(features_used(scored, featured) for scored in kept.values()),
-        answers=_blocks(answered, places),
-        seen_us=question.seen_us,
+    parts = (
+        lineup.model,
+        pack_first_id(first),
+        question.time_us,
+        latency_us,
+        lineup.fields,
+        lineup.kinds,
+        question.rows,
+        tuple([features_used(scored, featured) for scored in kept.values()]),
+        _blocks(answered, places),
+        question.seen_us,
     )
+    if featured is None:
+        return PredictionBatch(FORMAT, *parts)
+    return SampledBatch(SAMPLED, *parts, featured)
 
 
 def _blocks(answered: Answered, places: dict[str, int]) -> tuple[VersionAnswers, ...]:
