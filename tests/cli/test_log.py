@@ -30,6 +30,6 @@ def test_days_become_compact_and_go(shell: Shell, tmp_path: Path) -> None:
     assert [(day["day"], day["rows"]) for day in after["days"]] == [("2013-04-01", 2)]
     assert (after["segments"], after["log_bytes"], after["log_since"]) == (0, 0, None)
     assert "removes 2 rows of days before" in shell("log", "status").out
-    assert f"2 rows of days before {after['kept_from']} are removed" in shell("log", "prune").out
+    assert f"2 rows and 0 labels of days before {after['kept_from']} are removed" in shell("log", "prune").out
     assert not list(tmp_path.glob(".charkha/predictions/*/day=*"))
     assert shell("log", "prune", "nobody").code == 2

@@ -51,6 +51,16 @@ def test_rows_are_scored_as_of_a_time_and_as_of_now(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_scores_come_with_their_reasons(shell: Shell) -> None:
+    ended = shell("score", "-i", "pairs.parquet", "-o", "why", "--as-of", "2013-08-25", "--explain", "2")
+    assert (ended.code, ended.err) == (0, "")
+    reasons = pl.read_parquet("why/part-*.parquet")["reasons"]
+    assert {len(each) for each in reasons} <= {1, 2}
+    assert all(each["contribution"] != 0 for row in reasons.to_list() for each in row)
+    assert shell("score", "-i", "pairs.parquet", "-o", "why", "--as-of", "2013-08-25").code == 1
+
+
+@pytest.mark.usefixtures("here")
 def test_a_column_of_times_is_taken_by_its_name(shell: Shell) -> None:
     at = pl.datetime_range(pl.datetime(2013, 8, 1), pl.datetime(2013, 8, 15), "1d", time_zone="UTC", eager=True)
     PAIRS.with_columns(started_at=at, other=at).write_parquet("timed.parquet")
@@ -68,6 +78,7 @@ def test_a_column_of_times_is_taken_by_its_name(shell: Shell) -> None:
         (["-i", "pairs.parquet", "--at", "when"], 2, "expected a column of the input (user_id, movie_id, mail), got"),
         (["-i", "pairs.parquet", "--as-of", "2999-01-01"], 2, "expected a time that has come"),
         (["-i", "pairs.parquet", "--as-of", "2013-08-01", "--at", "mail"], 2, "got both"),
+        (["-i", "pairs.parquet", "--explain", "51"], 2, "should be less than or equal to 50"),
         (["-i", "pairs.parquet", "--bad-rows", "skip"], 2, "expected refuse or null, got 'skip'"),
         (["-i", "nothing.parquet"], 1, "no file matches 'nothing.parquet'"),
         (["-i", "charkha.toml"], 1, "expected files of one format"),

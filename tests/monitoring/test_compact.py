@@ -23,10 +23,11 @@ import charkha as ck
 from charkha.monitoring import archive as archiving
 from charkha.monitoring import logged as logged_rows
 from charkha.monitoring.collect import collect, predictions_table
-from charkha.monitoring.compact import compact, prune
+from charkha.monitoring.compact import compact
 from charkha.monitoring.logged import archive_of, logged_predictions, logged_steps
 from charkha.monitoring.outcomes import outcomes
 from charkha.monitoring.performance import Span
+from charkha.monitoring.prune import prune
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.storage.home import Home, open_home

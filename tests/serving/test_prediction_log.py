@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from attrs import frozen
 from hypothesis import given, settings
@@ -19,11 +20,14 @@ from charkha.serving.prediction_frames import PREDICTION_SCHEMA, UnreadablePredi
 from charkha.serving.prediction_ids import first_id, format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
+    SAMPLED,
     FeaturesUsed,
     PredictionBatch,
     Role,
+    SampledBatch,
     Scored,
     encode_predictions,
+    features_used,
     pack_first_id,
     version_answers,
 )
@@ -110,6 +114,7 @@ def test_one_call_comes_back_row_by_row() -> None:
             "fallback": None,
             "latency_us": 7,
             "_seen_us": None,
+            "features_logged": True,
             "request.carrier": ["AA", None][row],
             "request.distance": [200.5, None][row],
             "traffic.count_1h": [3.0, None][row],
@@ -172,13 +177,64 @@ def test_a_feature_that_was_text_in_one_version_only_is_text() -> None:
     assert frame["plane.maker"].to_list() == ["BOEING", "4.5"]
 
 
+def test_whole_records_are_written_as_before_there_were_samples() -> None:
+    features = used([(3.0, "BOEING", 6.0)])
+    answer = version_answers(scored("v1", "champion", features, [0.25], [True]), 0)
+    call = batch(first_id(1), [("AA", 200.5)], features=(features,), answers=(answer,), seen_us=9)
+    answers = ["v1", "champion", 0, None, np.array([0.25]).tobytes(), b"\x01", None, None]
+    plain = [2, "late", call.first_id, 1_000, 7, ["carrier", "distance"], "sf", [["AA", 200.5]]]
+    packed = msgspec.msgpack.encode([*plain, [["v1", features.matrix, [["BOEING"]]]], [answers], 9])
+    assert encode_predictions(call) == packed
+    read = decode_predictions([Record("w0", 0, 1, packed)], store(v1=SCHEMA))
+    assert read.select("features_logged", "_seen_us", "plane.maker").rows() == [(True, 9, "BOEING")]
+
+
+def test_of_some_rows_the_features_are_logged_and_of_all_the_rest() -> None:
+    first = first_id(5)
+    seen: list[tuple[float | None, str | None, float | None]] = [(float(row), "AIRBUS", None) for row in range(4)]
+    both = used(seen)
+    champion = scored("v1", "champion", both, [0.1, 0.2, 0.3, 0.4], hits=[(), ("far",), (), ()])
+    challenger = scored("v2", "challenger", both, [0.5, 0.6, 0.7, 0.8], [True, False, True, False])
+    shadow = scored("v3", "shadow", FeaturesUsed("v3", np.arange(4.0).tobytes(), ()), [0.9] * 4)
+    call = SampledBatch(
+        **msgspec.structs.asdict(batch(first, [("AA", float(row)) for row in range(4)], features=(), answers=()))
+        | {
+            "format": SAMPLED,
+            "features": (features_used(champion, (1, 2)), features_used(shadow, (1, 2))),
+            "answers": (
+                version_answers(champion, 0, (0, 1)),
+                version_answers(challenger, 0, (2, 3)),
+                version_answers(shadow, 1),
+            ),
+            "featured": (1, 2),
+        }
+    )
+    frame = decode_predictions(records([call, call]), store(v1=SCHEMA, v3=OTHER))
+    own = frame.head(8).filter(role="shadow")
+    assert own.select("schedule.day", "features_logged").rows() == [
+        (None, False),
+        (1.0, True),
+        (2.0, True),
+        (None, False),
+    ]
+    answers = frame.head(8).filter(pl.col("role") != "shadow")
+    columns = ["version", "score", "decision", "rules", "request.distance", "traffic.count_1h", "plane.maker"]
+    assert answers.select(*columns, "features_logged").rows() == [
+        ("v1", 0.1, None, [], 0.0, None, None, False),
+        ("v1", 0.2, None, ["far"], 1.0, 1.0, "AIRBUS", True),
+        ("v2", 0.7, True, [], 2.0, 2.0, "AIRBUS", True),
+        ("v2", 0.8, False, [], 3.0, None, None, False),
+    ]
+    assert frame.tail(8).equals(frame.head(8))
+
+
 def test_no_record_is_an_empty_table() -> None:
     assert decode_predictions([], store()).schema == PREDICTION_SCHEMA
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([3, "m", b"", 0, 0, [], "", [], [], []])])
+@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([4, "m", b"", 0, 0, [], "", [], [], []])])
 def test_an_unreadable_record_says_where_it_lies(payload: bytes) -> None:
-    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1 to 2"):
+    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1 to 3"):
         decode_predictions([Record("w0", 3, 4, payload)], store())
 
 

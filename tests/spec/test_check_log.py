@@ -23,6 +23,12 @@ def model() -> ck.Model:
         (ck.LogPolicy(keep_days=True), "log.keep_days: expected a whole number of days, got True"),
         (ck.LogPolicy(keep_days=1.5), "log.keep_days: expected a whole number of days, got 1.5"),  # type: ignore[arg-type]
         (ck.LogPolicy(on_full_disk="wait"), 'log.on_full_disk: expected "refuse" or "serve_unlogged", got \'wait\''),  # type: ignore[arg-type]
+        (
+            ck.LogPolicy(features_share=0),
+            "log.features_share: expected a share of the predictions from 1e-6 to 1, got 0",
+        ),
+        (ck.LogPolicy(features_share=1.5), "log.features_share: expected a share of the predictions from 1e-6 to 1"),
+        (ck.LogPolicy(features_share="all"), "log.features_share: expected a share of the predictions"),  # type: ignore[arg-type]
         ("forever", "log: expected a ck.LogPolicy, got 'forever'"),
     ],
 )
@@ -31,7 +37,9 @@ def test_a_policy_that_cannot_be_meant(policy: Any, expected: str) -> None:
     assert str(fault).startswith(f"model 'late', {expected}")
 
 
-@pytest.mark.parametrize("policy", [ck.LogPolicy(), ck.LogPolicy(keep_days=34, on_full_disk="serve_unlogged")])
+@pytest.mark.parametrize(
+    "policy", [ck.LogPolicy(features_share=0.1), ck.LogPolicy(keep_days=34, on_full_disk="serve_unlogged")]
+)
 def test_a_policy_that_can(policy: ck.LogPolicy) -> None:
     assert list(log_faults("model 'late'", evolve(model(), log=policy))) == []
 

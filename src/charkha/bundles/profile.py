@@ -57,7 +57,8 @@ class ProfileShape(msgspec.Struct, frozen=True, dict=True):
 class Profile(msgspec.Struct, frozen=True):
     """Counts of `rows` rows in the bins of the shape with this fingerprint.
 
-    features: full name → counts, as `NumericShape` and `TextShape` say. scores: likewise.
+    features: full name → counts, as `NumericShape` and `TextShape` say; of the rows whose features are known, which may
+    be fewer. scores: likewise, of all rows.
     """
 
     shape: str
@@ -93,9 +94,14 @@ def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> 
 
 def empty_profile(shape: ProfileShape) -> Profile:
     """Return the profile of no rows: merging it changes nothing."""
+    return profile_of_scores(shape, np.empty(0))
+
+
+def profile_of_scores(shape: ProfileShape, scores: FloatArray) -> Profile:
+    """Return the profile of rows of which nothing but the scores is known. scores: float64 (rows,)."""
     counts = {part.name: (0,) * (len(part.edges) + 2) for part in shape.numeric}
     counts |= {part.name: (0,) * (len(part.categories) + 2) for part in shape.text}
-    return Profile(shape.fingerprint, 0, counts, (0,) * (len(shape.score.edges) + 2))
+    return Profile(shape.fingerprint, len(scores), counts, _count_numbers(shape.score.edges, scores))
 
 
 def merge(a: Profile, b: Profile) -> Profile:

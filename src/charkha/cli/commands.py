@@ -15,6 +15,7 @@ from rich.console import Console
 
 from charkha.cli import (
     backfill,
+    beside,
     catalogue,
     check,
     data,
@@ -52,6 +53,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
+    "deploy": (beside.deploy, LOOK),
+    "withdraw": (beside.withdraw, LOOK),
     "kill": (deploy.kill, LOOK),
     "revive": (deploy.revive, LOOK),
 }

@@ -73,17 +73,19 @@ def log_compact(context: typer.Context, model: ModelName = None) -> None:
 def log_prune(context: typer.Context, model: ModelName = None) -> None:
     """Remove the compact predictions of days that are older than the model's retention, `ck.LogPolicy(keep_days=…)`.
 
-    Labels stay, and so do the profiles of each day, which are counts. The operator does this once a day.
+    Labels that have been known for as long go too, unless their prediction is kept. The profiles of each day, which are
+    counts, stay. The operator does this once a day.
     """
     from charkha.cli.status import now
-    from charkha.monitoring.compact import prune
+    from charkha.monitoring.prune import prune
 
     session = session_of(context)
     project = session.project()
     with opened(project) as home:
         for each in _chosen(project, model):
             done = prune(home, each, now())
-            said = f"[bold]{each.name}[/]: {done.rows:,} rows of days before {done.before} are removed"
+            removed = f"{done.rows:,} rows and {done.labels:,} labels of days before {done.before} are removed"
+            said = f"[bold]{each.name}[/]: {removed}"
             session.out.print(said + (_WAITS if done.waits else ""), highlight=False)
 
 

@@ -19,6 +19,7 @@ EXAMPLES = {
         "charkha score likes --input pairs.parquet --output scores",
         "charkha score likes --input 'pairs/*.csv' --as-of 2013-08-25 --output scores",
         "charkha score likes --input pairs.parquet --at asked_at --version v3 --output scores-v3",
+        "charkha score likes --input pairs.parquet --explain 3 --output scores",
         "charkha score --input pairs.csv --bad-rows null --output scores --json",
     )
 }
@@ -45,6 +46,10 @@ def score(
     bad_rows: Annotated[
         str, typer.Option("--bad-rows", metavar="HOW", help="Of rows a server would refuse: refuse all, or score null.")
     ] = "refuse",
+    explain: Annotated[
+        int | None,
+        typer.Option("--explain", min=1, max=50, metavar="N", help="Say of each row its N strongest reasons as well."),
+    ] = None,
     rows_at_once: Annotated[
         int, typer.Option(min=1, metavar="N", help="Rows in a part: fewer take less memory, and more time.")
     ] = 1 << 19,
@@ -61,9 +66,12 @@ def score(
     Rows that a server would refuse are named, and nothing is scored; with --bad-rows null their score is null, and a
     column says the problem. Nothing is written to the prediction log.
 
+    With --explain a column has the features that moved each score most, and what each added: the server's ?reasons=N.
+
     Stopped or killed, the same command goes on where it was; parts that are there already are kept.
     """
     from charkha.clock import SystemClock
+    from charkha.serving.bulk.explained import Explain
     from charkha.serving.bulk.files import row_files
     from charkha.serving.bulk.run import Scoring, score_files
     from charkha.spec.sources import Files
@@ -88,6 +96,7 @@ def score(
             at=time_column(chosen, files, at, as_of),
             as_of_us=None if as_of is None else as_of_us(as_of),
             bad_rows="null" if bad_rows == "null" else "refuse",
+            explain=None if explain is None else Explain(explain, chosen.reasons),
             rows_at_once=rows_at_once,
         )
         written = score_files(scoring, output, on_progress)

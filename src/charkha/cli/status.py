@@ -57,6 +57,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "since": to_iso(since_us) if deployment.generation else None,
         "champion": deployment.champion.version if deployment.champion else None,
         "killed": killed_in_words(home, model.name),
+        "shares": {assignment.version: assignment.share for assignment in deployment.serving},
         "shadows": [assignment.version for assignment in deployment.shadows],
         "waiting": [waiting.version for waiting in situation.waiting if waiting.passed],
         "versions": list(situation.versions),
@@ -113,6 +114,7 @@ def next_of(step: "Step | None") -> dict[str, str] | None:
 
 def show(session: Session, state: dict[str, Any]) -> None:
     """Print the state of one model in a few lines."""
+    from charkha.cli.beside import shares_in_words
     from charkha.operations.wording import metric_name
 
     def line(word: str, text: str) -> None:
@@ -124,6 +126,8 @@ def show(session: Session, state: dict[str, Any]) -> None:
     line("champion", f"{state['champion']} since {state['since']}" if state["champion"] else "none: charkha train")
     if state["killed"]:
         line("killed", state["killed"])
+    if len(state["shares"]) > 1:
+        line("shares", shares_in_words(state["shares"]))
     for word in ("shadows", "waiting"):
         if state[word]:
             line(word, ", ".join(state[word]))

@@ -84,9 +84,8 @@ def _nulls(model: Model, home: Home, now_us: int) -> dict[str, Nulls]:
 
 
 def _null_share(profile: Profile | None, feature: str) -> float | None:
-    if profile is None or not profile.rows or feature not in profile.features:
-        return None
-    return profile.features[feature][-1] / profile.rows
+    counts = profile.features.get(feature, ()) if profile else ()
+    return counts[-1] / sum(counts) if sum(counts) else None
 
 
 def _view_entry(known: Known, view: FeatureView, *, declared: bool) -> ViewEntry:

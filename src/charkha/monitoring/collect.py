@@ -11,11 +11,12 @@ import msgspec
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.bundles.profile import Profile, merge, profile_of
+from charkha.bundles.profile import Profile, merge, profile_of, profile_of_scores
 from charkha.bundles.store import BundleStore
 from charkha.monitoring.logged import Step, logged_steps, steps_of
 from charkha.monitoring.parts import Part, current, days, parse_part
 from charkha.serving.labels import decode_labels, label_stream
+from charkha.serving.prediction_frames import features_logged
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.model import Model
 from charkha.storage.home import Home
@@ -74,9 +75,9 @@ def collect(home: Home, model: Model, bundles: BundleStore) -> Collected:
         return Collected(_collect(home, predictions), _collect(home, labels))
 
 
-def collected_until(home: Home, model: str) -> dict[str, int]:
-    """Return how far the log of a model's predictions was collected: partition → offset."""
-    return dict(home.ledger.checkpoint(_checkpoint(prediction_stream(model))) or {})
+def collected_until(home: Home, stream: str) -> dict[str, int]:
+    """Return how far a stream, of predictions or of labels, was collected: partition → offset."""
+    return dict(home.ledger.checkpoint(_checkpoint(stream)) or {})
 
 
 def _checkpoint(stream: str) -> str:
@@ -157,12 +158,18 @@ def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _profile(model: str, bundles: BundleStore, old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the profiles of a part: those it had, merged with those of the rows that are new."""
+    """Return the profiles of a part: those it had, merged with those of the rows that are new.
+
+    Of rows without their features the scores count.
+    """
     profiles = {} if old is None else read_profiles(old)
     of_versions = rows.filter(pl.col("role") != "fallback")
     for (version, role), group in of_versions.partition_by("version", "role", as_dict=True).items():
         shape = bundles.manifest(model, version).shape
-        profile = profile_of(shape, group, group.get_column("score").to_numpy())
+        logged = features_logged(group)
+        featured, others = group.filter(logged), group.filter(~logged)
+        of_scores = profile_of_scores(shape, others["score"].to_numpy())
+        profile = merge(profile_of(shape, featured, featured["score"].to_numpy()), of_scores)
         known = profiles.get((version, role))
         profiles[version, role] = merge(known, profile) if known else profile
     return _profile_rows(profiles)

@@ -53,7 +53,7 @@ def drift_findings(watched: Watched, shape: ProfileShape, reference: Profile, cu
     for name in (*(part.name for part in shape.numeric), *(part.name for part in shape.text)):
         counts = _Counts(name, reference.features[name], current.features[name])
         found += _spread(watched, counts)
-        found.append(_nulls(watched, counts))
+        found += _nulls(watched, counts)
         found += _unseen(watched, counts) if name in texts else ()
     return found
 
@@ -82,9 +82,10 @@ def _spread(watched: Watched, counts: _Counts) -> Iterator[Finding]:
     )
 
 
-def _nulls(watched: Watched, counts: _Counts) -> Finding:
+def _nulls(watched: Watched, counts: _Counts) -> Iterator[Finding]:
     sizes = (counts.current[-1], sum(counts.current), counts.reference[-1], sum(counts.reference))
-    return _risen(watched, "nulls", counts.name, "is null", sizes)
+    if sizes[1] and sizes[3]:  # features may be logged of a share of the rows, and so of none
+        yield _risen(watched, "nulls", counts.name, "is null", sizes)
 
 
 def _unseen(watched: Watched, counts: _Counts) -> Iterator[Finding]:

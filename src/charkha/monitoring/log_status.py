@@ -5,8 +5,8 @@ from itertools import groupby
 from attrs import frozen
 
 from charkha.clock import to_iso
-from charkha.monitoring.compact import first_kept_day
 from charkha.monitoring.logged import archive_of
+from charkha.monitoring.prune import first_kept_day
 from charkha.serving.prediction_log import predicted_at, prediction_stream
 from charkha.spec.model import Model
 from charkha.spec.retention import keep_days

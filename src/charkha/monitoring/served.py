@@ -10,7 +10,7 @@ from charkha.monitoring.collect import predictions_table
 from charkha.monitoring.logged import Step, logged_steps
 from charkha.monitoring.parts import current, day_of, parse_part
 from charkha.monitoring.performance import Span
-from charkha.serving.prediction_frames import PREDICTION_SCHEMA
+from charkha.serving.prediction_frames import PREDICTION_SCHEMA, with_features
 from charkha.serving.prediction_log import prediction_stream
 from charkha.storage.home import Home
 
@@ -59,10 +59,11 @@ def served_by_tables(home: Home, model: str, span: Span, version: str) -> Iterat
 def sample_of(frames: Iterable[pl.DataFrame], most: int) -> pl.DataFrame | None:
     """Return at most `most` predictions, always the same of the same ones; None when there is none.
 
-    Every version that scored a prediction of the sample is in it. No more than a piece and the sample is in memory.
+    Only those whose features were logged are drawn. Every version that scored a prediction of the sample is in it. No
+    more than a piece and the sample is in memory.
     """
     kept: pl.DataFrame | None = None
-    for frame in frames:
+    for frame in map(with_features, frames):
         placed = frame.with_columns(_draw=pl.Series(map(_draw, frame["id"]), dtype=pl.Int64))
         both = placed if kept is None else pl.concat([kept, placed], how="diagonal_relaxed")
         drawn = both.select("_draw", "id").unique().sort("_draw", "id").head(most)["id"]

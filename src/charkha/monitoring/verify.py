@@ -26,7 +26,7 @@ from charkha.monitoring.skew_cases import plain
 from charkha.monitoring.skew_explain import Explainer, view_of
 from charkha.monitoring.skew_magnitude import Answers
 from charkha.monitoring.skew_tally import First, FirstDifference, Tally, Verification
-from charkha.serving.prediction_frames import REQUEST_PREFIX
+from charkha.serving.prediction_frames import REQUEST_PREFIX, with_features
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.spec.sources import Source
@@ -79,10 +79,11 @@ class Recomputer:
         """Recompute served predictions piece by piece, and compare; a piece and the rows of its keys are in memory.
 
         frames: as of `decode_predictions`; nothing in them may have been served after this call, for rows that come
-        later are not read. What the fallback answered is left out. Raises DataError, UnknownBundle and CannotRecompute.
+        later are not read. What the fallback answered is left out, and what was logged without its features. Raises
+        DataError, UnknownBundle and CannotRecompute.
         """
         tally = Tally()
-        for frame in (each.filter(pl.col("role") != "fallback") for each in frames):
+        for frame in (with_features(each).filter(pl.col("role") != "fallback") for each in frames):
             for versions in self._versions_by_plan(frame["version"].unique(maintain_order=True).to_list()):
                 self._compare(tally, frame.filter(pl.col("version").is_in(versions)), versions[0])
         explainer = Explainer(self.model, self.bundles, self.home.online, self._rows)

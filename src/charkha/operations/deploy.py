@@ -4,12 +4,13 @@ The operator goes on from whatever it finds: a shadow that a change by hand has 
 that is now, unless it was decided about.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from charkha.bundles.manifest import GateResult
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.storage.home import Home
-from charkha.storage.ledger import ROLLBACK, Assignment, Decision, Deployment, Draft
+from charkha.storage.ledger import ROLLBACK, Assignment, Decision, Deployment, Draft, VersionRow
 
 
 class DeploymentRefused(Exception):
@@ -31,23 +32,16 @@ def promote(
     """
     row, deployment = home.ledger.version(model, version), home.ledger.deployment(model)
     manifest = BundleStore(home.bundles).read(model, version).manifest
-    failed = [gate for gate in manifest.gates if not gate.passed]
     if deployment.champion and deployment.champion.version == version:
         raise DeploymentRefused(model, f"{version} is the champion already")
-    if (failed or row.status != "accepted") and not force:
-        raise DeploymentRefused(
-            model,
-            f"expected a version that passed its gates, but {version} did not: "
-            f"{'; '.join(gate.reason for gate in failed) or row.status}. Train a better one; or promote it all the "
-            "same, by force, with a reason that holds when it is read in a year",
-        )
+    failed = refuse_failed(row, manifest.gates, force=force)
     evidence = {
         "version": version,
         "champion": deployment.champion.version if deployment.champion else None,
         "forced": force,
-        "failed_gates": [gate.name for gate in failed],
+        "failed_gates": failed,
     }
-    draft = _draft(clock, deployment, "promote", actor=actor, reason=reason, evidence=evidence)
+    draft = draft_by_hand(clock, deployment, "promote", actor=actor, reason=reason, evidence=evidence)
     return _deploy(home, draft, version, deployment.generation)
 
 
@@ -67,13 +61,27 @@ def rollback(home: Home, clock: Clock, model: str, *, actor: str, reason: str) -
     *_, target, present = line
     BundleStore(home.bundles).read(model, target)
     evidence = {"version": target, "champion": present}
-    draft = _draft(clock, deployment, ROLLBACK, actor=actor, reason=reason, evidence=evidence)
+    draft = draft_by_hand(clock, deployment, ROLLBACK, actor=actor, reason=reason, evidence=evidence)
     return _deploy(home, draft, target, deployment.generation)
 
 
-def _draft(
+def refuse_failed(row: VersionRow, gates: Sequence[GateResult], *, force: bool) -> list[str]:
+    """Return the names of the gates that a version failed. Raises DeploymentRefused, unless it is forced."""
+    failed = [gate for gate in gates if not gate.passed]
+    if (failed or row.status != "accepted") and not force:
+        raise DeploymentRefused(
+            row.model,
+            f"expected a version that passed its gates, but {row.version} did not: "
+            f"{'; '.join(gate.reason for gate in failed) or row.status}. Train a better one; or take it all the "
+            "same, by force, with a reason that holds when it is read in a year",
+        )
+    return [gate.name for gate in failed]
+
+
+def draft_by_hand(
     clock: Clock, deployment: Deployment, action: str, *, actor: str, reason: str, evidence: Mapping[str, object]
 ) -> Draft:
+    """Return the draft of a person's decision about the version that the evidence names. Raises DeploymentRefused."""
     require_reason(deployment.model, actor, reason)
     key = f"{deployment.model}/{action}/{evidence['version']}/by-hand/{deployment.generation}"
     return Draft(key, clock.now(), deployment.model, actor, action, reason, evidence)

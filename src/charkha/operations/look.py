@@ -22,7 +22,7 @@ from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
 
 # What a decision does to a version for good.
-CONCLUDING = ("promote", "reject")
+CONCLUDING = ("promote", "reject", "withdraw")
 
 
 def look(model: Model, home: Home, now_us: int) -> Situation:

@@ -15,8 +15,9 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.engines.local import LocalEngine
 from charkha.monitoring.collect import collect
-from charkha.monitoring.compact import compact, prune
+from charkha.monitoring.compact import compact
 from charkha.monitoring.performance import Span
+from charkha.monitoring.prune import prune
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
@@ -127,7 +128,8 @@ class Operator:
         try:
             done = compact(self._home, lookout.model, lookout.bundles, now_us)
             pruned = prune(self._home, lookout.model, now_us)
-            logger.info("%s: %d predictions are compact now, %d are removed", model, done.rows, pruned.rows)
+            removed = (pruned.rows, pruned.labels)
+            logger.info("%s: %d predictions are compact now; %d and %d labels are removed", model, done.rows, *removed)
         except Exception:
             logger.exception("%s: the log could not be made compact; trying again tomorrow", model)
         self._log_kept[model] = now_us // DAY_US

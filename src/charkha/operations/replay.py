@@ -9,7 +9,7 @@ each call by itself as yet.
 from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from charkha.clock import SimulatedClock, to_iso
 from charkha.features.feed import Feed
@@ -69,7 +69,7 @@ def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
     Feed(project.sources, project.views, home.log, home.online, stage.clock).materialise(project.root, from_us)
     on_progress(0, until_us - from_us, "training the first champion")
     decided = stage.operator.tick(model.name)
-    service = Service(project, home, stage.clock, partition="replay")
+    service = Service(_all_logged(project), home, stage.clock, partition="replay")
     try:
         service.refresh()
         if model.name not in service.line_ups():
@@ -78,6 +78,12 @@ def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
         return _drive(stage, service, plan, on_progress)
     finally:
         service.close()
+
+
+def _all_logged(project: Project) -> Project:
+    """Return a project that logs all features: the summary asks what another version would have made of them."""
+    models = {name: evolve(model, log=evolve(model.log, features_share=1.0)) for name, model in project.models.items()}
+    return evolve(project, models=models)
 
 
 def _history(stage: Stage, until_us: int) -> Timetable:

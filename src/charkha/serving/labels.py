@@ -68,6 +68,11 @@ def decode_labels(records: Iterable[Record]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=LABEL_SCHEMA)
 
 
+def labels_known_at(payload: bytes) -> int:
+    """Return when the labels of a record became known (µs). Raises DecodeError."""
+    return _decoder.decode(payload).known_us
+
+
 def _decode(record: Record) -> LabelBatch:
     try:
         batch = _decoder.decode(record.payload)

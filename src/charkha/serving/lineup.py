@@ -42,6 +42,7 @@ class LineUp:
         features.
     former: the champion before, where the fallback asks it first. killed: why the model is on its fallback, if it is.
     fields, kinds: the request's fields, as the log keeps them. keys: the fields by which an entity sticks to a version.
+    features_share: of the rows whose features are logged.
     """
 
     model: str
@@ -56,6 +57,7 @@ class LineUp:
     fallback: Fallback | None = None
     former: Player | None = None
     killed: str | None = None
+    features_share: float = 1.0
 
     @cached_property
     def oldest_us(self) -> Mapping[str, int]:
@@ -141,6 +143,7 @@ def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineU
         shadows=tuple(player for player in others if player.role == "shadow"),
         former=next((player for player in others if player.role == "fallback"), None),
         fallback=model.fallback,
+        features_share=model.log.features_share,
         plans=tuple(plans[key] for key in keys),
         fields=tuple(model.request_fields),
         kinds=field_kinds(model.request_fields),

@@ -16,11 +16,13 @@ from attrs import Factory, define
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.store import BundleStore
 from charkha.serving.prediction_ids import expand_ids, unpack_ids
-from charkha.serving.prediction_log import FIELD_DTYPES, FORMAT, READABLE, FeaturesUsed, PredictionBatch, VersionAnswers
+from charkha.serving.prediction_log import FIELD_DTYPES, READABLE, FeaturesUsed, SampledBatch, VersionAnswers
 from charkha.serving.routing import IndexArray
 from charkha.storage.log import Record
 
 REQUEST_PREFIX = "request."
+# Whether a row's features are among those logged; where they are not, they are null, and nothing is known of them.
+FEATURES_LOGGED = "features_logged"
 PREDICTION_SCHEMA = pl.Schema(
     {
         "id": pl.String(),
@@ -33,13 +35,14 @@ PREDICTION_SCHEMA = pl.Schema(
         "fallback": pl.String(),
         "latency_us": pl.Int64(),
         "_seen_us": pl.Int64(),
+        FEATURES_LOGGED: pl.Boolean(),
     }
 )
 
 # Few enough that the garbage collector has little to look through, enough that columns are long.
 RECORDS_AT_ONCE = 4096
 
-_decoder = msgspec.msgpack.Decoder(PredictionBatch)
+_decoder = msgspec.msgpack.Decoder(SampledBatch)
 
 
 class UnreadablePredictions(Exception):
@@ -50,7 +53,8 @@ def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.Da
     """Return the predictions of records, in their order: one row for each version that scored a request.
 
     Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
-    (Float64 or String, String where versions differ; what was null or NaN is null). All rows of one id have one
+    (Float64 or String, String where versions differ; what was null or NaN is null, and so is what was not logged: see
+    `features_logged`). All rows of one id have one
     `_at_us`, one `_seen_us` (null in old records) and one request; `role` tells its answer (champion, challenger or
     fallback, with the cause of that) from its shadows.
     Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
@@ -62,7 +66,19 @@ def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.Da
     return pl.concat(frames, how="diagonal_relaxed")
 
 
-def _frame(batches: Sequence[PredictionBatch], bundles: BundleStore) -> pl.DataFrame:
+def features_logged(rows: pl.DataFrame) -> pl.Series:
+    """Say of which of decoded predictions the features were logged: of all that older versions wrote."""
+    if FEATURES_LOGGED not in rows.columns:
+        return pl.Series([True], dtype=pl.Boolean).new_from_index(0, rows.height)
+    return rows[FEATURES_LOGGED].fill_null(value=True)
+
+
+def with_features(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return those of decoded predictions whose features were logged."""
+    return rows.filter(features_logged(rows))
+
+
+def _frame(batches: Sequence[SampledBatch], bundles: BundleStore) -> pl.DataFrame:
     asked = _asked(batches)
     groups = _group(batches)
     kept = {owner: _features_frame(bundles.manifest(*owner).schema, table) for owner, table in groups.tables.items()}
@@ -70,7 +86,7 @@ def _frame(batches: Sequence[PredictionBatch], bundles: BundleStore) -> pl.DataF
     return pl.concat(frames, how="diagonal_relaxed").sort("_row", "_block").drop("_row", "_block")
 
 
-def _decode(record: Record) -> PredictionBatch:
+def _decode(record: Record) -> SampledBatch:
     try:
         batch = _decoder.decode(record.payload)
     except msgspec.MsgspecError as error:
@@ -83,11 +99,11 @@ def _decode(record: Record) -> PredictionBatch:
 def _unreadable(record: Record, found: str) -> UnreadablePredictions:
     return UnreadablePredictions(
         f"partition '{record.partition}', offset {record.start}: expected predictions in format {READABLE[0]} to "
-        f"{FORMAT}, got {found}. Read the log with the version of Charkha that wrote it, or a newer one"
+        f"{READABLE[-1]}, got {found}. Read the log with the version of Charkha that wrote it, or a newer one"
     )
 
 
-def _asked(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
+def _asked(batches: Sequence[SampledBatch]) -> pl.DataFrame:
     """Return one row per row asked for: id, time, latency, what the state had seen and the request's fields."""
     counts = [len(batch.requests) for batch in batches]
     numbers = np.repeat(np.arange(len(batches)), counts)
@@ -101,7 +117,7 @@ def _asked(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
     return pl.DataFrame(columns).hstack(_request_fields(batches))
 
 
-def _request_fields(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
+def _request_fields(batches: Sequence[SampledBatch]) -> pl.DataFrame:
     """Return the requests' fields; where definitions changed, fields that a request had not are null."""
     parts: list[pl.DataFrame] = []
     rows: list[Sequence[Any]] = []
@@ -114,9 +130,13 @@ def _request_fields(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal_relaxed")
 
 
-def _fields_frame(batch: PredictionBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:
+def _fields_frame(batch: SampledBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:
     columns = zip(batch.fields, batch.kinds, zip(*rows, strict=True), strict=True)
     return pl.DataFrame([pl.Series(REQUEST_PREFIX + name, v, dtype=FIELD_DTYPES[kind]) for name, kind, v in columns])
+
+
+# The number of the features that were not logged.
+_NOWHERE = -1
 
 
 @define
@@ -131,8 +151,11 @@ class _Runs:
             self.starts.append(base)
             self.counts.append(count)
         else:
-            self.starts.extend(base + row for row in rows)
-            self.counts.extend([1] * len(rows))
+            self.add_each([base + row for row in rows])
+
+    def add_each(self, numbers: Sequence[int]) -> None:
+        self.starts.extend(numbers)
+        self.counts.extend([1] * len(numbers))
 
     def expand(self) -> IndexArray:
         counts = np.array(self.counts, dtype=np.int64)
@@ -168,17 +191,24 @@ class _Groups:
     tables: dict[tuple[str, str], _Table] = Factory(dict)
 
 
-def _group(batches: Sequence[PredictionBatch]) -> _Groups:
+def _group(batches: Sequence[SampledBatch]) -> _Groups:
     groups = _Groups()
     asked = 0
     for batch in batches:
         count = len(batch.requests)
-        bases = [_keep(groups.tables, batch.model, used, count) for used in batch.features]
+        featured = None if batch.featured is None else {row: place for place, row in enumerate(batch.featured)}
+        kept = count if featured is None else len(featured)
+        bases = [_keep(groups.tables, batch.model, used, kept) for used in batch.features]
         for block, answers in enumerate(batch.answers):
             key = (batch.model, answers.version, answers.role, batch.features[answers.features].version)
             group = groups.answers.get(key) or groups.answers.setdefault(key, _Group())
             group.asked.add(asked, answers.rows, count)
-            group.kept.add(bases[answers.features], answers.rows, count)
+            base = bases[answers.features]
+            if featured is None:
+                group.kept.add(base, answers.rows, count)
+            else:
+                rows = range(count) if answers.rows is None else answers.rows
+                group.kept.add_each([base + featured[row] if row in featured else _NOWHERE for row in rows])
             group.blocks.append(block)
             group.answers.append(answers)
         asked += count
@@ -195,9 +225,13 @@ def _keep(tables: dict[tuple[str, str], _Table], model: str, used: FeaturesUsed,
 
 def _group_frame(key: _Key, group: _Group, asked: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     _, version, role, _ = key
-    rows = group.asked.expand()
-    answers = _answers_frame(group).with_columns(version=pl.lit(version), role=pl.lit(role), _row=pl.Series(rows))
-    whole = answers.hstack(asked[rows].get_columns()).hstack(kept[group.kept.expand()].get_columns())
+    rows, places = group.asked.expand(), group.kept.expand()
+    logged = pl.Series(FEATURES_LOGGED, places != _NOWHERE)
+    answers = _answers_frame(group).with_columns(
+        logged, version=pl.lit(version), role=pl.lit(role), _row=pl.Series(rows)
+    )
+    features = kept.select(pl.all().gather(pl.select(pl.when(logged).then(pl.Series(places))).to_series()))
+    whole = answers.hstack(asked[rows].get_columns()).hstack(features.get_columns())
     return whole.select(*PREDICTION_SCHEMA, pl.exclude(*PREDICTION_SCHEMA))
 
 

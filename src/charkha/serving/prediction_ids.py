@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 ID_BYTES = 16
 ID_CHARACTERS = 36
@@ -21,7 +22,7 @@ ID_CHARACTERS = 36
 _VERSION_7 = 7 << 76
 _VARIANT = 2 << 62
 # Of the 62 random bits the highest stays 0: a batch can then count up without running over.
-_RANDOM_MASK = (1 << 61) - 1
+RANDOM_MASK = (1 << 61) - 1
 _LOW_MASK = (1 << 64) - 1
 _HYPHENS = (8, 13, 18, 23)
 _HEX_DIGITS = np.frombuffer(bytes(range(256)).hex().encode("ascii"), dtype=np.uint8).reshape(256, 2)
@@ -47,7 +48,7 @@ def first_id(time_us: int, randomness: int | None = None) -> int:
     """
     milliseconds, remainder = divmod(time_us, 1000)
     if randomness is None:
-        randomness = int.from_bytes(os.urandom(8), "big") & _RANDOM_MASK
+        randomness = int.from_bytes(os.urandom(8), "big") & RANDOM_MASK
     high = ((milliseconds & 0xFFFFFFFFFFFF) << 80) | _VERSION_7 | ((remainder * 4096 // 1000) << 64)
     return high | _VARIANT | randomness
 
@@ -84,6 +85,12 @@ def unpack_ids(packed: bytes) -> list[str]:
     characters[:, _DIGIT_PLACES] = _HEX_DIGITS[octets].reshape(len(octets), 2 * ID_BYTES)
     text = characters.tobytes().decode("ascii")
     return [text[start : start + ID_CHARACTERS] for start in range(0, len(text), ID_CHARACTERS)]
+
+
+def time_of_ids(ids: pl.Expr) -> pl.Expr:
+    """Return when the predictions of ids were made (µs, to the millisecond); of other ids it means nothing."""
+    digits = ids.str.slice(0, 8) + ids.str.slice(9, 4)
+    return digits.str.to_integer(base=16, dtype=pl.Int64()) * 1000
 
 
 def expand_ids(firsts: bytes, counts: Sequence[int]) -> bytes:

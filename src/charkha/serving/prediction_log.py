@@ -24,7 +24,8 @@ Cause = Literal["killed", "model_failed", "features_unavailable", "features_miss
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 FORMAT = 2
-READABLE = (1, 2)  # format 1 has no `seen_us`
+SAMPLED = 3  # features of some rows only
+READABLE = (1, 2, 3)  # format 1 has no `seen_us`
 # One letter per type of a request field, so that a record says what its fields are.
 _LETTERS: Mapping[FieldType, str] = {kind: kind.__name__[0] for kind in POLARS_TYPES}
 FIELD_DTYPES: Mapping[str, pl.DataType] = {_LETTERS[kind]: dtype for kind, dtype in POLARS_TYPES.items()}
@@ -43,7 +44,7 @@ class LogPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class FeaturesUsed(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The features of every row of the batch, as some versions saw them.
+    """The features of the batch, as some versions saw them: of every row, or of those of a sample.
 
     version: whose bundle names the columns; matrix: float64 (rows, columns), C order; text: the values of each
     categorical column, in the order of the matrix (there its codes are not enough: an unseen category has none).
@@ -90,6 +91,15 @@ class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     features: tuple[FeaturesUsed, ...]
     answers: tuple[VersionAnswers, ...]
     seen_us: int | None = None
+
+
+class SampledBatch(PredictionBatch, frozen=True, array_like=True, gc=False):
+    """One call whose policy asks for the features of a share of its rows. It reads whole ones as well.
+
+    featured: the rows whose features are in `features`, ascending; None for all.
+    """
+
+    featured: tuple[int, ...] | None = None
 
 
 @frozen(eq=False)
@@ -148,9 +158,13 @@ def field_kinds(fields: Mapping[str, FieldType]) -> str:
     return "".join(_LETTERS[kind] for kind in fields.values())
 
 
-def features_used(scored: Scored) -> FeaturesUsed:
-    """Return the features of a batch as they are logged: numbers from the matrix, text as it was."""
-    return FeaturesUsed(scored.kept_as, scored.matrix.tobytes(), scored.text)
+def features_used(scored: Scored, rows: tuple[int, ...] | None = None) -> FeaturesUsed:
+    """Return the features of a batch, or of some rows, as they are logged: numbers from the matrix, text as it was."""
+    if rows is None:
+        return FeaturesUsed(scored.kept_as, scored.matrix.tobytes(), scored.text)
+    text = tuple([[values[row] for row in rows] for values in scored.text])
+    # Of none, as of most calls of one row, and of few: cheaper than NumPy's indexing by a list.
+    return FeaturesUsed(scored.kept_as, b"".join([scored.matrix[row].tobytes() for row in rows]), text)
 
 
 def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None = None) -> VersionAnswers:

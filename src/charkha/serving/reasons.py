@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from charkha.bundles.bundle import Bundle
 from charkha.serving.prediction_log import Scored
+from charkha.serving.routing import IndexArray
+from charkha.spec.model import FloatArray
 
 MOST_REASONS = 50
 
@@ -30,11 +32,8 @@ def reasons_of(
     rows: their places in `scored`. most: of a row. texts: of a feature by its full name, or of all of a view by that.
     Raises NotExplainable.
     """
-    columns = bundle.manifest.schema.columns
-    names = [column.name for column in columns]
-    parts = bundle.explainer.contributions(scored.matrix[list(rows)])[:, :-1]
-    leading = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :most]
-    told = [texts.get(name) or texts.get(name.partition(".")[0]) for name in names]
+    names, told = list(bundle.manifest.schema.names), texts_of(bundle, texts)
+    parts, leading = strongest(bundle, scored.matrix[list(rows)], most)
     return [
         [
             Reason(names[at], _value(bundle, scored, row, at), float(part[at]), told[at])
@@ -43,6 +42,20 @@ def reasons_of(
         ]
         for row, part, places in zip(rows, parts, leading, strict=True)
     ]
+
+
+def strongest(bundle: Bundle, matrix: FloatArray, most: int) -> tuple[FloatArray, IndexArray]:
+    """Return what each column added, float64 (rows, columns), and the places of those that did most, (rows, `most`).
+
+    matrix: float64 (rows, columns). Raises NotExplainable.
+    """
+    parts = bundle.explainer.contributions(matrix)[:, :-1]
+    return parts, np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :most]
+
+
+def texts_of(bundle: Bundle, texts: Mapping[str, str]) -> list[str | None]:
+    """Return what the definition says of each column: of the feature, or of its view."""
+    return [texts.get(name) or texts.get(name.partition(".")[0]) for name in bundle.manifest.schema.names]
 
 
 def _value(bundle: Bundle, scored: Scored, row: int, at: int) -> Any:

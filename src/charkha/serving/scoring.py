@@ -19,9 +19,11 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
+    SAMPLED,
     Cause,
     PredictionBatch,
     Role,
+    SampledBatch,
     Scored,
     VersionAnswers,
     features_used,
@@ -29,6 +31,7 @@ from charkha.serving.prediction_log import (
     version_answers,
 )
 from charkha.serving.routing import IndexArray
+from charkha.serving.sampling import drawn
 from charkha.spec.model import FloatArray
 
 Row = tuple[Any, ...]
@@ -165,24 +168,30 @@ def listed(column: Column) -> Sequence[Any]:
 
 
 def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
-    """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind."""
+    """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind.
+
+    Where the policy is to log the features of a share of the rows, they are of these for everyone.
+    """
     everyone = (*answered.versions, *answered.shadows)
     kept = {scored.kept_as: scored for scored in everyone}
     places = {version: place for place, version in enumerate(kept)}
     lineup = question.lineup
-    return PredictionBatch(
-        format=FORMAT,
-        model=lineup.model,
-        first_id=pack_first_id(first),
-        time_us=question.time_us,
-        latency_us=latency_us,
-        fields=lineup.fields,
-        kinds=lineup.kinds,
-        requests=question.rows,
-        features=tuple(features_used(scored) for scored in kept.values()),
-        answers=_blocks(answered, places),
-        seen_us=question.seen_us,
+    featured = drawn(first, len(question.rows), lineup.features_share)
+    parts = (
+        lineup.model,
+        pack_first_id(first),
+        question.time_us,
+        latency_us,
+        lineup.fields,
+        lineup.kinds,
+        question.rows,
+        tuple([features_used(scored, featured) for scored in kept.values()]),
+        _blocks(answered, places),
+        question.seen_us,
     )
+    if featured is None:
+        return PredictionBatch(FORMAT, *parts)
+    return SampledBatch(SAMPLED, *parts, featured)
 
 
 def _blocks(answered: Answered, places: dict[str, int]) -> tuple[VersionAnswers, ...]:

@@ -110,15 +110,18 @@ class Fallback:
 
 @frozen(kw_only=True)
 class LogPolicy:
-    """How long predictions are kept, and what is answered while there is no room to log them.
+    """What of predictions is kept, for how long, and what is answered while there is no room to log them.
 
     keep_days: predictions older than this are removed by `charkha log prune`, and by the operator. 400
         unless given, or as many as the operator looks back on, where labels come so late that these are more.
     on_full_disk: "refuse" answers 503 until there is room again; "serve_unlogged" goes on, and says so in each answer.
+    features_share: of the rows whose features are logged, drawn by prediction id; monitors and proofs of features rest
+        on these. Ids, times, requests, scores, decisions and rules are logged of all.
     """
 
     keep_days: int | None = None
     on_full_disk: Literal["refuse", "serve_unlogged"] = "refuse"
+    features_share: float = 1.0
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.bundle import Bundle
-from charkha.bundles.encoding import encode_lists
+from charkha.bundles.encoding import encode, encode_lists
 from charkha.clock import Clock
 from charkha.engines.engine import Engine
 from charkha.features.answers import answered
@@ -20,6 +20,7 @@ from charkha.features.online import Fetched, fetch, online_columns
 from charkha.features.plan import FeaturePlan
 from charkha.features.reading import Doing, Readings
 from charkha.features.request import Columns
+from charkha.serving.bulk.explained import REASON, REASONS, Explain
 from charkha.serving.scoring import listed
 from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray
@@ -33,7 +34,7 @@ ANSWER = pl.Schema({"time": TIME, "score": pl.Float64(), "decision": pl.Boolean(
 
 @frozen(eq=False)
 class Offline:
-    """Answers as of a time: a row's own, or one for all.
+    """Answers as of a time: a row's own, or one for all. explain: which reasons are asked for.
 
     plan: the bundle's, with the conditions of its rules among its features. time: what it is, called once for each
     table of rows. readings: the sources.
@@ -44,30 +45,39 @@ class Offline:
     time: Callable[[], pl.Expr]
     readings: Readings
     engine: Engine
+    explain: Explain | None = None
 
     def answers(self, rows: pl.DataFrame, doing: Doing) -> pl.DataFrame:
-        """Return the answers, columns of ANSWER, in the order of the rows. Raises DataError."""
+        """Return the answers, columns of ANSWER and perhaps REASONS, in the order of the rows. Raises DataError."""
         at, fields = self.plan.at, [name for name in self.plan.request if name != self.plan.at]
         asked = rows.with_columns(self.time().alias(at)).select(*fields, at, pl.col(at).dt.epoch("us").alias("_at_us"))
         features = answered(self.plan, asked, self.readings, doing=doing)
         doing("scoring")
         scores = score_blocks(self.bundle, features, self.engine)
         held = [features[name].to_list() for name in self.bundle.conditions]
-        return answer_frame(self.bundle, asked[at], scores, held)
+        frame = answer_frame(self.bundle, asked[at], scores, held)
+        if self.explain is None:
+            return frame
+        doing("explaining")
+        return frame.with_columns(explain_blocks(self.bundle, self.explain, features, self.engine))
 
 
 @frozen(eq=False)
 class Online:
-    """Answers as of the moment at which each call's worth of rows is put to the online state."""
+    """Answers as of the moment at which each call's worth of rows is put to the online state.
+
+    explain: which reasons are asked for.
+    """
 
     bundle: Bundle
     plan: FeaturePlan
     online: OnlineStore
     clock: Clock
     engine: Engine
+    explain: Explain | None = None
 
     def answers(self, rows: pl.DataFrame, doing: Doing) -> pl.DataFrame:
-        """Return the answers, columns of ANSWER, in the order of the rows."""
+        """Return the answers, columns of ANSWER and perhaps REASONS, in the order of the rows."""
         asked = rows.select(*self.plan.request)
         doing("scoring")
         failures: list[Failure] = []
@@ -78,7 +88,7 @@ class Online:
         frames = list(self.engine.map(answer, self._calls(asked)))
         for failure in summed(failures, asked.height):
             logged(failure)
-        return pl.concat(frames) if frames else pl.DataFrame(schema=ANSWER)
+        return pl.concat(frames) if frames else pl.DataFrame(schema=answer_schema(self.explain))
 
     def _calls(self, asked: pl.DataFrame) -> Iterator[tuple[Columns, Fetched, int]]:
         for rows in asked.iter_slices(CALL) if asked.height else ():
@@ -92,9 +102,15 @@ class Online:
     ) -> pl.DataFrame:
         count = len(next(iter(asked.values())))
         features = online_columns(self.plan, asked, fetched, [time_us] * count, on_failure)
-        scores = self.bundle.score_matrix(encode_lists(self.bundle.manifest.schema, features))
+        schema = self.bundle.manifest.schema
+        matrix = encode_lists(schema, features)
         held = [listed(features[name]) for name in self.bundle.conditions]
-        return answer_frame(self.bundle, pl.repeat(time_us, count, dtype=pl.Int64, eager=True).cast(TIME), scores, held)
+        times = pl.repeat(time_us, count, dtype=pl.Int64, eager=True).cast(TIME)
+        frame = answer_frame(self.bundle, times, self.bundle.score_matrix(matrix), held)
+        if self.explain is None:
+            return frame
+        text = [listed(features[schema.columns[place].name]) for place in schema.categorical]
+        return frame.with_columns(self.explain.reasons(self.bundle, matrix, text))
 
 
 def score_blocks(bundle: Bundle, features: pl.DataFrame, engine: Engine) -> FloatArray:
@@ -103,6 +119,23 @@ def score_blocks(bundle: Bundle, features: pl.DataFrame, engine: Engine) -> Floa
     if features.is_empty():
         return np.empty(0)
     return np.concatenate(list(engine.map(bundle.score, features.select(names).iter_slices(BLOCK))))
+
+
+def explain_blocks(bundle: Bundle, explain: Explain, features: pl.DataFrame, engine: Engine) -> pl.Series:
+    """Return the reasons of each row, whatever the blocks. Other columns may be among the features."""
+    schema = bundle.manifest.schema
+    text = [schema.columns[place].name for place in schema.categorical]
+
+    def reasons(block: pl.DataFrame) -> pl.Series:
+        return explain.reasons(bundle, encode(schema, block), [block[name].to_list() for name in text])
+
+    blocks = features.select(list(schema.names)).iter_slices(BLOCK) if features.height else ()
+    return pl.concat([pl.Series(REASONS, [], dtype=pl.List(REASON)), *engine.map(reasons, blocks)])
+
+
+def answer_schema(explain: Explain | None) -> pl.Schema:
+    """Return the columns of answers."""
+    return ANSWER if explain is None else pl.Schema({**ANSWER, REASONS: pl.List(REASON)})
 
 
 def answer_frame(bundle: Bundle, times: pl.Series, scores: FloatArray, held: Sequence[Sequence[bool]]) -> pl.DataFrame:

@@ -17,7 +17,8 @@ from charkha.engines.local import LocalEngine
 from charkha.features.backfill import digest_of, reads_a_query
 from charkha.features.feed import Feed
 from charkha.features.reading import Doing, Readings, Sources
-from charkha.serving.bulk.answers import ANSWER, Offline, Online
+from charkha.serving.bulk.answers import Offline, Online, answer_schema
+from charkha.serving.bulk.explained import Explain
 from charkha.serving.bulk.files import RowFiles, ScoringRefused
 from charkha.serving.bulk.rows import Problems, RowReader, spread, without
 from charkha.serving.lineup import usable_bundle
@@ -29,7 +30,7 @@ from charkha.storage.parts import Origin, Parts, is_whole, opened_parts, write_p
 
 ROWS_AT_ONCE = 1 << 19
 MANIFEST = "scoring.json"
-SAME = "its input, version, time, bad rows or rows at once, or the files that its features come from,"
+SAME = "its input, version, time, reasons, bad rows or rows at once, or the files that its features come from,"
 _SHOWN = 5
 
 OnProgress = Callable[[int, int, str], None]
@@ -50,7 +51,7 @@ class Scoring:
 
     at: the column with each row's time. as_of_us: the time of all rows, where there is no such column. Without either,
     rows are answered at the moment when their turn comes, from the online state. bad_rows: what becomes of rows that a
-    server would refuse. engine: on whose threads.
+    server would refuse. explain: which reasons are asked for, if any. engine: on whose threads.
     """
 
     project: Project
@@ -62,6 +63,7 @@ class Scoring:
     at: str | None = None
     as_of_us: int | None = None
     bad_rows: BadRows = "refuse"
+    explain: Explain | None = None
     rows_at_once: int = ROWS_AT_ONCE
     engine: Engine = field(factory=LocalEngine)
 
@@ -87,11 +89,13 @@ def score_files(
     """Write the input's columns and their answers into Parquet files in a folder; return them in the rows' order.
 
     Parts that are there already, whole, are kept: call it again after a crash, and it goes on. on_progress: told how
-    many rows are done, how many there are, and what is going on. Raises ScoringRefused, PartsRefused and DataError, and
-    what a bundle raises that cannot be used.
+    many rows are done, how many there are, and what is going on. Raises ScoringRefused, PartsRefused and DataError,
+    NotExplainable, and what a bundle raises that cannot be used.
     """
     bundles = BundleStore(scoring.home.bundles)
     bundle = usable_bundle(scoring.model, scoring.version, bundles)
+    if scoring.explain is not None:
+        bundle.explainer  # noqa: B018  # raises before anything is scored
     reader = RowReader.of(scoring.model, scoring.files, scoring.at)
     _refuse_clashes(scoring)
     _refuse_unknown_sources(scoring, bundle)
@@ -128,13 +132,13 @@ def _answering(scoring: Scoring, bundle: Bundle, parts: Parts, doing: Doing) -> 
     if not scoring.is_of_the_moment(bundle):
         plan = evolve(plan, names=(*plan.names, *bundle.conditions))
         readings = Readings(scoring.sources, plan.views, parts.workplace, scoring.engine)
-        return Offline(bundle, plan, scoring.time, readings, scoring.engine)
+        return Offline(bundle, plan, scoring.time, readings, scoring.engine, scoring.explain)
     doing("bringing the online state up to date")
     project, home = scoring.project, scoring.home
     feed = Feed(project.sources, project.views, home.log, home.online, scoring.clock)
     feed.follow(project.root)
     feed.materialise(project.root, scoring.clock.now(), views=plan.views)
-    return Online(bundle, plan, home.online, scoring.clock, scoring.engine)
+    return Online(bundle, plan, home.online, scoring.clock, scoring.engine, scoring.explain)
 
 
 def _part(scoring: Scoring, asked: pl.DataFrame, found: pl.DataFrame, problems: Problems) -> pl.DataFrame:
@@ -163,7 +167,7 @@ def _refuse_bad_rows(files: RowFiles, reader: RowReader, parts: Parts) -> None:
 
 def _refuse_clashes(scoring: Scoring) -> None:
     """Raise ScoringRefused where a column of the input is called as one of the answers."""
-    added = [*ANSWER, "model", "version", *(["problem"] if scoring.bad_rows == "null" else [])]
+    added = [*answer_schema(scoring.explain), "model", "version", *(["problem"] if scoring.bad_rows == "null" else [])]
     clashes = [name for name in added if name in scoring.files.schema and not name == scoring.at == "time"]
     if clashes:
         raise ScoringRefused(f"expected no columns called as the answers' are, got {clashes}. Rename them in the input")
@@ -188,6 +192,8 @@ def _digest(scoring: Scoring, bundle: Bundle, bundles: BundleStore) -> str:
     time = [scoring.at, scoring.as_of_us, scoring.is_of_the_moment(bundle)]
     rows = [scoring.files.stamps(), repr(scoring.files.declared), scoring.bad_rows]
     besides = [scoring.model.name, version, rows, time]
+    if scoring.explain is not None:
+        besides.append([scoring.explain.most, sorted(scoring.explain.texts.items())])
     if not scoring.is_of_the_moment(bundle):
         return digest_of(bundle.plan, scoring.sources, besides)
     return hashlib.blake2b(msgspec.json.encode(besides), digest_size=16).hexdigest()

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
-from charkha.spec.checks.values import quote
+from charkha.spec.checks.values import number_faults, quote
 from charkha.spec.faults import Fault
 from charkha.spec.model import Model
 from charkha.spec.policies import LogPolicy
 from charkha.spec.retention import least_days
+
+# Of a million predictions one has its features logged at least: of none, nothing could be verified.
+FEATURES_SHARE = ("a share of the predictions from 1e-6 to 1", 1e-6, 1.0)
 
 
 def log_faults(where: str, model: Model) -> Iterator[Fault]:
@@ -28,3 +31,4 @@ def log_faults(where: str, model: Model) -> Iterator[Fault]:
     if log.on_full_disk not in ("refuse", "serve_unlogged"):
         remedy = 'Write on_full_disk="refuse" or on_full_disk="serve_unlogged".'
         yield Fault(f"{inner}.on_full_disk", '"refuse" or "serve_unlogged"', quote(log.on_full_disk), remedy)
+    yield from number_faults(f"{inner}.features_share", log.features_share, *FEATURES_SHARE)
