@@ -231,9 +231,8 @@ class Service:
             before_log(told)
         logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         logged_ns = time.perf_counter_ns()
-        waited_ns = began_ns - min(question.started_ns for question in questions)
-        stages = Stages(waited_ns, features_ns - began_ns, scored_ns - features_ns, logged_ns - scored_ns)
-        self._observer.staged(lineup.model, stages)
+        came_ns = min(question.started_ns for question in questions)
+        self._observer.staged(lineup.model, Stages(came_ns, began_ns, features_ns, scored_ns, logged_ns))
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
         if lineup.fallback is not None:
