@@ -1,7 +1,14 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
 from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
-from charkha.spec.aggregates import (
+from charkha.spec.contracts import Contract, Expect
+from charkha.spec.faults import DefinitionError, Fault
+from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
+from charkha.spec.model import Costs, Label, Model, Rule, Split
+from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
+from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
+from charkha.spec.views import FeatureView, RequestFeatures, on_request
+from charkha.spec.windowed import (
     count,
     decayed_sum,
     distinct,
@@ -19,13 +26,6 @@ from charkha.spec.aggregates import (
     top_k,
     variance,
 )
-from charkha.spec.contracts import Contract, Expect
-from charkha.spec.faults import DefinitionError, Fault
-from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
-from charkha.spec.model import Costs, Label, Model, Rule, Split
-from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
-from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
-from charkha.spec.views import FeatureView, RequestFeatures, on_request
 
 __all__ = [
     "Budget",

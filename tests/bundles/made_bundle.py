@@ -13,10 +13,10 @@ from charkha.bundles.manifest import Estimate, EstimatorSpec, GateResult, Lineag
 from charkha.bundles.profile import learn_shape, profile_of
 from charkha.features.expressions import expression_to_json
 from charkha.features.plan import plan_features
-from charkha.spec.aggregates import mean
 from charkha.spec.model import FloatArray, Label, Lesson, Model
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
+from charkha.spec.windowed import mean
 
 ESTIMATOR = LightGBM(trees=20, threads=1)
 NAMES = ("congestion.mean_delay_6h", "schedule.carrier", "schedule.long_haul")

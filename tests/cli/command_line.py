@@ -1,6 +1,7 @@
 """Running the command line inside a test, as a shell would see it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +39,15 @@ class Shell:
         written = self._capture.readouterr()
         code = ended.value.code
         return Ended(code if isinstance(code, int) else 0, written.out, written.err)
+
+
+def trained_shop(folder: Path) -> Path:
+    """Make a project as `charkha init` leaves it, with one version trained as of 25 August 2013; return where it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("CHARKHA_HOME", raising=False)
+        for arguments in (["init", "shop"], ["--project", "shop", "train", "--as-of", "2013-08-25"]):
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+            assert ended.value.code in (0, None)
+    return folder / "shop"

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import Shell
+from command_line import Shell, trained_shop
 
 import charkha as ck
-from charkha.cli import main
 from charkha.clock import SimulatedClock, parse_time
 from charkha.features.feed import Feed
 from charkha.serving.service import Service
@@ -22,16 +21,11 @@ NOW_US = parse_time("2013-09-02T12:00:00Z")  # after all ratings
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as `charkha init` leaves it, with a champion that has answered and been told of ratings."""
-    folder = tmp_path_factory.mktemp("shops")
+    shop = trained_shop(tmp_path_factory.mktemp("shops"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
         patch.delenv("CHARKHA_HOME", raising=False)
-        for arguments in (["init", "shop"], ["--project", "shop", "train", "--as-of", "2013-08-25"]):
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-            assert ended.value.code in (0, None)
-        serve(folder / "shop")
-    return folder / "shop"
+        serve(shop)
+    return shop
 
 
 def serve(root: Path) -> None:

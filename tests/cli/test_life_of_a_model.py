@@ -16,9 +16,9 @@ import httpx
 import msgspec
 import pytest
 import typer
-from command_line import Shell
+from command_line import Shell, trained_shop
 
-from charkha.cli import demo, main
+from charkha.cli import demo
 from charkha.cli.replay import claim, clear
 from charkha.clock import SystemClock
 from charkha.features.feed import Feed
@@ -31,15 +31,7 @@ from charkha.storage.ledger import Assignment, Draft
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as `charkha init` leaves it, with one version trained as of 25 August 2013."""
-    folder = tmp_path_factory.mktemp("shops")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("CHARKHA_HOME", raising=False)
-        for arguments in (["init", "shop"], ["--project", "shop", "train", "--as-of", "2013-08-25"]):
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-            assert ended.value.code in (0, None)
-    return folder / "shop"
+    return trained_shop(tmp_path_factory.mktemp("shops"))
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import Shell
-
-from charkha.cli import main
+from command_line import Shell, trained_shop
 
 PAIRS = pl.DataFrame({"user_id": [9290, 1, 2] * 5, "movie_id": [1535108, 1535108, None] * 5, "mail": range(15)})
 
@@ -14,16 +12,9 @@ PAIRS = pl.DataFrame({"user_id": [9290, 1, 2] * 5, "movie_id": [1535108, 1535108
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as `charkha init` leaves it, with a champion."""
-    folder = tmp_path_factory.mktemp("scores")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("CHARKHA_HOME", raising=False)
-        for arguments in (["init", "shop"], ["--project", "shop", "train", "--as-of", "2013-08-25"]):
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-            assert ended.value.code in (0, None)
-    PAIRS.write_parquet(folder / "shop" / "pairs.parquet")
-    return folder / "shop"
+    shop = trained_shop(tmp_path_factory.mktemp("scores"))
+    PAIRS.write_parquet(shop / "pairs.parquet")
+    return shop
 
 
 @pytest.fixture

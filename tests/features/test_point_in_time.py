@@ -7,7 +7,7 @@ from feature_oracle import Event, agree, answers, arrivals, slack
 from feature_streams import Stream, as_frame, cases, streams
 from hypothesis import given
 
-from charkha.features import point_in_time
+from charkha.features import history
 from charkha.features.declared import declared_fields
 from charkha.features.point_in_time import join_view
 from charkha.features.rows import mark_versions, stamped
@@ -53,7 +53,7 @@ def test_rows_that_are_read_some_at_a_time_make_the_same_features(stream: Stream
     view = stream.world.views[0]
     whole = joined(view, rows, stream)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(point_in_time, "_MOST_FLOATS", 200)
+        patched.setattr(history, "_MOST_FLOATS", 200)
         pieces = joined(view, rows, stream)
     measures = {name: measure for name, _, measure in answers(view, [], (0,) * len(view.entity.keys), 0)}
     for name in whole.columns:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from app_client import AppClient, app_client
-from serving_project import Stage, open_stage
+from serving_project import Stage
 
 from charkha.serving.batcher import MOST_ROWS, Batcher
 from charkha.serving.http import build_router
@@ -17,12 +17,6 @@ from charkha.serving.slots import Slots
 
 PREDICT = "/v1/models/late_trip/predict"
 ROW: dict[str, Any] = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": True}
-
-
-@pytest.fixture
-def stage(tmp_path: Any) -> Iterator[Stage]:
-    with open_stage(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

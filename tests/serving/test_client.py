@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import pytest
 from server_process import ServerProcess, free_port, server, start_server
-from serving_project import champion, deploy, write_bundle, write_project
 
 import charkha as ck
 from charkha.bundles.store import BundleStore
@@ -43,15 +42,6 @@ def event(number: int) -> dict[str, Any]:
     times = {"asked_at": datetime(2013, 4, 1, 9), "ended_at": date(2013, 4, 1)}
     told = {"trip": np.int64(number), "city": "Pune", "driver": "ann", "km": math.nan, "stops": 2, "pooled": False}
     return {**told, "late": None, **times}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = write_project(tmp_path)
-    with open_home(made.home) as home:
-        write_bundle(made, home, "v1")
-        deploy(home, champion("v1"))
-    return made
 
 
 @pytest.fixture

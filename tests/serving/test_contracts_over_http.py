@@ -80,12 +80,6 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def home(project: Project) -> Iterator[Home]:
-    with open_home(project.home) as opened:
-        yield opened
-
-
-@pytest.fixture
 def client(project: Project, home: Home) -> Iterator[AppClient]:
     with asking(project, home) as opened:
         yield opened

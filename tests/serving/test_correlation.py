@@ -3,13 +3,12 @@
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from app_client import AppClient, app_client
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_project import Stage, open_stage
+from serving_project import Stage
 
 from charkha.serving.correlation import trace_of
 from charkha.serving.http import build_router
@@ -19,12 +18,6 @@ from charkha.serving.metrics import ServingMetrics
 PREDICT = "/v1/models/late_trip/predict"
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """gRPC asks for the keys that HTTP asks for, by the same ring, and answers with its own codes."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import grpc
 import pytest
-from serving_project import Stage, open_stage
+from serving_project import Stage
 
 from charkha.serving.body import Limits
 from charkha.serving.desk import Desk
@@ -30,17 +29,6 @@ NEEDS: dict[str, Need] = {
 Code = grpc.StatusCode
 Metadata = tuple[tuple[str, str], ...]
 Answered = tuple[grpc.StatusCode, str, dict[str, Any]]
-
-
-@pytest.fixture
-def metrics() -> ServingMetrics:
-    return ServingMetrics()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
-    with open_stage(tmp_path, metrics) as opened:
-        yield opened
 
 
 @pytest.fixture

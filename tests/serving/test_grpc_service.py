@@ -1,13 +1,12 @@
 """gRPC in one process: what becomes of overload, deadlines and typed contents that do not fit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
-from serving_project import Stage, open_stage
+from serving_project import Stage
 
 from charkha.serving.body import Limits
 from charkha.serving.desk import Desk
@@ -19,17 +18,6 @@ from charkha.serving.refusals import Overloaded
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 Ask = Callable[[Any], Awaitable[bytes]]
-
-
-@pytest.fixture
-def metrics() -> ServingMetrics:
-    return ServingMetrics()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
-    with open_stage(tmp_path, metrics) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from app_client import AppClient, app_client
-from serving_project import HOUR_US, NOW_US, Stage, champion, deploy, open_stage, write_bundle
+from serving_project import HOUR_US, NOW_US, Stage, champion, deploy, write_bundle
 
 from charkha.bundles.store import BundleStore
 from charkha.serving.batcher import MOST_ROWS
@@ -30,17 +30,6 @@ EVENT = {
     "trip": 1, "city": "Pune", "driver": "ann", "km": 4.0, "stops": 2, "pooled": False,
     "asked_at": "2013-04-01T09:00:00Z", "ended_at": "2013-04-01T10:00:00Z", "late": None,
 }  # fmt: skip
-
-
-@pytest.fixture
-def metrics() -> ServingMetrics:
-    return ServingMetrics()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
-    with open_stage(tmp_path, metrics) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import json
 import logging
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import get_args
 
 import pytest
 from app_client import AppClient, app_client
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_project import HOUR_US, NOW_US, Stage, open_stage
+from serving_project import HOUR_US, NOW_US, Stage
 
 from charkha.serving.http import build_router
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring
@@ -35,17 +34,6 @@ FOUND = {
     "/v2/nothing": ANY_KEY,
 }
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
-
-
-@pytest.fixture
-def metrics() -> ServingMetrics:
-    return ServingMetrics()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
-    with open_stage(tmp_path, metrics) as opened:
-        yield opened
 
 
 @pytest.fixture

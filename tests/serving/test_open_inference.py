@@ -3,13 +3,12 @@
 import json
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from app_client import AppClient, app_client
-from serving_project import Stage, champion, deploy, open_stage, write_bundle
+from serving_project import Stage, champion, deploy, write_bundle
 
 from charkha.serving.body import Limits
 from charkha.serving.http import build_router
@@ -26,17 +25,6 @@ EVENT = {
     "trip": 1, "city": "Pune", "driver": "ann", "km": 4.0, "stops": 2, "pooled": False,
     "asked_at": "2013-04-01T09:00:00Z", "ended_at": "2013-04-01T12:00:00Z", "late": None,
 }  # fmt: skip
-
-
-@pytest.fixture
-def metrics() -> ServingMetrics:
-    return ServingMetrics()
-
-
-@pytest.fixture
-def stage(tmp_path: Path, metrics: ServingMetrics) -> Iterator[Stage]:
-    with open_stage(tmp_path, metrics) as opened:
-        yield opened
 
 
 @pytest.fixture

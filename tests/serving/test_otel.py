@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,14 +14,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from server_process import server
-from serving_project import NOW_US, Stage, champion, deploy, open_stage, write_bundle, write_project
+from serving_project import NOW_US, Stage
 
 from charkha.serving.desk import Desk
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.otel import OtelTraces, is_wanted, provider_of_environment
 from charkha.serving.tracing import TracedRouter
-from charkha.storage.home import open_home
+from charkha.spec.project import Project
 
 PREDICT = "/v1/models/late_trip/predict"
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
@@ -32,12 +31,6 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 @pytest.fixture
 def kept() -> InMemorySpanExporter:
     return InMemorySpanExporter()
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -133,11 +126,7 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_sends_its_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = write_project(tmp_path)
-    with open_home(project.home) as home:
-        write_bundle(project, home, "v1")
-        deploy(home, champion("v1"))
+def test_a_server_sends_its_spans(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with HTTPServer(("127.0.0.1", 0), Collector) as collector:
         threading.Thread(target=collector.serve_forever, daemon=True).start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")

@@ -19,7 +19,6 @@ import pytest
 from certificates import make_certificate
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 from server_process import ServerProcess, child_environment, free_port, start_serve
-from serving_project import champion, deploy, write_bundle, write_project
 
 from charkha.clock import SystemClock
 from charkha.serving.exposure import is_loopback
@@ -31,27 +30,12 @@ from charkha.serving.protocols.inference_messages import (
     ModelMetadataResponse,
 )
 from charkha.spec.project import Project
-from charkha.storage.home import Home, open_home
+from charkha.storage.home import Home
 from charkha.storage.ledger import KeyRole
 
 PREDICT = "/v1/models/late_trip/predict"
 ROW = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": None}
 WORKERS = 2
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = write_project(tmp_path)
-    with open_home(made.home) as home:
-        write_bundle(made, home, "v1")
-        deploy(home, champion("v1"))
-    return made
-
-
-@pytest.fixture
-def home(project: Project) -> Iterator[Home]:
-    with open_home(project.home) as opened:
-        yield opened
 
 
 def make(home: Home, *roles: KeyRole, rate: float | None = None) -> MadeKey:

@@ -62,12 +62,6 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def home(project: Project) -> Iterator[Home]:
-    with open_home(project.home) as opened:
-        yield opened
-
-
-@pytest.fixture
 def running(project: Project) -> Iterator[ServerProcess]:
     with server(project.root) as started:
         yield started

@@ -120,7 +120,7 @@ def test_a_call_is_answered_and_logged(stage: Stage, notes: Notes) -> None:
     assert frame["_at_us"].to_list() == [NOW_US] * 3
     assert notes.calls == [3]
     (stages,) = notes.stages
-    assert min(stages.wait_ns, stages.features_ns, stages.model_ns, stages.log_ns) > 0
+    assert list(stages) == sorted(set(stages))
 
 
 def test_logged_features_equal_their_offline_recomputation(stage: Stage) -> None:

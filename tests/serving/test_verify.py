@@ -52,12 +52,6 @@ ALWAYS = Span(0, 1 << 62)
 MINUTE_US = 60_000_000
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as opened:
-        yield opened
-
-
 def verified(project: Project, home: Home, span: Span = ALWAYS, sample: int | None = None) -> Verification:
     with opened(project, home) as recomputer:
         return verify_log(recomputer, span, sample, lambda done, total: None)

@@ -6,12 +6,12 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from server_process import child_environment
-from serving_project import NOW_US, Stage, champion, deploy, open_stage, write_bundle, write_project
+from serving_project import NOW_US, Stage, champion, deploy, write_bundle, write_project
 
 from charkha.clock import SimulatedClock
 from charkha.serving.follower import Follower
@@ -19,12 +19,6 @@ from charkha.serving.logs import JsonLines, log_settings
 from charkha.serving.partition import claim_partition
 from charkha.serving.worker import open_app
 from charkha.storage.home import open_home
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with open_stage(tmp_path) as opened:
-        yield opened
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

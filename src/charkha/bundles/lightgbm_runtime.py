@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charkha.bundles.openmp import wait_asleep
-from charkha.bundles.predictor import BadState, WrongShape
+from charkha.bundles.predictor import BadState, check_columns
 from charkha.spec.model import FloatArray
 
 # Up to this many rows, one by one: no set-up per call, and the interpreter's lock is kept (taking it back costs up to
@@ -63,8 +63,7 @@ class NativeBooster:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self.columns:
-            raise WrongShape(self.columns, matrix.shape)
+        check_columns(matrix, self.columns)
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         answers = np.empty(len(matrix), dtype=np.float64)
         if len(matrix) <= FEW_ROWS:
@@ -75,8 +74,7 @@ class NativeBooster:
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
         """Return (rows, columns + 1), as `Explainer` says. Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self.columns:
-            raise WrongShape(self.columns, matrix.shape)
+        check_columns(matrix, self.columns)
         parts = np.empty((len(matrix), self.columns + 1))
         self._all_at_once(np.ascontiguousarray(matrix, dtype=np.float64), parts, CONTRIBUTIONS)
         return parts

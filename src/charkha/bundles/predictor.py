@@ -77,6 +77,12 @@ class WrongShape(ValueError):
         )
 
 
+def check_columns(matrix: FloatArray, columns: int) -> None:
+    """Raise WrongShape for a matrix that is not (rows, columns)."""
+    if matrix.ndim != 2 or matrix.shape[1] != columns:
+        raise WrongShape(columns, matrix.shape)
+
+
 Load = Callable[[bytes], Predictor]
 
 

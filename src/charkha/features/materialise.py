@@ -7,17 +7,14 @@ import polars as pl
 
 from charkha.features.events import RowLayout
 from charkha.features.filters import filters_of, with_filters
+from charkha.features.history import History, history_of_first_versions
 from charkha.features.keys import key_bytes, key_column
 from charkha.features.newest import newest_known
-from charkha.features.point_in_time import (
-    History,
-    history_of_first_versions,
-    tiles_of,
-)
 from charkha.features.progress import rows_to_remember
 from charkha.features.segments import run_ends, run_starts
 from charkha.features.sorted_pairs import Pairs
 from charkha.features.state import ViewState, columns_of
+from charkha.features.tiles import tiles_of
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
 

@@ -9,8 +9,9 @@ import polars as pl
 from charkha.engines.engine import Engine
 from charkha.features.evaluate import OnFailure, unheard
 from charkha.features.filters import with_filters
+from charkha.features.history import History
 from charkha.features.plan import FeaturePlan
-from charkha.features.point_in_time import History, Questions, align, features_of, in_places
+from charkha.features.point_in_time import Questions, align, features_of, in_places
 from charkha.features.request import with_request_features
 from charkha.features.rings import rings_of
 from charkha.spec.fields import TIME

@@ -15,7 +15,8 @@ import polars as pl
 from charkha.features.expressions import expression_to_json
 from charkha.features.latest import Column
 from charkha.features.numbers import finite
-from charkha.features.quick_nodes import DTYPES, KINDS, Evaluate, Kind, NotQuick, Values, node_of
+from charkha.features.quick_nodes import DTYPES, KINDS, Evaluate, Kind, NotQuick, Values
+from charkha.features.quick_reading import node_of
 from charkha.spec.model import FloatArray
 
 _BLANKS: Mapping[Kind, Any] = {"float": 0.0, "int": 0, "bool": False, "text": ""}

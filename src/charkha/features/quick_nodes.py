@@ -1,4 +1,7 @@
-"""The parts of expressions that NumPy evaluates to the same bits as Polars: arithmetic, comparisons, logic, choices."""
+"""The parts of expressions that NumPy evaluates to the same bits as Polars: arithmetic, comparisons, logic, choices.
+
+Which of them an expression is made of, `quick_reading` reads.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -16,14 +19,6 @@ KINDS: Mapping[pl.DataType, Kind] = {
     pl.String(): "text",
 }
 DTYPES: Mapping[Kind, Any] = {"float": np.float64, "int": np.int64, "bool": np.bool_, "text": object}
-_LITERALS: Mapping[str, Kind] = {
-    "Int": "int",
-    "Int32": "int",
-    "Float": "float",
-    "Float64": "float",
-    "Boolean": "bool",
-    "String": "text",
-}
 
 
 @frozen(eq=False)
@@ -36,7 +31,6 @@ class Values:
 
 Inputs = Mapping[str, Values]
 Evaluate = Callable[[Inputs], Values]
-Types = Mapping[str, pl.DataType]
 
 
 @frozen(eq=False)
@@ -53,51 +47,18 @@ class NotQuick(Exception):
     """A part of an expression that is left to Polars; says which."""
 
 
-def node_of(plain: Any, inputs: Types) -> Node:
-    """Return the node of an expression, as Polars writes it down. inputs: types of the columns. Raises NotQuick."""
-    if not isinstance(plain, dict) or len(plain) != 1:
-        raise NotQuick(str(plain))
-    ((name, content),) = plain.items()
-    if name not in _BUILDERS:
-        raise NotQuick(name)
-    return _BUILDERS[name](content, inputs)
-
-
-def _column(name: str, inputs: Types) -> Node:
-    kind = KINDS.get(inputs[name]) if name in inputs else None
-    if kind is None:
-        raise NotQuick(f"column {name!r}")
-    return Node(kind, lambda columns: columns[name])
-
-
-def _literal(content: Any, inputs: Types) -> Node:
-    for form in ("Dyn", "Scalar"):
-        if isinstance(content, dict) and isinstance(content.get(form), dict):
-            ((name, value),) = content[form].items()
-            if name in _LITERALS:
-                return _constant(_LITERALS[name], value)
-    raise NotQuick(f"literal {content}")
-
-
-def _constant(kind: Kind, value: Any) -> Node:
+def constant(kind: Kind, value: Any) -> Node:
+    """Return a literal."""
     single = Values(np.array([value], dtype=DTYPES[kind]))
     return Node(kind, lambda columns: single, value)
 
 
-def _cast(content: Any, inputs: Types) -> Node:
-    node, to = node_of(content["expr"], inputs), content["dtype"]
-    if to == {"Literal": "Float64"} and node.kind in ("float", "int", "bool"):
-        return _as_float(node)
-    if to == {"Literal": "Boolean"} and node.kind == "bool":
-        return node
-    raise NotQuick(f"cast to {to}")
-
-
-def _as_float(node: Node) -> Node:
+def as_float(node: Node) -> Node:
+    """Return a float, int or bool as a float."""
     if node.kind == "float":
         return node
     if node.constant is not None:
-        return _constant("float", float(node.constant))
+        return constant("float", float(node.constant))
 
     def evaluate(columns: Inputs) -> Values:
         found = node.evaluate(columns)
@@ -106,12 +67,12 @@ def _as_float(node: Node) -> Node:
     return Node("float", evaluate)
 
 
-def _alike(left: Node, right: Node) -> tuple[Node, Node]:
+def alike(left: Node, right: Node) -> tuple[Node, Node]:
     """Return two nodes of one kind, ints made floats beside floats. Raises NotQuick."""
     if left.kind == right.kind:
         return left, right
     if {left.kind, right.kind} == {"int", "float"}:
-        return _as_float(left), _as_float(right)
+        return as_float(left), as_float(right)
     raise NotQuick(f"{left.kind} beside {right.kind}")
 
 
@@ -126,14 +87,11 @@ _COMPARISONS: Mapping[str, Any] = {
 }
 
 
-def _operation(content: Any, inputs: Types) -> Node:
-    return _binary(content["op"], node_of(content["left"], inputs), node_of(content["right"], inputs))
-
-
-def _binary(op: str, left: Node, right: Node) -> Node:
+def binary(op: str, left: Node, right: Node) -> Node:
+    """Return an operation, by the name that Polars has for it. Raises NotQuick."""
     if op in ("And", "Or", "LogicalAnd", "LogicalOr"):
-        return _logical(left, right, either=op.endswith("Or"))
-    left, right = _alike(left, right)
+        return logical(left, right, either=op.endswith("Or"))
+    left, right = alike(left, right)
     if op in _COMPARISONS:
         return _compared(op, left, right)
     if left.kind not in ("float", "int"):
@@ -141,7 +99,7 @@ def _binary(op: str, left: Node, right: Node) -> Node:
     if op in _ARITHMETIC:
         return Node(left.kind, _both(_ARITHMETIC[op], left, right), may_be_nan=left.kind == "float")
     if op == "TrueDivide":
-        return _divided(_as_float(left), _as_float(right))
+        return _divided(as_float(left), as_float(right))
     raise NotQuick(op)
 
 
@@ -188,7 +146,7 @@ def _both(combine: Callable[[Array, Array], Array], left: Node, right: Node) -> 
     return evaluate
 
 
-def _logical(left: Node, right: Node, *, either: bool) -> Node:
+def logical(left: Node, right: Node, *, either: bool) -> Node:
     """Return `and` or `or` with a third value: one side may decide though the other is null."""
     if left.kind != "bool" or right.kind != "bool":
         raise NotQuick("logic of numbers")
@@ -207,12 +165,11 @@ def _logical(left: Node, right: Node, *, either: bool) -> Node:
     return Node("bool", evaluate)
 
 
-def _choice(content: Any, inputs: Types) -> Node:
-    """Return `when`, `then`, `otherwise`; a predicate that is null holds not."""
-    predicate, truthy, falsy = (node_of(content[part], inputs) for part in ("predicate", "truthy", "falsy"))
+def chosen(predicate: Node, truthy: Node, falsy: Node) -> Node:
+    """Return `when`, `then`, `otherwise`; a predicate that is null holds not. Raises NotQuick."""
     if predicate.kind != "bool":
         raise NotQuick("a choice by what is not true or false")
-    then, otherwise = _alike(truthy, falsy)
+    then, otherwise = alike(truthy, falsy)
 
     def evaluate(columns: Inputs) -> Values:
         asked, a, b = predicate.evaluate(columns), then.evaluate(columns), otherwise.evaluate(columns)
@@ -225,27 +182,9 @@ def _choice(content: Any, inputs: Types) -> Node:
     return Node(then.kind, evaluate, may_be_nan=then.may_be_nan or otherwise.may_be_nan)
 
 
-def _function(content: Any, inputs: Types) -> Node:
-    name, nodes = content["function"], [node_of(each, inputs) for each in content["input"]]
-    kind = nodes[0].kind if nodes else None
-    found: Node | None = None
-    if name == "FillNull":
-        found = _filled(*_alike(*nodes))
-    elif name in ("Abs", "Negate") and kind in ("float", "int"):
-        found = _mapped(np.abs if name == "Abs" else np.negative, nodes[0])
-    elif name == {"Boolean": "Not"} and kind == "bool":
-        found = _mapped(np.logical_not, nodes[0])
-    elif name in ({"Boolean": "IsNull"}, {"Boolean": "IsNotNull"}):
-        found = _null_of(nodes[0], wanted=name == {"Boolean": "IsNull"})
-    elif name == {"Boolean": {"IsBetween": {"closed": "Both"}}}:
-        column, low, high = nodes
-        found = _logical(_binary("GtEq", column, low), _binary("LtEq", column, high), either=False)
-    if found is None:
-        raise NotQuick(str(name))
-    return found
+def mapped(function: Callable[[Array], Array], node: Node) -> Node:
+    """Return a function of each value; null where that is."""
 
-
-def _mapped(function: Callable[[Array], Array], node: Node) -> Node:
     def evaluate(columns: Inputs) -> Values:
         found = node.evaluate(columns)
         return Values(function(found.data), found.null)
@@ -253,7 +192,9 @@ def _mapped(function: Callable[[Array], Array], node: Node) -> Node:
     return Node(node.kind, evaluate, may_be_nan=node.may_be_nan)
 
 
-def _filled(node: Node, instead: Node) -> Node:
+def filled(node: Node, instead: Node) -> Node:
+    """Return a node with another of its kind where it is null."""
+
     def evaluate(columns: Inputs) -> Values:
         found = node.evaluate(columns)
         if found.null is None:
@@ -265,7 +206,9 @@ def _filled(node: Node, instead: Node) -> Node:
     return Node(node.kind, evaluate, may_be_nan=node.may_be_nan or instead.may_be_nan)
 
 
-def _null_of(node: Node, *, wanted: bool) -> Node:
+def null_of(node: Node, *, wanted: bool) -> Node:
+    """Return whether each value is null; not wanted, whether it is none."""
+
     def evaluate(columns: Inputs) -> Values:
         found = node.evaluate(columns)
         if found.null is None:
@@ -273,14 +216,3 @@ def _null_of(node: Node, *, wanted: bool) -> Node:
         return Values(found.null if wanted else ~found.null)
 
     return Node("bool", evaluate)
-
-
-_BUILDERS: Mapping[str, Callable[[Any, Types], Node]] = {
-    "Column": _column,
-    "Literal": _literal,
-    "Alias": lambda content, inputs: node_of(content[0], inputs),
-    "Cast": _cast,
-    "BinaryExpr": _operation,
-    "Ternary": _choice,
-    "Function": _function,
-}

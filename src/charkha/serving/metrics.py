@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Iterator
 
-from attrs import astuple
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -26,7 +25,7 @@ from charkha.clock import Clock
 from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
-from charkha.serving.observer import Stages
+from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
 from charkha.serving.service import Service
 
@@ -35,7 +34,6 @@ MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
-STAGES = ("wait", "features", "model", "log")
 _BETWEEN_WARNINGS_US = 60_000_000
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -120,8 +118,8 @@ class ServingMetrics:
         """Count the stages of a batch."""
         if model not in self._stages:
             self._stages[model] = [self._stage_seconds.labels(model, stage) for stage in STAGES]
-        for histogram, took_ns in zip(self._stages[model], astuple(stages), strict=True):
-            histogram.observe(took_ns / 1e9)
+        for histogram, began_ns, ended_ns in zip(self._stages[model], stages, stages[1:], strict=False):
+            histogram.observe((ended_ns - began_ns) / 1e9)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """Count a failure of a version; the first of each kind is logged with its trace."""

@@ -1,22 +1,23 @@
 """Who is told what goes on in serving: metrics and logs, kept out of the service itself."""
 
-from typing import Protocol
-
-from attrs import frozen
+from typing import NamedTuple, Protocol
 
 from charkha.features.evaluate import Failure
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_log import Cause
 
+# The parts of answering a batch, in their order.
+STAGES = ("wait", "features", "model", "log")
 
-@frozen
-class Stages:
-    """How long each part of answering a batch took (ns): until it was begun, features and rules, versions, the log."""
 
-    wait_ns: int
+class Stages(NamedTuple):
+    """When the first call of a batch came, and when each of `STAGES` had ended (ns, by `time.perf_counter_ns`)."""
+
+    came_ns: int
+    waited_ns: int
     features_ns: int
-    model_ns: int
-    log_ns: int
+    scored_ns: int
+    logged_ns: int
 
 
 class Observer(Protocol):

@@ -8,8 +8,10 @@ import numpy as np
 from msgspec import Meta
 
 from charkha.bundles.bundle import Bundle
+from charkha.serving.lineup import LineUp
 from charkha.serving.prediction_log import Scored
 from charkha.serving.routing import IndexArray
+from charkha.serving.scoring import Answered
 from charkha.spec.model import FloatArray
 
 MOST_REASONS = 50
@@ -25,13 +27,27 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def reasons_of(
+    lineup: LineUp, answered: Answered, rows: int, most: int, texts: Mapping[str, str]
+) -> list[list[Reason]]:
+    """Return the reasons of each of so many answered rows, those that moved most first; none where a constant answered.
+
+    most: of a row. texts: of a feature by its full name, or of all of a view by that. Raises NotExplainable.
+    """
+    players = {player.version: player for player in lineup.players}
+    reasons: list[list[Reason]] = [[] for _ in range(rows)]
+    for number, version in enumerate(answered.versions):
+        own = [row for row in range(rows) if answered.who is None or answered.who[row] == number]
+        if version.cause is None and own:
+            of_own = _reasons_of_version(players[version.version].bundle, version, own, most, texts)
+            for row, each in zip(own, of_own, strict=True):
+                reasons[row] = each
+    return reasons
+
+
+def _reasons_of_version(
     bundle: Bundle, scored: Scored, rows: Sequence[int], most: int, texts: Mapping[str, str]
 ) -> list[list[Reason]]:
-    """Return the reasons of some rows that a version scored, those that moved most first.
-
-    rows: their places in `scored`. most: of a row. texts: of a feature by its full name, or of all of a view by that.
-    Raises NotExplainable.
-    """
+    """Return the reasons of some rows that a version scored. rows: their places in `scored`."""
     names, told = list(bundle.manifest.schema.names), texts_of(bundle, texts)
     parts, leading = strongest(bundle, scored.matrix[list(rows)], most)
     return [

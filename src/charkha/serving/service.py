@@ -1,15 +1,13 @@
 """The whole of serving without HTTP: the HTTP app and the replay both call this, so both run the same code."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
 from charkha.features.online import Fetched, fetch
@@ -20,7 +18,8 @@ from charkha.features.request import Columns
 from charkha.serving.answering import answered
 from charkha.serving.fallback import fallen_back
 from charkha.serving.labels import LabelLog
-from charkha.serving.lineup import LineUp, line_up
+from charkha.serving.lineup import LineUp
+from charkha.serving.lineups import LineUps
 from charkha.serving.observer import Observer, Quiet, Stages
 from charkha.serving.policed_log import PolicedLog, taken_by_log
 from charkha.serving.prediction_ids import first_id
@@ -31,10 +30,7 @@ from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
-from charkha.storage.ledger import Decision
 from charkha.storage.online import OnlineReader
-
-T = TypeVar("T")
 
 
 class UnknownModel(KeyError):
@@ -93,7 +89,6 @@ class Service:
         self._home = home
         self._clock = clock
         self._observer: Observer = observer or Quiet()
-        self._bundles = BundleStore(home.bundles)
         self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
         self._gate = Gate(project.sources, home, clock)
         self._predictions = {
@@ -101,26 +96,16 @@ class Service:
             for name, model in project.models.items()
         }
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
-        self._lineups: dict[str, LineUp] = {}
-        self._generations = dict.fromkeys(project.models, 0)
-        self._problems: dict[str, str] = {}
-        self._failed: frozenset[str] = frozenset()  # models whose newest deployment could not be loaded
-        self._refreshing = threading.Lock()
+        self._lineups = LineUps(project.models, home, self._observer, self._prepare)
 
     def refresh(self) -> bool:
         """Follow the ledger: load what it deploys now and swap it in; return whether anything changed.
 
-        Calls in flight keep the line-up they began with. A deployment that cannot be loaded leaves the former one in
-        place, is said by `ready`, and is tried again at the next refresh.
+        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`.
         """
         for log in self._predictions.values():
             log.look_again()
-        with self._refreshing:
-            current, killed = self._home.ledger.generations(), self._home.ledger.killed()
-            stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
-            swapped = [self._swap(self.project.models[name]) for name in stale]
-            killed_now = [self._kill(name, killed.get(name)) for name in list(self._lineups)]
-        return any(swapped) or any(killed_now)
+        return self._lineups.refresh()
 
     def predict(self, model: str, requests: pl.DataFrame) -> Answers:
         """Answer requests; when it returns they are in the log.
@@ -191,19 +176,10 @@ class Service:
         Rows that a constant answered have none. Raises NotExplainable as well: then it was not answered.
         """
         lineup = question.lineup
-        players = {player.version: player for player in lineup.players}
         for player in (lineup.champion, *lineup.challengers):
             player.bundle.explainer  # noqa: B018  # raises before anything is logged
         ((found, scored),) = self._answer([question])
-        texts = self._model(lineup.model).reasons
-        reasons: list[list[Reason]] = [[] for _ in question.rows]
-        for number, version in enumerate(scored.versions):
-            rows = [row for row in range(len(question.rows)) if scored.who is None or scored.who[row] == number]
-            if version.cause is None and rows:
-                of_rows = reasons_of(players[version.version].bundle, version, rows, most, texts)
-                for row, each in zip(rows, of_rows, strict=True):
-                    reasons[row] = each
-        return found, reasons
+        return found, reasons_of(lineup, scored, len(question.rows), most, self._model(lineup.model).reasons)
 
     def _answer(
         self,
@@ -232,9 +208,8 @@ class Service:
             before_log(told)
         logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         logged_ns = time.perf_counter_ns()
-        waited_ns = began_ns - min(question.started_ns for question in questions)
-        stages = Stages(waited_ns, features_ns - began_ns, scored_ns - features_ns, logged_ns - scored_ns)
-        self._observer.staged(lineup.model, stages)
+        came_ns = min(question.started_ns for question in questions)
+        self._observer.staged(lineup.model, Stages(came_ns, began_ns, features_ns, scored_ns, logged_ns))
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
         if lineup.fallback is not None:
@@ -286,15 +261,12 @@ class Service:
         """Say who answers: ready when some model has a champion, every deployment could be loaded, and no call is
         refused because the log takes none.
         """
-        lineups, full = self._lineups, self.log_problems()
-        problems = {
-            **self._problems,
-            **{name: _also(self._problems.get(name), said) for name, said in full.items() if said},
-        }
-        champions = {name: lineups[name].champion.version if name in lineups else None for name in self._generations}
+        lineups, full, problems = self._lineups.all(), self.log_problems(), self._lineups.problems
+        problems |= {name: _also(problems.get(name), said) for name, said in full.items() if said}
+        champions = {name: lineups[name].champion.version if name in lineups else None for name in self.project.models}
         refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
-        ready = bool(lineups) and not self._failed and not refusing
-        return Readiness(ready, champions, dict(self._generations), problems)
+        ready = bool(lineups) and not self._lineups.failed and not refusing
+        return Readiness(ready, champions, self._lineups.generations, problems)
 
     def log_problems(self) -> dict[str, str | None]:
         """Return of each model why its predictions cannot be logged now; None where they can."""
@@ -306,11 +278,11 @@ class Service:
 
     def problems(self) -> dict[str, str]:
         """Return, by model, what of its deployment could not be loaded, in words."""
-        return dict(self._problems)
+        return self._lineups.problems
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
-        return dict(self._lineups)
+        return self._lineups.all()
 
     def newest_known_us(self) -> dict[str, int]:
         """Return, per source that ever had a row, when its newest row became known (µs)."""
@@ -323,45 +295,11 @@ class Service:
         for labels in self._labels.values():
             labels.close()
 
-    def _swap(self, model: Model) -> bool:
-        deployment = self._home.ledger.deployment(model.name)
-        try:
-            lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
-            if lineup is not None:
-                self._keep_state_of(lineup)
-                warm(lineup, self._home.online, self._clock.now())
-        except Exception as error:
-            self._failed |= {model.name}
-            self._problems = {**self._problems, model.name: str(error)}
-            return False
-        self._failed -= {model.name}
-        self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
-        self._lineups = _replaced(self._lineups, model.name, lineup)
-        self._generations[model.name] = deployment.generation
-        if lineup is not None:
-            self._observer.deployed(lineup)
-        return True
-
-    def _former(self, model: Model) -> str | None:
-        """Return the champion before, if the fallback asks it."""
-        if model.fallback is None or not model.fallback.previous:
-            return None
-        line = self._home.ledger.champions(model.name)
-        return line[-2] if len(line) > 1 else None
-
-    def _kill(self, model: str, decision: Decision | None) -> bool:
-        """Put a model on its fallback, or let it answer again; say whether that was a change."""
-        lineup, reason = self._lineups[model], decision.reason if decision else None
-        if lineup.killed == reason:
-            return False
-        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=reason))
-        self._observer.deployed(self._lineups[model])
-        return True
-
-    def _keep_state_of(self, lineup: LineUp) -> None:
-        """See to it that the online state has what the line-up reads: a version may know other views than we define."""
+    def _prepare(self, lineup: LineUp) -> None:
+        """Have the state hold what a line-up reads, for a version may know other views than we define; and try it."""
         views = [view for plan in lineup.plans for view in plan.views]
         self._feed.materialise(self.project.root, self._clock.now(), views=views)
+        warm(lineup, self._home.online, self._clock.now())
 
     def _model(self, name: str) -> Model:
         if name not in self.project.models:
@@ -371,7 +309,7 @@ class Service:
     def _lineup(self, model: str) -> LineUp:
         lineup = self._lineups.get(model)
         if lineup is None:
-            raise NoChampion(self._model(model).name, self._problems.get(model))
+            raise NoChampion(self._model(model).name, self._lineups.problems.get(model))
         return lineup
 
 
@@ -392,12 +330,6 @@ def _is_stale(reader: OnlineReader, oldest_us: Mapping[str, int], time_us: int) 
     """Say whether the newest row of a source is older than it may be, or there is none. oldest_us: source → age."""
     newest = newest_known_of(reader, list(oldest_us))
     return any(time_us - newest.get(source, 0) > age_us for source, age_us in oldest_us.items())
-
-
-def _replaced(values: dict[str, T], name: str, value: T | None) -> dict[str, T]:
-    """Return a copy with a value set, or left out when None: readers never see a dictionary change."""
-    others = {other: kept for other, kept in values.items() if other != name}
-    return others if value is None else {**others, name: value}
 
 
 def _in_order(lineup: LineUp, requests: pl.DataFrame) -> pl.DataFrame:

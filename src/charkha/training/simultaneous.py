@@ -11,9 +11,9 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.reading import Readings
-from charkha.spec.aggregates import count
 from charkha.spec.model import Model
 from charkha.spec.views import FeatureView
+from charkha.spec.windowed import count
 
 logger = logging.getLogger(__name__)
 

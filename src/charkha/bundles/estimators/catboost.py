@@ -12,7 +12,7 @@ from attrs import frozen
 from charkha.bundles.fitting import check_rows, require
 from charkha.bundles.openmp import wait_asleep
 from charkha.bundles.parameters import amount, check_parameters, count, share
-from charkha.bundles.predictor import BadState, Load, WrongShape
+from charkha.bundles.predictor import BadState, Load, check_columns
 from charkha.bundles.trees.catboost_model import forest_of_catboost
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.forest import Array, Forest, NotThisForest
@@ -182,16 +182,14 @@ class CatBoostModel:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._shape.columns:
-            raise WrongShape(self._shape.columns, matrix.shape)
+        check_columns(matrix, self._shape.columns)
         return (
             _scores(self._model, _pool(self._catboost, self._shape, matrix), self._task) if len(matrix) else np.empty(0)
         )
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
         """Return (rows, columns + 1), as `Explainer` says. Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._shape.columns:
-            raise WrongShape(self._shape.columns, matrix.shape)
+        check_columns(matrix, self._shape.columns)
         pool = _pool(self._catboost, self._shape, matrix)
         return np.asarray(self._model.get_feature_importance(pool, type="ShapValues", thread_count=1), np.float64)
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.parameters import amount, check_parameters
-from charkha.bundles.predictor import BadState, Load, WrongShape
+from charkha.bundles.predictor import BadState, Load, check_columns
 from charkha.spec.model import FloatArray, Lesson, Task
 
 
@@ -104,8 +104,7 @@ class LinearPredictor:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._state.columns:
-            raise WrongShape(self._state.columns, matrix.shape)
+        check_columns(matrix, self._state.columns)
         total = self._numbers_add(matrix[:, self._numeric])
         for position, table in self._tables:
             total += table[_codes_or_last(matrix[:, position], len(table) - 1)]
@@ -113,8 +112,7 @@ class LinearPredictor:
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
         """Return (rows, columns + 1), as `Explainer` says: beside the mean of each column. Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._state.columns:
-            raise WrongShape(self._state.columns, matrix.shape)
+        check_columns(matrix, self._state.columns)
         parts = np.zeros((len(matrix), self._state.columns + 1))
         clipped, null = self._clipped(matrix[:, self._numeric])
         parts[:, self._numeric] = clipped * self._weights + null * self._null_weights

@@ -10,7 +10,7 @@ from attrs import frozen
 from charkha.bundles.fitting import check_rows, require
 from charkha.bundles.openmp import wait_asleep
 from charkha.bundles.parameters import amount, check_parameters, count, share
-from charkha.bundles.predictor import BadState, Load, WrongShape
+from charkha.bundles.predictor import BadState, Load, check_columns
 from charkha.bundles.trees.compiled import CompiledForest
 from charkha.bundles.trees.on_numpy import prepared
 from charkha.bundles.trees.xgboost_json import CODES, read_xgboost
@@ -130,8 +130,7 @@ class XGBoostBooster:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._forest.columns:
-            raise WrongShape(self._forest.columns, matrix.shape)
+        check_columns(matrix, self._forest.columns)
         if not len(matrix):
             return np.empty(0)
         rows = np.ascontiguousarray(prepared(self._forest, matrix), dtype=np.float32)
@@ -139,8 +138,7 @@ class XGBoostBooster:
 
     def contributions(self, matrix: FloatArray) -> FloatArray:
         """Return (rows, columns + 1), as `Explainer` says; of XGBoost's own float32. Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._forest.columns:
-            raise WrongShape(self._forest.columns, matrix.shape)
+        check_columns(matrix, self._forest.columns)
         codes = msgspec.json.decode(self._booster.attr(CODES) or "[]", type=list[int | None])
         rows = _table(self._xgboost, matrix, None, codes, 1)
         parts = self._booster.predict(rows, pred_contribs=True, validate_features=False)

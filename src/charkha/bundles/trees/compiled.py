@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from charkha.bundles.predictor import WrongShape
+from charkha.bundles.predictor import check_columns
 from charkha.bundles.trees.forest import Array, Forest
 from charkha.bundles.trees.layout import TOGETHER, Masks, Walk, kernel_name, masks_of, walk_of
 from charkha.bundles.trees.objects import kernels
@@ -39,8 +39,7 @@ class CompiledForest:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self.columns:
-            raise WrongShape(self.columns, matrix.shape)
+        check_columns(matrix, self.columns)
         rows = len(matrix)
         if rows <= FEW_ROWS:
             return self._filled(np.array(matrix, dtype=np.float64, order="C"), holding=True) if rows else np.empty(0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from charkha.bundles.predictor import WrongShape
+from charkha.bundles.predictor import check_columns
 from charkha.bundles.trees.forest import WORD, Array, Forest
 from charkha.bundles.trees.layout import walk_of
 from charkha.spec.model import FloatArray
@@ -19,8 +19,7 @@ class NumpyForest:
 
     def predict(self, matrix: FloatArray) -> FloatArray:
         """Return (rows,): probabilities or values. `matrix`: float64 (rows, columns). Raises WrongShape."""
-        if matrix.ndim != 2 or matrix.shape[1] != self._forest.columns:
-            raise WrongShape(self._forest.columns, matrix.shape)
+        check_columns(matrix, self._forest.columns)
         parts = [self._totals(prepared(self._forest, matrix[at : at + CHUNK])) for at in range(0, len(matrix), CHUNK)]
         totals = np.concatenate([np.empty(0), *parts])
         if self._forest.link == "identity":
