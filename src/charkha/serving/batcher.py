@@ -8,20 +8,21 @@ too long is refused at once, so that those that were let in are answered soon.
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
 
+from charkha.serving.observer import Stages
 from charkha.serving.once import Claim, Once
 from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
-from charkha.serving.tracing import Traces, Watch
+from charkha.serving.tracing import Traces
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
@@ -177,26 +178,22 @@ class Batcher:
         self, batch: Sequence[_Asked], cause: Cause | None = None, *, falls_back: bool = True
     ) -> list[Prediction]:
         rows = [row for call in batch for row in call.rows]
-        watch = None if self._traces is None else self._traces.batch(self._model, [call.span for call in batch])
         question = self._service.ask_rows(self._model, rows, batch[0].came_ns, cause)
-        if watch is not None:
-            watch.done("features")
-        is_claimed = any(call.claim for call in batch)
-        before_log = partial(self._scored, batch if is_claimed else (), watch) if is_claimed or watch else None
-        answered = self._service.answer([question], falls_back=falls_back, before_log=before_log)
-        if watch is not None:
-            watch.done("log")
-            watch.close()
+        before_log = partial(self._keep, batch) if any(call.claim for call in batch) else None
+        answered = self._service.answer(
+            [question], falls_back=falls_back, before_log=before_log, staged=self._told(batch)
+        )
         return predictions(self._model, answered[0])
+
+    def _told(self, batch: Sequence[_Asked]) -> Callable[[Stages], None] | None:
+        """Return who is told the stages of a batch; None where no span of its calls is recorded."""
+        if self._traces is None:
+            return None
+        spans = [call.span for call in batch if call.span is not None]
+        return partial(self._traces.batch, self._model, spans) if spans else None
 
     def _span(self) -> Any:
         return None if self._traces is None else self._traces.current()
-
-    def _scored(self, claimed: Sequence[_Asked], watch: Watch | None, answered: Sequence[Answers]) -> None:
-        if watch is not None:
-            watch.done("model")
-        if claimed:
-            self._keep(claimed, answered)
 
     def _keep(self, batch: Sequence[_Asked], answered: Sequence[Answers]) -> None:
         """Remember the answers of those calls that have claims."""

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-
-from attrs import Factory, define
 
 from charkha.clock import Clock
 from charkha.serving.calls import Call, Reply
 from charkha.serving.correlation import REQUEST_ID, TRACE_PARENT
+from charkha.serving.observer import STAGES, Stages
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -76,30 +76,23 @@ class OtelTraces:
         span = self._trace.get_current_span()
         return span if span.is_recording() else None
 
-    def batch(self, model: str, spans: "Sequence[Span | None]") -> "_BatchWatch | None":
-        """Begin a batch; see `Traces.batch`."""
-        recorded = [span for span in spans if span is not None]
-        return _BatchWatch(self, model, recorded, time.perf_counter_ns()) if recorded else None
-
     def close(self) -> None:
         """Send what is left."""
         self._provider.shutdown()
 
-    def tell(self, model: str, calls: "Sequence[Span]", marks: Sequence[tuple[str, int, int]]) -> None:
-        """Make the span of a batch, which the first of its calls brings forth, and its stages in all of its calls.
-
-        marks: the stages, with their first and last nanosecond by `time.perf_counter_ns`.
-        """
+    def batch(self, model: str, spans: "Sequence[Span]", stages: Stages) -> None:
+        """Make the span of a batch, which the first of its calls brings forth, and its stages in all of its calls."""
         to_epoch = self._clock.now() * 1000 - time.perf_counter_ns()
-        link, first = self._trace.Link, calls[0]
+        moments = [at + to_epoch for at in stages[1:]]  # how long it waited is before it was a batch
+        link, first = self._trace.Link, spans[0]
         batch = self._child(
-            first, f"batch {model}", marks[0][1] + to_epoch, [link(other.get_span_context()) for other in calls[1:]]
+            first, f"batch {model}", moments[0], [link(other.get_span_context()) for other in spans[1:]]
         )
-        batch.set_attribute("charkha.calls", len(calls))
-        for call in calls:
-            for stage, began, ended in marks:
-                self._child(call, stage, began + to_epoch, [link(batch.get_span_context())]).end(ended + to_epoch)
-        batch.end(marks[-1][2] + to_epoch)
+        batch.set_attribute("charkha.calls", len(spans))
+        for call in spans:
+            for stage, (began, ended) in zip(STAGES[1:], pairwise(moments), strict=True):
+                self._child(call, stage, began, [link(batch.get_span_context())]).end(ended)
+        batch.end(moments[-1])
 
     def _child(self, parent: "Span", name: str, began: int, links: Any) -> "Span":
         context = self._trace.set_span_in_context(parent)
@@ -110,24 +103,3 @@ class OtelTraces:
         span.set_attribute("charkha.request_id", dict(reply.headers).get(REQUEST_ID, ""))
         if reply.status >= 500:
             span.set_status(self._trace.StatusCode.ERROR)
-
-
-@define(eq=False)
-class _BatchWatch:
-    """The stages of a batch as they end. at: when the last one did."""
-
-    traces: OtelTraces
-    model: str
-    calls: "Sequence[Span]"
-    at: int
-    marks: list[tuple[str, int, int]] = Factory(list)
-
-    def done(self, stage: str) -> None:
-        """Note that a stage has ended."""
-        now = time.perf_counter_ns()
-        self.marks.append((stage, self.at, now))
-        self.at = now
-
-    def close(self) -> None:
-        """Make the spans."""
-        self.traces.tell(self.model, self.calls, self.marks)

@@ -42,9 +42,9 @@ class Question:
     """One call: what was asked, when (µs), and what the state then held for each plan of the line-up, or why not.
 
     rows: the values of the line-up's fields, row by row, and asked: the same by field; times as datetime in UTC.
-    seen_us: when the newest row of that state became known; None where it could not be read. started_ns: when the call
-    came, by the counter that latencies are measured with. cause: why the fallback is to answer, if it is clear
-    beforehand.
+    seen_us: when the newest row of that state became known; None where it could not be read. started_ns, begun_ns: when
+    the call came and when its state began to be read, by the counter that latencies are measured with. cause: why the
+    fallback is to answer, if it is clear beforehand.
     """
 
     lineup: LineUp
@@ -53,6 +53,7 @@ class Question:
     time_us: int
     seen_us: int | None
     started_ns: int
+    begun_ns: int
     fetched: Sequence[Fetched | Exception]
     cause: Cause | None = None
 

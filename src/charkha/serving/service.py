@@ -138,6 +138,7 @@ class Service:
         lineup = self._lineup(model)
         self._predictions[model].admit(len(rows))
         asked = dict(zip(lineup.fields, zip(*rows, strict=True), strict=True))
+        begun_ns = time.perf_counter_ns()
         try:
             with self._home.online.read() as reader:
                 # No row that the snapshot holds became known after the prediction, though the clock was set back.
@@ -149,9 +150,9 @@ class Service:
             if lineup.fallback is None:
                 raise
             nothing = [error] * len(lineup.plans)
-            return Question(lineup, rows, asked, self._clock.now(), None, started_ns, nothing)
+            return Question(lineup, rows, asked, self._clock.now(), None, started_ns, begun_ns, nothing)
         cause = cause or ("source_stale" if stale else None)
-        return Question(lineup, rows, asked, time_us, seen_us, started_ns, fetched, cause)
+        return Question(lineup, rows, asked, time_us, seen_us, started_ns, begun_ns, fetched, cause)
 
     def answer(
         self,
@@ -159,15 +160,17 @@ class Service:
         *,
         falls_back: bool = True,
         before_log: Callable[[Sequence[Answers]], None] | None = None,
+        staged: Callable[[Stages], None] | None = None,
     ) -> list[Answers]:
         """Answer questions that were put to one line-up; when it returns they are in the log, all of them or none.
 
         falls_back: whether the fallback answers where the model fails; not while some may be asked without the others.
         before_log: is told the answers when they are known and about to be logged; what it raises keeps them from it.
+        staged: is told, as the observer is, in which stages they were answered; must neither raise nor wait.
         Where they could not be logged, they say so, if that is the model's policy. Raises LogFull where it is not,
         whatever the champion raises, and ValueError for questions to several line-ups.
         """
-        found = self._answer(questions, falls_back=falls_back, before_log=before_log)
+        found = self._answer(questions, falls_back=falls_back, before_log=before_log, staged=staged)
         return [each for each, _ in found]
 
     def answer_with_reasons(self, question: Question, most: int) -> tuple[Answers, list[list[Reason]]]:
@@ -187,13 +190,13 @@ class Service:
         *,
         falls_back: bool = True,
         before_log: Callable[[Sequence[Answers]], None] | None = None,
+        staged: Callable[[Stages], None] | None = None,
     ) -> list[tuple[Answers, Answered]]:
         if not questions:
             return []
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
-        began_ns = time.perf_counter_ns()
         batch = batch_of(questions)
         features_ns = time.perf_counter_ns()
         scored = answered(batch, self._observer, falls_back=falls_back)
@@ -209,7 +212,10 @@ class Service:
         logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
         logged_ns = time.perf_counter_ns()
         came_ns = min(question.started_ns for question in questions)
-        self._observer.staged(lineup.model, Stages(came_ns, began_ns, features_ns, scored_ns, logged_ns))
+        stages = Stages(came_ns, questions[0].begun_ns, features_ns, scored_ns, logged_ns)
+        self._observer.staged(lineup.model, stages)
+        if staged is not None:
+            staged(stages)
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
         if lineup.fallback is not None:

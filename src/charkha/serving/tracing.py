@@ -10,19 +10,8 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from charkha.serving.calls import Call, Reply
+from charkha.serving.observer import Stages
 from charkha.serving.router import Router
-
-
-class Watch(Protocol):
-    """Looks on while a batch is answered."""
-
-    def done(self, stage: str) -> None:
-        """Note that a stage has ended, and the next one begins."""
-        ...
-
-    def close(self) -> None:
-        """Note that the batch is answered."""
-        ...
 
 
 class Traces(Protocol):
@@ -36,8 +25,8 @@ class Traces(Protocol):
         """Return the span of the call in progress; None where it is not recorded."""
         ...
 
-    def batch(self, model: str, spans: Sequence[Any]) -> Watch | None:
-        """Begin a batch that answers the calls of these spans; None where nobody records any."""
+    def batch(self, model: str, spans: Sequence[Any], stages: Stages) -> None:
+        """Keep of a batch in which stages it answered the calls of these spans."""
         ...
 
 
