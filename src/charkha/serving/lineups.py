@@ -1,7 +1,9 @@
 """Who answers now, of every model: follows what the ledger deploys and kills."""
 
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from attrs import evolve
@@ -14,6 +16,7 @@ from charkha.storage.home import Home
 from charkha.storage.ledger import Decision
 
 T = TypeVar("T")
+SWITCH_SECONDS = 0.0005
 
 
 class LineUps:
@@ -42,7 +45,8 @@ class LineUps:
         with self._refreshing:
             current, killed = self._home.ledger.generations(), self._home.ledger.killed()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
-            swapped = [self._swap(self._models[name]) for name in stale]
+            with _often_interrupted():
+                swapped = [self._swap(self._models[name]) for name in stale]
             killed_now = [self._kill(name, killed.get(name)) for name in list(self._lineups)]
         return any(swapped) or any(killed_now)
 
@@ -102,6 +106,17 @@ class LineUps:
         self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=reason))
         self._observer.deployed(self._lineups[model])
         return True
+
+
+@contextmanager
+def _often_interrupted() -> Iterator[None]:
+    """Have threads that answer calls wait half a millisecond for this one, in place of five, whenever they go on."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _replaced(values: dict[str, T], name: str, value: T | None) -> dict[str, T]:

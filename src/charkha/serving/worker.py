@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 # How long calls in progress may take when a worker ends.
 DRAIN_SECONDS = 30
-SWITCH_SECONDS = 0.0005
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -96,9 +95,6 @@ def open_app(
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-    # A follower that computes must not keep the loop from its next call for long.
-    sys.setswitchinterval(SWITCH_SECONDS)
 
     def begin(loop: asyncio.AbstractEventLoop) -> None:
         for follower in followers:
