@@ -20,9 +20,11 @@ def children(pid: int) -> list[int]:
     """Return the ids of a process's children; none where it is gone."""
     try:
         threads = list((PROC / str(pid) / "task").iterdir())
-        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
     except OSError:
         return []
+    # A thread may be gone by now; its children are another's then.
+    lines = (line for thread in threads for line in _lines(pid, f"task/{thread.name}/children"))
+    return [int(child) for line in lines for child in line.split()]
 
 
 def rss_bytes(pid: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 from app_client import AppClient, app_client
 from serving_project import Stage
 
-from charkha.serving.batcher import MOST_ROWS, Batcher
+from charkha.serving.batcher import MOST_ROWS, Batcher, _Recent
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_log import prediction_stream
@@ -75,6 +75,19 @@ def test_who_would_wait_too_long_is_refused_at_once(stage: Stage) -> None:
         batcher.admit()
 
     asyncio.run(flooded())
+
+
+def test_one_batch_that_was_held_up_is_no_overload() -> None:
+    usual = _Recent()
+    for _ in range(50):
+        usual = usual.with_one(10, 0.001)
+    assert usual.row_seconds == pytest.approx(0.0001)
+    assert usual.with_one(1, 0.2).row_seconds < 0.00011
+    assert usual.with_one(64, 0.2).row_seconds < 0.0003
+    slower = usual
+    for _ in range(20):
+        slower = slower.with_one(64, 0.2)
+    assert slower.row_seconds == pytest.approx(0.2 / 64, rel=0.2)
 
 
 def test_a_call_that_waited_too_long_is_not_answered(stage: Stage) -> None:

@@ -28,6 +28,7 @@ from charkha.serving.tracing import Traces
 MOST_ROWS = 64
 # How much of what is known of earlier batches one batch makes forget.
 _NEWEST = 0.1
+_MOST_SLOWER = 4
 
 
 # Structs, since they are made in a third of the time, once for every call.
@@ -52,7 +53,8 @@ class _Waiting(_Asked, frozen=True, eq=False):
 class _Recent(msgspec.Struct, frozen=True):
     """How many rows the newest batches had, and how long they took (s); of older ones ever less.
 
-    A batch of one row that something held up says so little of how long a row takes.
+    So a batch of one row that something held up says little of how long a row takes; and one of many says no more than
+    that rows take four times as long as before: if they do, the next batches say so too.
     """
 
     rows: float = 0.0
@@ -66,6 +68,8 @@ class _Recent(msgspec.Struct, frozen=True):
     def with_one(self, rows: int, seconds: float) -> "_Recent":
         """Return the same with another batch."""
         kept = 1 - _NEWEST
+        if self.seconds:
+            seconds = min(seconds, _MOST_SLOWER * self.row_seconds * rows)
         return _Recent(kept * self.rows + rows, kept * self.seconds + seconds)
 
 
