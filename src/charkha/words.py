@@ -4,8 +4,9 @@ from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM,
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
-from charkha.spec.model import Costs, Label, Model, Rule, Split
+from charkha.spec.model import Costs, Label, Model, Split
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
+from charkha.spec.rules import Rule, score
 from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
 from charkha.spec.views import FeatureView, RequestFeatures, on_request
 from charkha.spec.windowed import (
@@ -75,6 +76,7 @@ __all__ = [
     "parquet",
     "quantile",
     "ratio",
+    "score",
     "shadow",
     "sql",
     "std",

@@ -8,7 +8,7 @@ import pytest
 from made_bundle import Made, make
 
 from charkha.bundles.manifest import (
-    FORMAT,
+    RULES_FORMAT,
     Estimate,
     GateResult,
     Manifest,
@@ -64,8 +64,8 @@ def test_numbers_that_are_not_finite_are_all_named(made: Made) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade(made: Made) -> None:
-    newer = msgspec.structs.replace(made.manifest, format=FORMAT + 1)
-    with pytest.raises(ManifestError, match=f"format {FORMAT} or older, got {FORMAT + 1}. Upgrade Charkha"):
+    newer = msgspec.structs.replace(made.manifest, format=RULES_FORMAT + 1)
+    with pytest.raises(ManifestError, match=f"format {RULES_FORMAT} or older, got {RULES_FORMAT + 1}. Upgrade Charkha"):
         manifest_from_json(manifest_to_json(newer))
 
 

@@ -25,6 +25,7 @@ from charkha.clock import parse_time
 from charkha.features.expressions import expression_to_json
 from charkha.governance.card import model_card
 from charkha.governance.measured import MOST_SLICES
+from charkha.spec.rules import score
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -148,6 +149,13 @@ def test_a_metric_that_a_slice_lacks_is_a_dash() -> None:
     both = {"roc_auc": Estimate(0.7, 0.6, 0.8, 90), "log_loss": Estimate(0.4, 0.3, 0.5, 90)}
     slices = {"origin": {"JFK": both, "LGA": {"log_loss": Estimate(0.4, 0.3, 0.5, 80)}}}
     assert "| LGA | – | 0.4 (0.3 to 0.5) | 80 |" in model_card(manifest(slices=slices))
+
+
+def test_rules_in_shadow_and_by_the_score_are_told_apart() -> None:
+    rule = RuleSpec("sure", expression_to_json(score() > 0.9), False, "sure enough", shadow=True)
+    card = model_card(manifest(rules=(rule,)))
+    assert "One in shadow is evaluated and logged, and decides nothing. `_score` is the score, calibrated" in card
+    assert "| no (in shadow) | sure enough |" in card
 
 
 @pytest.mark.parametrize(

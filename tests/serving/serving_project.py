@@ -159,8 +159,8 @@ def linear_state(model: Model, schema: FeatureSchema, intercept: float) -> bytes
     return msgspec.json.encode(state)
 
 
-def rule(name: str, when: pl.Expr, *, decide: bool = True) -> RuleSpec:
-    return RuleSpec(name, expression_to_json(when), decide)
+def rule(name: str, when: pl.Expr, *, decide: bool = True, shadow: bool = False) -> RuleSpec:
+    return RuleSpec(name, expression_to_json(when), decide, shadow=shadow)
 
 
 def deploy(home: Home, *assignments: Assignment, model: str = "late_trip") -> Decision:

@@ -38,12 +38,17 @@ from charkha.engines.local import LocalEngine
 from charkha.serving.bulk import answers
 from charkha.serving.bulk.files import ScoringRefused, row_files
 from charkha.serving.bulk.run import BadRowsFound, Scoring, score_files
+from charkha.spec.rules import score
 from charkha.storage.parts import PartsRefused
 
 RULES = (
     rule("far", pl.col("km") > 20),
     rule("idle", pl.col("traffic.count_1h") == 0, decide=False),
+    rule("sure", (score() < 0.4) & (pl.col("km") < 10), decide=False),
     rule("slow", pl.col("ask.per_stop") > 5),
+    rule("glance", pl.col("ask.per_stop") > 0, shadow=True),
+    rule("named", (pl.col("city").str.to_uppercase() == "GOA") & (score() > pl.col("ask.hour") / 24)),
+    rule("hunch", score() * 10 > pl.col("stops"), shadow=True),
 )
 SCHEMA = pl.Schema({"city": pl.String(), "km": pl.Float64(), "stops": pl.Int64(), "pooled": pl.Boolean()})
 NOW = datetime.fromtimestamp(NOW_US / 1e6, UTC)
@@ -165,7 +170,7 @@ def test_each_row_is_answered_as_of_its_own_time(stage: Stage, tmp_path: Path) -
     ]
     assert bits(found["score"]) == bits(np.array(each))
     assert found["score"].n_unique() > 2
-    assert found["rules"].to_list()[0] == ["idle"]
+    assert found["rules"].to_list()[0] == ["idle", "sure"]
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "arrow"])

@@ -84,9 +84,8 @@ def scored(
 ) -> Scored:
     decided = None if decisions is None else np.array(decisions, dtype=np.bool_)
     matrix = np.frombuffer(features.matrix).reshape(len(scores), -1)
-    return Scored(
-        version, role, features.version, matrix, features.text, np.array(scores), decided, hits or [()] * len(scores)
-    )
+    held = hits or [()] * len(scores)
+    return Scored(version, role, features.version, matrix, features.text, np.array(scores), decided, held, held)
 
 
 def batch(first: int, requests: Sequence[tuple[Any, ...]], **parts: Any) -> PredictionBatch:

@@ -328,6 +328,18 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
         add_to("model", "rules", ck.Rule("number", pl.col("distance") * 2)),
         "model 'late', rule 'number', when: expected a boolean, got Int64. Compare it",
     ),
+    "a rule that is no boolean by the score": (
+        add_to("model", "rules", ck.Rule("number", ck.score() * 2)),
+        "model 'late', rule 'number', when: expected a boolean, got Float64. Compare it",
+    ),
+    "a rule that is neither in shadow nor not": (
+        add_to("model", "rules", ck.Rule("odd", ck.score() > 0.9, shadow="yes")),  # type: ignore[arg-type]
+        "model 'late', rule 'odd', shadow: expected True or False, got 'yes'. Write shadow=True",
+    ),
+    "a feature of the score": (
+        add_feature(likely=ck.score() > 0.5),
+        "model 'late', feature 'schedule.likely': expected a known column, got '_score'. Only rules may read the score",
+    ),
     "a rule over an unknown column": (
         add_to("model", "rules", ck.Rule("typo", pl.col("conditions.wnd") > 1)),
         "model 'late', rule 'typo', when: expected a known column, got 'conditions.wnd'. "
@@ -440,6 +452,10 @@ REQUEST = ["flight", "origin", "carrier", "distance"]
         (only("label", at="origin"), "label.at: expected a field of type datetime, got 'origin', which is str"),
         (put("label", known="delay"), "label.known: expected a field of type datetime, got 'delay', which is float"),
         (put("model", rules=[]), "gate BeatsRules: expected a model with rules, got no rules"),
+        (
+            put("model", rules=[ck.Rule("sure", ck.score() > 0.9), ck.Rule("far", pl.lit(True), shadow=True)]),
+            "gate BeatsRules: expected rules that decide without the model, got none of its rules",
+        ),
         (put("model", task="multiclass"), "task: expected one of binary, regression, got 'multiclass'"),
         (
             put("model", estimator=PatientLearner(tasks=("regression",))),

@@ -48,7 +48,7 @@ LATE = Model(
     costs=ck.Costs(false_negative=3),
     slices=["city"],
     gates=[ck.beats_trivial("log_loss"), ck.beats_champion("log_loss"), ck.at_least("roc_auc", 0.6)],
-    rules=[ck.Rule("far", pl.col("km") > 19)],
+    rules=[ck.Rule("far", pl.col("km") > 19), ck.Rule("sure", ck.score() > 0.9, shadow=True)],
     purpose="operations",
     owner="dispatch",
 )

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, Gate
-from charkha.spec.model import FloatArray, Rule
+from charkha.spec.model import FloatArray
+from charkha.spec.rules import Rule
 from charkha.training.baselines import first_rules, rules_scores, trivial_scores
 from charkha.training.champion import Champion
 from charkha.training.gates import _NAMES, Evidence, check_gate

@@ -9,7 +9,7 @@ from small_world import AS_OF, FIRST_US, LATE, MINUTES, TRIPS, order_dataset, tr
 
 import charkha as ck
 from charkha.bundles.bundle import Bundle
-from charkha.bundles.manifest import Manifest
+from charkha.bundles.manifest import RULES_FORMAT, Manifest
 from charkha.bundles.store import BundleStore, UnknownBundle
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
@@ -114,7 +114,8 @@ def test_the_manifest_says_what_was_done(home: Home) -> None:
     assert manifest.costs["false_negative"] == 3
     assert manifest.lineage.source_rows == {"trips": 2999}  # the last one had not arrived yet
     assert manifest.lineage.rows == 2999
-    assert manifest.rules[0].name == "far"
+    assert [(rule.name, rule.shadow) for rule in manifest.rules] == [("far", False), ("sure", True)]
+    assert manifest.format == RULES_FORMAT
     assert manifest.positive_share == pytest.approx(manifest.parts["train"].mean_label)
 
 

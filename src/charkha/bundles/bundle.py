@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import compress
 
 import numpy as np
 import polars as pl
@@ -12,27 +11,27 @@ from attrs import evolve, field, frozen
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Manifest
 from charkha.bundles.predictor import Explainer, NotExplainable, Predictor, RuntimeMissing, load_predictor
-from charkha.features.evaluate import with_values
-from charkha.features.expressions import expression_from_json
+from charkha.bundles.rules import BoolArray, LoadedRule, RuleSet, held_beside, held_in_table
+from charkha.features.evaluate import OnFailure, unheard
+from charkha.features.latest import listed
 from charkha.features.plan import FeaturePlan
+from charkha.features.request import Columns, Program
 from charkha.spec.model import FloatArray
 
 logger = logging.getLogger(__name__)
-
-BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 @frozen(eq=False)
 class Bundle:
     """One model version, ready to answer. Immutable, and safe to use from several threads.
 
-    rules: (name, expression, decision), in the order declared. state: of the estimator, as it is stored.
+    state: of the estimator, as it is stored.
     """
 
     manifest: Manifest
     predictor: Predictor
     plan: FeaturePlan
-    rules: tuple[tuple[str, pl.Expr, bool], ...]
+    rules: RuleSet
     state: bytes = field(repr=False)
 
     @cached_property
@@ -58,56 +57,66 @@ class Bundle:
 
     @cached_property
     def conditions(self) -> Mapping[str, pl.Expr]:
-        """Of each rule, in the order declared, when it holds, under a name no feature can have.
+        """Of each rule that does not read the score, in the order declared, when it holds."""
+        return self.rules.before
 
-        It does not where it is null, nor (`never`) where it cannot be evaluated.
-        """
-        return {f"rule {name}": when.cast(pl.Boolean).fill_null(False) for name, when, _ in self.rules}
-
-    @property
-    def never(self) -> Mapping[str, bool]:
-        """Of each condition, what stands where it cannot be evaluated."""
-        return dict.fromkeys(self.conditions, False)
+    @cached_property
+    def after(self) -> Program | None:
+        """What evaluates the rules that read the score; None where there are none."""
+        return self.rules.program(self.plan_with_rules) if self.rules.after else None
 
     @cached_property
     def plan_with_rules(self) -> FeaturePlan:
-        """The plan with the rules' conditions among its expressions: computed in one go with the features."""
-        plan = self.plan
-        expressions, defaults = {**plan.expressions, **self.conditions}, {**plan.defaults, **self.never}
-        return evolve(plan, expressions=expressions, defaults=defaults)
+        """The plan with the conditions of the rules before the model: computed in one go with the features."""
+        plan, rules = self.plan, self.rules
+        never = {name: rules.never[name] for name in rules.before}
+        return evolve(plan, expressions={**plan.expressions, **rules.before}, defaults={**plan.defaults, **never})
+
+    def held(
+        self, features: Columns, scores: FloatArray | None, on_failure: OnFailure = unheard
+    ) -> list[Sequence[bool]]:
+        """Return of each rule, in the order declared, whether it holds for each row of a small batch.
+
+        features: the columns of `plan_with_rules`. scores: None where the model has none; what reads them holds not.
+        """
+        if self.after is None:
+            return [listed(features[name]) for name in self.conditions]
+        if scores is None:
+            never = [False] * len(features[self.plan.at])
+            return [never if rule.by_score else listed(features[rule.condition]) for rule in self.rules.declared]
+        return held_beside(self.rules, self.after, features, scores, on_failure)
+
+    def held_in(self, rows: pl.DataFrame, scores: FloatArray, on_failure: OnFailure = unheard) -> list[Sequence[bool]]:
+        """Return the same of a table: the features, and the request fields, which rules may use.
+
+        Conditions that are among its columns are not evaluated again.
+        """
+        return held_in_table(self.rules, rows, scores, on_failure)
 
     def decide(self, scores: FloatArray, rows: pl.DataFrame) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
-        """Return the decisions, bool (rows,), and the names of the rules that hold, per row.
-
-        rows: the features and the request fields, which rules may use.
-        """
-        # Not `select`: it would make one row of a rule that looks at no column.
-        conditions = [when.alias(name) for name, when in self.conditions.items()]
-        held = with_values(rows, conditions, self.never).select(*self.conditions)
-        return self.decide_where(scores, [column.to_list() for column in held.get_columns()])
+        """Return the decisions, bool (rows,), and the names of the rules that hold, per row; rows as of `held_in`."""
+        return self.decide_where(scores, self.held_in(rows, scores))
 
     def decide_where(
         self, scores: FloatArray, held: Sequence[Sequence[bool]]
     ) -> tuple[BoolArray | None, list[tuple[str, ...]]]:
-        """Return the same, given of each condition whether it holds for each row.
+        """Return the same, given of each rule whether it holds for each row.
 
-        The first rule that holds decides; else the score does, by the threshold; without one, False. None when there is
-        neither a rule nor a threshold.
+        The first rule that holds, and is not in shadow, decides; else the score does, by the threshold; without one,
+        False. None when there is neither such a rule nor a threshold.
         """
         threshold = self.manifest.threshold
-        if not self.rules:
-            return (None if threshold is None else scores >= threshold), [()] * len(scores)
-        return self.ruled(np.zeros(len(scores), dtype=np.bool_) if threshold is None else scores >= threshold, held)
+        by_score = None if threshold is None else scores >= threshold
+        if not self.rules.declared:
+            return by_score, [()] * len(scores)
+        if by_score is None and self.rules.decides:
+            by_score = np.zeros(len(scores), dtype=np.bool_)
+        return self.rules.applied(by_score, held)
 
-    def ruled(self, decisions: BoolArray, held: Sequence[Sequence[bool]]) -> tuple[BoolArray, list[tuple[str, ...]]]:
-        """Return decisions with those of the first rule that holds in their place, and the names of all that do.
-
-        decisions: bool (rows,), which are changed. held: of each condition whether it holds for each row.
-        """
-        for (_, _, decide), holds in zip(reversed(self.rules), reversed(held), strict=True):
-            decisions[np.array(holds, dtype=np.bool_)] = decide
-        names = [name for name, _, _ in self.rules]
-        return decisions, [tuple(compress(names, holds)) for holds in zip(*held, strict=True)]
+    def in_effect(self, hits: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+        """Return of rules that hold, by row, those that are not in shadow."""
+        shadow = self.rules.in_shadow
+        return [tuple(name for name in names if name not in shadow) for names in hits] if shadow else hits
 
 
 def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
@@ -119,7 +128,7 @@ def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
         manifest,
         _predictor(manifest, state),
         FeaturePlan.from_json(manifest.plan_json),
-        tuple((rule.name, expression_from_json(rule.when_json), rule.decide) for rule in manifest.rules),
+        RuleSet(tuple(LoadedRule.of(rule) for rule in manifest.rules)),
         state,
     )
 

@@ -13,6 +13,7 @@ from charkha.bundles.profile import Profile, ProfileShape
 from charkha.spec.model import Estimator, Task
 
 FORMAT = 1
+RULES_FORMAT = 2  # of bundles with rules in shadow or by the score: who knows neither would let them decide, or fail
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -35,12 +36,16 @@ class GateResult(msgspec.Struct, frozen=True):
 
 
 class RuleSpec(msgspec.Struct, frozen=True):
-    """A rule as it travels: `when_json` is its expression, written by `features.expressions`."""
+    """A rule as it travels: `when_json` is its expression, written by `features.expressions`.
+
+    shadow: it is evaluated and logged, and decides nothing.
+    """
 
     name: str
     when_json: str
     decide: bool
     reason: str = ""
+    shadow: bool = False
 
 
 class EstimatorSpec(msgspec.Struct, frozen=True):
@@ -172,8 +177,8 @@ def manifest_from_json(text: bytes) -> Manifest:
     """Return the manifest of JSON text. Raises ManifestError, also for a format newer than this installation's."""
     try:
         found = msgspec.json.decode(text, type=_Head).format
-        if found > FORMAT:
-            raise ManifestError(f"expected a manifest of format {FORMAT} or older, got {found}. Upgrade Charkha.")
+        if found > RULES_FORMAT:
+            raise ManifestError(f"expected a manifest of format {RULES_FORMAT} or older, got {found}. Upgrade Charkha.")
         return msgspec.json.decode(text, type=Manifest)
     except msgspec.DecodeError as error:
         raise ManifestError(f"expected the manifest of a bundle: {error}") from None

@@ -34,6 +34,11 @@ _EVENT = struct.Struct("<q")
 _LETTERS: Mapping[int, str] = {FLOATS: "f", DOUBLES: "d"}
 
 
+def listed(column: Column) -> Sequence[Any]:
+    """Return a column as a list: of an array its plain numbers."""
+    return column.tolist() if isinstance(column, np.ndarray) else column
+
+
 class _PlainRow(msgspec.Struct, frozen=True, array_like=True):
     event_us: int
     values: list[int | float | str | bool | None]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.features.evaluate import OnFailure, of_one, unheard, with_values
+from charkha.features.evaluate import OnFailure, Plain, of_one, unheard, with_values
 from charkha.features.latest import Column
 from charkha.features.numbers import finite
 from charkha.features.plan import FeaturePlan
@@ -28,7 +28,8 @@ class Program:
     copies: features that are a field or another feature as it is. layers: the others, each layer using only what came
     before it. inputs: the columns from outside that the layers read. computed: what they give. All with their types.
     quick: those of `computed` that NumPy evaluates in a small batch, reading only each other and `inputs`; rest,
-    rest_inputs: the layers of the others, and what these read.
+    rest_inputs: the layers of the others, and what these read. at: the column that is always there, the time.
+    defaults: by name, what stands where an expression fails on a row.
     """
 
     copies: Mapping[str, str]
@@ -38,6 +39,8 @@ class Program:
     quick: Mapping[str, Evaluate]
     rest: tuple[list[pl.Expr], ...]
     rest_inputs: pl.Schema
+    at: str
+    defaults: Mapping[str, Plain]
 
 
 @lru_cache(maxsize=256)
@@ -56,6 +59,27 @@ def program_of(plan: FeaturePlan) -> Program:
     types = _column_types(plan)
     # The time is always there: it gives the rows to an expression that reads nothing.
     inputs = pl.Schema({name: types[copies.get(name, name)] for name in sorted(used | {plan.at})})
+    return arranged(copies, computed, inputs, plan.at, plan.defaults)
+
+
+def program_after(
+    plan: FeaturePlan, expressions: Mapping[str, pl.Expr], later: pl.Schema, defaults: Mapping[str, Plain]
+) -> Program:
+    """Return expressions arranged that read a plan's columns, and others that come later than these: `later`."""
+    types = {**types_of(plan), **later}
+    used = {root for expression in expressions.values() for root in expression.meta.root_names()}
+    inputs = pl.Schema({name: types[name] for name in sorted(used | {plan.at})})
+    return arranged({}, expressions, inputs, plan.at, defaults)
+
+
+def arranged(
+    copies: Mapping[str, str],
+    computed: Mapping[str, pl.Expr],
+    inputs: pl.Schema,
+    at: str,
+    defaults: Mapping[str, Plain],
+) -> Program:
+    """Return expressions arranged, each after those it uses; `Program` says what the arguments are."""
     outputs = _types_of(computed, inputs)
     found = pl.Schema({name: outputs[name] for name in computed})
     floats = {name: finite(each) for name, each in computed.items() if outputs[name].is_float()}
@@ -63,8 +87,10 @@ def program_of(plan: FeaturePlan) -> Program:
     quickly = _quick_of(computed, inputs, found)
     rest = {name: floats.get(name, each) for name, each in computed.items() if name not in quickly}
     roots = {root for expression in rest.values() for root in expression.meta.root_names()} - rest.keys()
-    rest_inputs = pl.Schema({name: {**inputs, **found}[name] for name in sorted(roots | {plan.at})})
-    return Program(copies, layers, inputs, found, quickly, tuple(expression_layers(rest)), rest_inputs)
+    rest_inputs = pl.Schema({name: {**inputs, **found}[name] for name in sorted(roots | {at})})
+    return Program(
+        copies, layers, inputs, found, quickly, tuple(expression_layers(rest)), rest_inputs, at=at, defaults=defaults
+    )
 
 
 def _quick_of(computed: Mapping[str, pl.Expr], inputs: pl.Schema, outputs: pl.Schema) -> dict[str, Evaluate]:
@@ -115,16 +141,21 @@ def request_columns(plan: FeaturePlan, columns: dict[str, Column], on_failure: O
     program = program_of(plan)
     for name, source in program.copies.items():
         columns[name] = columns[source]
+    return computed_columns(program, columns, on_failure)
+
+
+def computed_columns(program: Program, columns: dict[str, Column], on_failure: OnFailure = unheard) -> Columns:
+    """Return the columns given, and what a program computes of them."""
     if program.quick:
         _evaluate_quickly(program, columns)
     if program.rest:
-        count = len(columns[plan.at])
+        count = len(columns[program.at])
         if count == 1:
             on_failure = of_one(on_failure)
         frame = _table(columns, program.rest_inputs, times=2 if count == 1 else 1)
         for layer in program.rest:
             # In turn: the query engine's threads would cost more than the work.
-            frame = with_values(frame, layer, plan.defaults, on_failure, in_turn=True)
+            frame = with_values(frame, layer, program.defaults, on_failure, in_turn=True)
         for name in (each.meta.output_name() for layer in program.rest for each in layer):
             columns[name] = frame.get_column(name).to_list()[:count]
     return columns
@@ -151,9 +182,15 @@ class _Converted(dict[str, Values]):
 
 def frame_of(plan: FeaturePlan, columns: Columns) -> pl.DataFrame:
     """Return features as a table: columns `plan.names`, of the types the offline path gives them."""
+    types = types_of(plan)
+    return _table(columns, pl.Schema({name: types[name] for name in plan.names}))
+
+
+def types_of(plan: FeaturePlan) -> Mapping[str, pl.DataType]:
+    """Return the type of every column of a plan: fields, the time, and all features."""
     program = program_of(plan)
     types = {**_column_types(plan), **program.computed}
-    return _table(columns, pl.Schema({name: types[program.copies.get(name, name)] for name in plan.names}))
+    return {**types, **{name: types[source] for name, source in program.copies.items()}}
 
 
 def _table(columns: Columns, schema: pl.Schema, times: int = 1) -> pl.DataFrame:

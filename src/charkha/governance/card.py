@@ -5,6 +5,7 @@ from charkha.clock import to_iso
 from charkha.features.expressions import expression_from_json
 from charkha.governance.markdown import plain, table
 from charkha.governance.measured import gates_lines, metrics_lines, slices_lines, weakest_lines
+from charkha.spec.rules import SCORE, reads_score
 
 # Below this share of nulls in the reference, a feature's nulls are no news.
 OFTEN_NULL = 0.2
@@ -96,13 +97,17 @@ def _rules(manifest: Manifest) -> list[str]:
         (
             plain(rule.name),
             plain(expression_from_json(rule.when_json)),
-            "yes" if rule.decide else "no",
+            ("yes" if rule.decide else "no") + (" (in shadow)" if rule.shadow else ""),
             plain(rule.reason),
         )
         for rule in manifest.rules
     ]
-    lines = table(("rule", "when", "decision", "reason"), rows)
-    return ["The first of these rules that holds decides before the score does.", "", *lines] if rows else []
+    said = ["The first of these rules that holds decides before the score does."]
+    if any(rule.shadow for rule in manifest.rules):
+        said.append("One in shadow is evaluated and logged, and decides nothing.")
+    if any(reads_score(expression_from_json(rule.when_json)) for rule in manifest.rules):
+        said.append(f"`{SCORE}` is the score, calibrated: a rule that reads it is evaluated after the model.")
+    return [" ".join(said), "", *table(("rule", "when", "decision", "reason"), rows)] if rows else []
 
 
 def _limits(manifest: Manifest) -> list[str]:

@@ -1,5 +1,7 @@
 """Predictions joined with what became true of them, as far as that was known at a time."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from charkha.monitoring.collect import collect, labels_table, predictions_table
@@ -27,10 +29,13 @@ def outcomes(home: Home, model: Model, since_us: int, until_us: int, as_of_us: i
 
 
 class OutcomeReader:
-    """Reads outcomes again and again; what a window shares with the one before is not read from disk again."""
+    """Reads outcomes again and again; what a window shares with the one before is not read from disk again.
 
-    def __init__(self, home: Home, model: Model) -> None:
-        self._columns = [*COLUMNS, *(REQUEST_PREFIX + name for name in model.slices)]
+    besides: further columns of predictions that are wanted, of `PREDICTION_SCHEMA`.
+    """
+
+    def __init__(self, home: Home, model: Model, besides: Sequence[str] = ()) -> None:
+        self._columns = [*COLUMNS, *besides, *(REQUEST_PREFIX + name for name in model.slices)]
         self._predictions = PartReader(home.tables, predictions_table(model.name), self._chosen)
         self._labels = PartReader(home.tables, labels_table(model.name), lambda part: part)
 

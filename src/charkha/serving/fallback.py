@@ -10,13 +10,13 @@ import numpy as np
 from attrs import evolve
 
 from charkha.bundles.encoding import encode_lists
-from charkha.features.latest import Column
+from charkha.features.latest import Column, listed
 from charkha.features.online import nothing_fetched, online_columns
 from charkha.features.request import Columns
 from charkha.serving.lineup import LineUp
 from charkha.serving.prediction_log import Cause, Scored
 from charkha.serving.routing import IndexArray
-from charkha.serving.scoring import Answered, Batch, listed, score
+from charkha.serving.scoring import Answered, Batch, score
 from charkha.spec.policies import Fallback
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -44,11 +44,11 @@ def _constant(lineup: LineUp, declared: Fallback, batch: Batch, cause: Cause) ->
     features = batch.features[champion.plan]
     if isinstance(features, Exception):
         features = _without_state(lineup, batch)
-    held = [listed(features[name]) for name in bundle.conditions] if features else []
+    held = bundle.held(features, None) if features else []
     decisions: BoolArray | None = None if declared.decision is None else np.full(count, declared.decision, np.bool_)
     hits: Sequence[tuple[str, ...]] = [()] * count
     if held and decisions is not None:
-        decisions, hits = bundle.ruled(decisions, held)
+        decisions, hits = bundle.rules.applied(decisions, held)
     nothing = np.full((count, len(schema.columns)), np.nan)
     return Scored(
         version=champion.version,
@@ -61,6 +61,7 @@ def _constant(lineup: LineUp, declared: Fallback, batch: Batch, cause: Cause) ->
         scores=np.full(count, np.nan if declared.score is None else declared.score),
         decisions=decisions,
         hits=hits,
+        told=bundle.in_effect(hits),
         cause=cause,
     )
 

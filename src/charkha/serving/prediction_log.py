@@ -59,7 +59,8 @@ class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one version answered.
 
     features: position in the batch's features. rows: which rows of the batch; None for all. scores: float64 (n,).
-    decisions: one byte each; None when the version decides nothing. rules: the rules that held; None when none did.
+    decisions: one byte each; None when the version decides nothing. rules: the rules that held, those in shadow as
+    well; None when none did.
     cause: why the fallback answered, in its place for the version; None where the version did.
     """
 
@@ -107,8 +108,8 @@ class Scored:
     """What one version made of n rows.
 
     kept_as: the version under which its features are logged. matrix: float64 (n, columns). text: the values of each
-    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row. cause: why the
-    fallback answered.
+    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row, which are logged;
+    told: those of them that are not in shadow, which are answered. cause: why the fallback answered.
     """
 
     version: str
@@ -119,6 +120,7 @@ class Scored:
     scores: FloatArray
     decisions: BoolArray | None
     hits: Sequence[tuple[str, ...]]
+    told: Sequence[tuple[str, ...]]
     cause: Cause | None = None
 
     def of(self, rows: slice) -> "Scored":
@@ -130,6 +132,7 @@ class Scored:
             scores=self.scores[rows],
             decisions=None if self.decisions is None else self.decisions[rows],
             hits=self.hits[rows],
+            told=self.told[rows],
         )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from charkha.bundles.encoding import encode_lists
 from charkha.features.evaluate import Failure, OnFailure
-from charkha.features.latest import Column
+from charkha.features.latest import listed
 from charkha.features.online import Fetched, online_columns
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import Columns
@@ -64,7 +64,7 @@ class Batch:
 
     times_us: of the prediction of each row. features: of each plan of the line-up, or why they could not be computed.
     causes: of each row why the fallback is to answer it; None where no row has one. failures: the request features, and
-    the conditions of rules, that could not be evaluated for some rows; each once, whichever plans it is in.
+    the conditions of rules, that could not be evaluated for some rows; scoring adds those of rules by the score.
     """
 
     lineup: LineUp
@@ -72,7 +72,7 @@ class Batch:
     times_us: Sequence[int]
     features: Sequence[Columns | Exception]
     causes: Sequence[Cause | None] | None = None
-    failures: Sequence[Failure] = ()
+    failures: list[Failure] = field(factory=list)
 
 
 @frozen(eq=False)
@@ -124,10 +124,10 @@ def batch_of(questions: Sequence[Question]) -> Batch:
     causes = None
     if any(question.cause for question in questions):
         causes = [question.cause for question in questions for _ in question.rows]
-    return Batch(lineup, asked, times, features, causes, _each_once(failures))
+    return Batch(lineup, asked, times, features, causes, failures)
 
 
-def _each_once(failures: Sequence[Failure]) -> list[Failure]:
+def each_once(failures: Sequence[Failure]) -> list[Failure]:
     """Return of each name its worst failure: versions that share a feature fail on the same rows."""
     worst = {failure.name: failure for failure in sorted(failures, key=lambda failure: failure.rows)}
     return list(worst.values())
@@ -158,14 +158,10 @@ def score(player: Player, batch: Batch) -> Scored:
     bundle, schema = player.bundle, player.bundle.manifest.schema
     matrix = encode_lists(schema, features)
     scores = bundle.score_matrix(matrix)
-    decisions, hits = bundle.decide_where(scores, [listed(features[name]) for name in bundle.conditions])
+    decisions, hits = bundle.decide_where(scores, bundle.held(features, scores, batch.failures.append))
     text = tuple(listed(features[schema.columns[position].name]) for position in schema.categorical)
-    return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits)
-
-
-def listed(column: Column) -> Sequence[Any]:
-    """Return a column as a list: of an array its plain numbers."""
-    return column.tolist() if isinstance(column, np.ndarray) else column
+    told = bundle.in_effect(hits)
+    return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits, told)
 
 
 def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
@@ -213,7 +209,7 @@ def answers(question: Question, answered: Answered, first: int) -> Answers:
         only = answered.versions[0]
         same = [only.version] * count
         roles, causes = [only.role] * count, [only.cause] * count
-        return Answers(ids, only.scores, _decisions(only), same, roles, only.hits, causes, time_us)
+        return Answers(ids, only.scores, _decisions(only), same, roles, only.told, causes, time_us)
     chosen = [answered.versions[number] for number in answered.who]
     decided = [_decisions(scored) for scored in answered.versions]
     return Answers(
@@ -222,7 +218,7 @@ def answers(question: Question, answered: Answered, first: int) -> Answers:
         decisions=[decided[number][row] for row, number in enumerate(answered.who)],
         versions=[scored.version for scored in chosen],
         roles=[scored.role for scored in chosen],
-        rules=[scored.hits[row] for row, scored in enumerate(chosen)],
+        rules=[scored.told[row] for row, scored in enumerate(chosen)],
         causes=[scored.cause for scored in chosen],
         time_us=time_us,
     )

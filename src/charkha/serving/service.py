@@ -25,7 +25,7 @@ from charkha.serving.policed_log import PolicedLog, taken_by_log
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
-from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, record
+from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -221,7 +221,7 @@ class Service:
         if lineup.fallback is not None:
             for cause, rows in fallen_back(scored):
                 self._observer.fell_back(lineup.model, cause, rows)
-        for failure in batch.failures:
+        for failure in each_once(batch.failures):
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         if not logged:
             told = [evolve(each, logged=False) for each in told]

@@ -11,6 +11,7 @@ from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
 from charkha.spec.policies import Budget, Compare, Fallback, LogPolicy, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.rules import Rule
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
@@ -96,16 +97,6 @@ class Label:
     def delay_us(self) -> int:
         """`delay` in µs."""
         return parse_duration(self.delay)
-
-
-@frozen(eq=False)
-class Rule:
-    """An expert's rule over request fields and features: where `when` holds, the decision is `decide`."""
-
-    name: str
-    when: pl.Expr
-    decide: bool = True
-    reason: str = ""
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from charkha.features.evaluate import with_values
-from charkha.spec.model import FloatArray, Rule
+from charkha.spec.model import FloatArray
+from charkha.spec.rules import Rule
 
 CodeArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 

@@ -4,7 +4,16 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from charkha.bundles.manifest import EstimatorSpec, Lineage, Manifest, PartSummary, RuleSpec, RuntimeChoice
+from charkha.bundles.manifest import (
+    FORMAT,
+    RULES_FORMAT,
+    EstimatorSpec,
+    Lineage,
+    Manifest,
+    PartSummary,
+    RuleSpec,
+    RuntimeChoice,
+)
 from charkha.bundles.profile import learn_shape, profile_of
 from charkha.features.expressions import expression_to_json
 from charkha.features.plan import plan_features
@@ -56,7 +65,7 @@ def describe(
         calibration=fitted.calibration,
         threshold=fitted.threshold,
         costs=attrs.asdict(model.costs) if model.task == "binary" else {},
-        rules=tuple(RuleSpec(r.name, expression_to_json(r.when), r.decide, r.reason) for r in model.rules),
+        rules=tuple(RuleSpec(r.name, expression_to_json(r.when), r.decide, r.reason, r.shadow) for r in model.rules),
         metrics=examined.metrics,
         slices=examined.slices,
         gates=examined.gates,
@@ -67,6 +76,7 @@ def describe(
         purpose=model.purpose,
         owner=model.owner,
         positive_share=float(dataset.labels[parts.train].mean()),
+        format=FORMAT if all(rule.stands_alone for rule in model.rules) else RULES_FORMAT,
     )
 
 

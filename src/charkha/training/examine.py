@@ -60,5 +60,6 @@ def examine(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted, champi
 
 def _rules_alone(model: Model, dataset: Dataset, parts: Parts) -> FloatArray:
     inputs = pl.concat([dataset.spine.select(model.request), dataset.features], how="horizontal")
-    train, test = (first_rules(model.rules, inputs[rows]) for rows in (parts.train, parts.test))
+    rules = [rule for rule in model.rules if rule.stands_alone]
+    train, test = (first_rules(rules, inputs[rows]) for rows in (parts.train, parts.test))
     return rules_scores(train, dataset.labels[parts.train], test)

@@ -16,12 +16,12 @@ from charkha.clock import Clock
 from charkha.engines.engine import Engine
 from charkha.features.answers import answered
 from charkha.features.evaluate import Failure, logged
+from charkha.features.latest import listed
 from charkha.features.online import Fetched, fetch, online_columns
 from charkha.features.plan import FeaturePlan
 from charkha.features.reading import Doing, Readings
 from charkha.features.request import Columns
 from charkha.serving.bulk.explained import REASON, REASONS, Explain
-from charkha.serving.scoring import listed
 from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray
 from charkha.storage.online import OnlineStore
@@ -54,7 +54,7 @@ class Offline:
         features = answered(self.plan, asked, self.readings, doing=doing)
         doing("scoring")
         scores = score_blocks(self.bundle, features, self.engine)
-        held = [features[name].to_list() for name in self.bundle.conditions]
+        held = self.bundle.held_in(_with_request(features, asked) if self.bundle.after else features, scores, logged)
         frame = answer_frame(self.bundle, asked[at], scores, held)
         if self.explain is None:
             return frame
@@ -104,13 +104,18 @@ class Online:
         features = online_columns(self.plan, asked, fetched, [time_us] * count, on_failure)
         schema = self.bundle.manifest.schema
         matrix = encode_lists(schema, features)
-        held = [listed(features[name]) for name in self.bundle.conditions]
+        scores = self.bundle.score_matrix(matrix)
         times = pl.repeat(time_us, count, dtype=pl.Int64, eager=True).cast(TIME)
-        frame = answer_frame(self.bundle, times, self.bundle.score_matrix(matrix), held)
+        frame = answer_frame(self.bundle, times, scores, self.bundle.held(features, scores, on_failure))
         if self.explain is None:
             return frame
         text = [listed(features[schema.columns[place].name]) for place in schema.categorical]
         return frame.with_columns(self.explain.reasons(self.bundle, matrix, text))
+
+
+def _with_request(features: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return features beside the request's fields, as rules by the score read both."""
+    return features.with_columns(asked.select(name for name in asked.columns if name not in features.columns))
 
 
 def score_blocks(bundle: Bundle, features: pl.DataFrame, engine: Engine) -> FloatArray:
@@ -143,7 +148,8 @@ def answer_frame(bundle: Bundle, times: pl.Series, scores: FloatArray, held: Seq
     decisions, hits = bundle.decide_where(scores, held)
     finite = pl.Series(scores).set(pl.Series(~np.isfinite(scores)), None)
     decided = pl.repeat(None, len(scores), dtype=pl.Boolean, eager=True) if decisions is None else pl.Series(decisions)
-    columns = (times, finite, decided, _rules(hits) if bundle.rules else _no_rules(len(scores)))
+    rules = _rules(bundle.in_effect(hits)) if bundle.rules.declared else _no_rules(len(scores))
+    columns = (times, finite, decided, rules)
     return pl.DataFrame([column.alias(name) for name, column in zip(ANSWER, columns, strict=True)], schema=ANSWER)
 
 

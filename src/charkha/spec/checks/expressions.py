@@ -17,6 +17,7 @@ from charkha.spec.checks.row_by_row import other_rows
 from charkha.spec.checks.values import listing, quote, way_to
 from charkha.spec.faults import Fault
 from charkha.spec.fields import TIME
+from charkha.spec.rules import SCORE
 
 # Node names under which Polars keeps code of others or opaque objects.
 FOREIGN = ("anonymous", "python", "plugin", "pickle", "object")
@@ -104,6 +105,8 @@ def _guesses_a_format(expression: pl.Expr) -> bool:
 
 def _way_to(name: str, columns: Mapping[str, pl.DataType]) -> str:
     """Return the remedy for an unknown column: of a view's or group's features, those of that one."""
+    if name == SCORE:
+        return "Only rules may read the score: it is there once the features are."
     part, dot, short = name.partition(".")
     its = [column.removeprefix(f"{part}.") for column in columns if dot and column.startswith(f"{part}.")]
     if not its:

@@ -14,7 +14,8 @@ from charkha.spec.checks.values import listing, name_faults, quote, repeated, st
 from charkha.spec.checks.views import feature_names, feature_types
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, TIME, FieldType
-from charkha.spec.model import METRICS, Estimator, Model, Rule
+from charkha.spec.model import METRICS, Estimator, Model
+from charkha.spec.rules import SCORE, Rule
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
@@ -154,8 +155,11 @@ def _rule_faults(where: str, model: Model, columns: dict[str, pl.DataType], faul
         yield from name_faults(inner, rule.name)
         if not isinstance(rule.decide, bool):
             yield Fault(f"{inner}, decide", "True or False", quote(rule.decide), "Say what the rule decides.")
+        if not isinstance(rule.shadow, bool):
+            remedy = "Write shadow=True for a rule that is logged and never decides."
+            yield Fault(f"{inner}, shadow", "True or False", quote(rule.shadow), remedy)
         if not _uses(rule, faulty):
-            yield from expression_faults(f"{inner}, when", rule.when, columns, "boolean")
+            yield from expression_faults(f"{inner}, when", rule.when, {**columns, SCORE: pl.Float64()}, "boolean")
     for name in repeated(rule.name for rule in model.rules if isinstance(rule, Rule)):
         yield Fault(f"{where}, rules", "each rule name once", f"two rules {name!r}", "Rename one of them.")
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+import polars as pl
+
 from charkha.spec.checks.values import duration_faults, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
 from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated
 from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
 from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.rules import Rule
 
 
 def is_task(task: object) -> bool:
@@ -58,8 +61,12 @@ def gate_faults(where: str, model: Model) -> Iterator[Fault]:
 
 def _rules_gate_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from _binary_only(where, model.task, "decisions of rules to compare with")
+    usable = [rule for rule in model.rules if isinstance(rule, Rule) and isinstance(rule.when, pl.Expr)]
     if not model.rules:
         yield Fault(where, "a model with rules", "no rules", "Give rules=[ck.Rule(…)], or use ck.beats_trivial.")
+    elif usable and not any(rule.stands_alone for rule in usable):
+        remedy = "Give a rule that neither is in shadow nor reads the score, or use ck.beats_trivial."
+        yield Fault(where, "rules that decide without the model", "none of its rules", remedy)
 
 
 def _binary_only(where: str, task: Task, what: str) -> Iterator[Fault]:
@@ -173,7 +180,8 @@ def fallback_faults(where: str, model: Model, sources: Sequence[str]) -> Iterato
         return
     if not (fallback.decision is None or isinstance(fallback.decision, bool)):
         yield Fault(f"{inner}.decision", "True or False", quote(fallback.decision), "Write decision=False.")
-    if fallback.decision is None and (model.task == "binary" or model.rules):
+    decides = any(not getattr(rule, "shadow", False) for rule in model.rules)
+    if fallback.decision is None and (model.task == "binary" or decides):
         remedy = "Write decision=True or decision=False: what is decided where no rule holds."
         yield Fault(f"{inner}.decision", "a decision, for the model decides", "none", remedy)
     if fallback.score is not None:
