@@ -53,6 +53,7 @@ class Notes:
         self.calls: list[int] = []
         self.stages: list[Stages] = []
         self.unlogged: list[tuple[str, int, bool]] = []
+        self.left_out = 0
         self.not_evaluated_rows: dict[str, int] = {}
         self.fallbacks: list[tuple[str, str, int]] = []
 
@@ -70,6 +71,9 @@ class Notes:
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
+
+    def shadows_left_out(self, model: str, rows: int) -> None:
+        self.left_out += rows
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
         self.unlogged.append((reason, rows, refused))
@@ -176,7 +180,9 @@ def test_shadows_score_every_row_unheard(stage: Stage) -> None:
     assert (by_role["shadow"]["version"] == "v2").all()
     features = list(plan_features(stage.project.models[MODEL]).names)
     assert by_role["champion"].select(features).equals(by_role["shadow"].select(features))
-    assert len(list(stage.home.log.read(prediction_stream(MODEL)))) == 1
+    assert (
+        len(list(stage.home.log.read(prediction_stream(MODEL)))) == 2
+    )  # the answers, and what the shadow made of them
 
 
 def test_challengers_answer_their_share_stickily(stage: Stage) -> None:

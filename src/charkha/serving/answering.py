@@ -1,4 +1,4 @@
-"""Who answers each row of a batch: champion, challengers, or the fallback; and what the shadows make of it."""
+"""Who answers each row of a batch: champion, challengers, or the fallback; and, beside it, what shadows make of it."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ class Killed(Exception):
 
 
 def answered(batch: Batch, observer: Observer, *, falls_back: bool) -> Answered:
-    """Let everyone score a batch. falls_back: whether the fallback, if there is one, answers where the model fails.
+    """Let those who answer score a batch. falls_back: whether the fallback, if any, answers where the model fails.
 
     Raises whatever the champion raises where it does not; and Killed.
     """
@@ -37,8 +37,12 @@ def answered(batch: Batch, observer: Observer, *, falls_back: bool) -> Answered:
         raise Killed(lineup.model, lineup.killed)
     else:
         versions = [fall_back(lineup, declared, batch, "killed")]
-    shadows = [scored for player in lineup.shadows if (scored := _tried(player, batch, observer))]
-    return Answered(versions, who, shadows)
+    return Answered(versions, who)
+
+
+def shadowed(batch: Batch, observer: Observer) -> list[Scored]:
+    """Let the shadows score a batch whose answers are given; those that fail are left out."""
+    return [scored for player in batch.lineup.shadows if (scored := _tried(player, batch, observer))]
 
 
 def _by_the_model(batch: Batch, observer: Observer, *, falls_back: bool) -> tuple[list[Scored], IndexArray | None]:

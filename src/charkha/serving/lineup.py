@@ -64,6 +64,17 @@ class LineUp:
         """Of each source that must not be stale, how old its newest row may be (µs)."""
         return self.fallback.max_source_age_us if self.fallback else {}
 
+    @cached_property
+    def answering_plans(self) -> tuple[int, ...]:
+        """The positions of the plans that answers need."""
+        answering = (self.champion, *self.challengers, *([self.former] if self.former else []))
+        return tuple(dict.fromkeys(player.plan for player in answering))
+
+    @cached_property
+    def shadow_plans(self) -> tuple[int, ...]:
+        """The positions of the plans that shadows alone need."""
+        return tuple(dict.fromkeys(each.plan for each in self.shadows if each.plan not in self.answering_plans))
+
     @property
     def players(self) -> tuple[Player, ...]:
         """Everyone: the champion, the challengers, the shadows."""

@@ -89,6 +89,9 @@ class ServingMetrics:
         self._fallbacks = Counter(
             "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
         )
+        self._left_out = Counter(
+            "charkha_shadow_rows_left_out", "Rows that shadows did not score.", ["model"], registry=registry
+        )
         self._log_failures = Counter(
             "charkha_log_failures",
             "Rows that could not be logged, by what became of them.",
@@ -141,6 +144,10 @@ class ServingMetrics:
             self._warned_us[model, failure.name] = time_us
             said = (model, failure.name, failure.rows, failure.of, failure.reason)
             _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
+
+    def shadows_left_out(self, model: str, rows: int) -> None:
+        """Count rows that shadows did not score, for they could not keep up."""
+        self._left_out.labels(model).inc(rows)
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
         """Count rows that could not be logged; the first of them is an error in the server's own log."""

@@ -43,6 +43,10 @@ class Observer(Protocol):
         """A request feature or a rule's condition failed on rows that were answered and logged without its value."""
         ...
 
+    def shadows_left_out(self, model: str, rows: int) -> None:
+        """Shadows could not keep up, and did not score rows."""
+        ...
+
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
         """The log took no more: rows were refused, or answered without being logged."""
         ...
@@ -72,6 +76,9 @@ class Quiet:
         """Do nothing."""
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
+        """Do nothing."""
+
+    def shadows_left_out(self, model: str, rows: int) -> None:
         """Do nothing."""
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:

@@ -3,7 +3,7 @@
 Every version scores all rows of a batch at once; which of its scores are answers is decided afterwards, row by row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ from charkha.serving.prediction_log import (
     Role,
     SampledBatch,
     Scored,
-    VersionAnswers,
     features_used,
     pack_first_id,
     version_answers,
@@ -35,6 +34,8 @@ from charkha.serving.sampling import drawn
 from charkha.spec.model import FloatArray
 
 Row = tuple[Any, ...]
+# What a version scored, and which rows of that it is asked for; None for all.
+Part = tuple[Scored, tuple[int, ...] | None]
 
 
 @frozen(eq=False)
@@ -62,7 +63,8 @@ class Question:
 class Batch:
     """Questions that are answered together, all put to one line-up: their rows one after the other.
 
-    times_us: of the prediction of each row. features: of each plan of the line-up, or why they could not be computed.
+    times_us: of the prediction of each row. features: of plans of the line-up, by position, or why they could not be
+    computed.
     causes: of each row why the fallback is to answer it; None where no row has one. failures: the request features, and
     the conditions of rules, that could not be evaluated for some rows; scoring adds those of rules by the score.
     """
@@ -70,26 +72,29 @@ class Batch:
     lineup: LineUp
     asked: Columns
     times_us: Sequence[int]
-    features: Sequence[Columns | Exception]
+    features: Mapping[int, Columns | Exception]
     causes: Sequence[Cause | None] | None = None
     failures: list[Failure] = field(factory=list)
 
 
 @frozen(eq=False)
 class Answered:
-    """Who scored a batch. who: per row the position in `versions` of the one that answers it; None for the first.
-
-    shadows scored every row and answered none.
-    """
+    """Who answers a batch. who: per row the position in `versions` of the one that answers it; None for the first."""
 
     versions: Sequence[Scored]
     who: IndexArray | None
-    shadows: Sequence[Scored]
 
     def of(self, rows: slice) -> "Answered":
         """Return the same of the rows of one question."""
         who = None if self.who is None else self.who[rows]
-        return Answered([one.of(rows) for one in self.versions], who, [one.of(rows) for one in self.shadows])
+        return Answered([one.of(rows) for one in self.versions], who)
+
+    def parts(self) -> list[Part]:
+        """Return who answered which rows."""
+        if self.who is None:
+            return [(self.versions[0], None)]
+        own = [tuple(np.flatnonzero(self.who == number).tolist()) for number in range(len(self.versions))]
+        return [(scored, rows) for scored, rows in zip(self.versions, own, strict=True) if rows]
 
 
 @frozen(eq=False)
@@ -111,16 +116,18 @@ class Answers:
     logged: bool = True
 
 
-def batch_of(questions: Sequence[Question]) -> Batch:
-    """Return questions as one batch, features computed. Raises what the champion's features raise."""
+def batch_of(questions: Sequence[Question], plans: Iterable[int]) -> Batch:
+    """Return questions as one batch, the features of some plans of their line-up computed. plans: their positions."""
     lineup = questions[0].lineup
     asked = {field: [value for question in questions for value in question.asked[field]] for field in lineup.fields}
     times = [question.time_us for question in questions for _ in question.rows]
     failures: list[Failure] = []
-    features = [
-        _features(plan, asked, [question.fetched[number] for question in questions], times, failures.append)
-        for number, plan in enumerate(lineup.plans)
-    ]
+    features = {
+        number: _features(
+            lineup.plans[number], asked, [question.fetched[number] for question in questions], times, failures.append
+        )
+        for number in plans
+    }
     causes = None
     if any(question.cause for question in questions):
         causes = [question.cause for question in questions for _ in question.rows]
@@ -164,17 +171,16 @@ def score(player: Player, batch: Batch) -> Scored:
     return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits, told)
 
 
-def record(question: Question, answered: Answered, first: int, latency_us: int) -> PredictionBatch:
-    """Return what the log keeps: of those who answered their own rows, of shadows all; features once per kind.
+def record(question: Question, parts: Sequence[Part], first: int, latency_us: int) -> PredictionBatch:
+    """Return what the log keeps: of each version the rows it is asked for; features once per kind.
 
     Where the policy is to log the features of a share of the rows, they are of these for everyone.
     """
-    everyone = (*answered.versions, *answered.shadows)
-    kept = {scored.kept_as: scored for scored in everyone}
+    kept = {scored.kept_as: scored for scored, _ in parts}
     places = {version: place for place, version in enumerate(kept)}
     lineup = question.lineup
     featured = drawn(first, len(question.rows), lineup.features_share)
-    parts = (
+    values = (
         lineup.model,
         pack_first_id(first),
         question.time_us,
@@ -183,22 +189,12 @@ def record(question: Question, answered: Answered, first: int, latency_us: int) 
         lineup.kinds,
         question.rows,
         tuple([features_used(scored, featured) for scored in kept.values()]),
-        _blocks(answered, places),
+        tuple([version_answers(scored, places[scored.kept_as], rows) for scored, rows in parts]),
         question.seen_us,
     )
     if featured is None:
-        return PredictionBatch(FORMAT, *parts)
-    return SampledBatch(SAMPLED, *parts, featured)
-
-
-def _blocks(answered: Answered, places: dict[str, int]) -> tuple[VersionAnswers, ...]:
-    shadows = [version_answers(scored, places[scored.kept_as]) for scored in answered.shadows]
-    if answered.who is None:
-        only = answered.versions[0]
-        return (version_answers(only, places[only.kept_as]), *shadows)
-    own = [tuple(np.flatnonzero(answered.who == number).tolist()) for number in range(len(answered.versions))]
-    chosen = [(scored, rows) for scored, rows in zip(answered.versions, own, strict=True) if rows]
-    return (*(version_answers(scored, places[scored.kept_as], rows) for scored, rows in chosen), *shadows)
+        return PredictionBatch(FORMAT, *values)
+    return SampledBatch(SAMPLED, *values, featured)
 
 
 def answers(question: Question, answered: Answered, first: int) -> Answers:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -15,17 +17,18 @@ from charkha.features.plan import FeaturePlan
 from charkha.features.progress import newest_known, newest_known_of
 from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
-from charkha.serving.answering import answered
+from charkha.serving.answering import answered, shadowed
+from charkha.serving.beside import AtOnce, Beside
 from charkha.serving.fallback import fallen_back
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp
 from charkha.serving.lineups import LineUps
 from charkha.serving.observer import Observer, Quiet, Stages
-from charkha.serving.policed_log import PolicedLog, taken_by_log
+from charkha.serving.policed_log import LogFull, PolicedLog, taken_by_log
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
-from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
+from charkha.serving.scoring import Answered, Answers, Batch, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -78,14 +81,23 @@ class Readiness:
 class Service:
     """Answers predictions, takes events and labels, and follows the ledger. Safe to use from several threads.
 
+    beside: where shadows score what was answered; before the answer is returned unless given.
     partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
     wrote before each append.
     """
 
     def __init__(
-        self, project: Project, home: Home, clock: Clock, partition: str, observer: Observer | None = None
+        self,
+        project: Project,
+        home: Home,
+        clock: Clock,
+        partition: str,
+        observer: Observer | None = None,
+        *,
+        beside: Beside | None = None,
     ) -> None:
         self.project = project
+        self._beside = beside or AtOnce()
         self._home = home
         self._clock = clock
         self._observer: Observer = observer or Quiet()
@@ -197,7 +209,7 @@ class Service:
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
-        batch = batch_of(questions)
+        batch = batch_of(questions, lineup.answering_plans)
         features_ns = time.perf_counter_ns()
         scored = answered(batch, self._observer, falls_back=falls_back)
         ends = list(accumulate(len(question.rows) for question in questions))
@@ -209,7 +221,12 @@ class Service:
         told = [answers(*each) for each in answering]
         if before_log is not None:
             before_log(told)
-        logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
+        logged = log.append(
+            [
+                record(question, part.parts(), first, us)
+                for (question, part, first), us in zip(answering, took, strict=True)
+            ]
+        )
         logged_ns = time.perf_counter_ns()
         came_ns = min(question.started_ns for question in questions)
         stages = Stages(came_ns, questions[0].begun_ns, features_ns, scored_ns, logged_ns)
@@ -223,9 +240,34 @@ class Service:
                 self._observer.fell_back(lineup.model, cause, rows)
         for failure in each_once(batch.failures):
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
+        if lineup.shadows and logged:
+            self._ask_shadows(questions, batch, firsts)
         if not logged:
             told = [evolve(each, logged=False) for each in told]
         return [(each, scored) for each, (_, scored, _) in zip(told, answering, strict=True)]
+
+    def _ask_shadows(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
+        """Have the shadows score a batch that was answered, beside the answers to others."""
+        model, rows = batch.lineup.model, len(batch.times_us)
+        if not self._beside.do(partial(self._score_shadows, questions, batch, firsts), rows):
+            self._observer.shadows_left_out(model, rows)
+
+    def _score_shadows(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
+        began_ns, lineup = time.perf_counter_ns(), batch.lineup
+        own = batch_of(questions, lineup.shadow_plans)
+        scored = shadowed(evolve(own, features={**batch.features, **own.features}), self._observer)
+        took_us = (time.perf_counter_ns() - began_ns) // 1000
+        low, records = 0, []
+        for question, first in zip(questions, firsts, strict=True):
+            rows = slice(low, low + len(question.rows))
+            records.append(record(question, [(each.of(rows), None) for each in scored], first, took_us))
+            low = rows.stop
+        if scored:
+            with suppress(LogFull):  # which the log has told of
+                self._predictions[lineup.model].append(records)
+        told = {failure.name for failure in batch.failures}
+        for failure in (each for each in each_once(own.failures) if each.name not in told):
+            self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
 
     def log_place(self, model: str) -> LogPlace:
         """Return where the next record of a model's predictions begins, unless another one comes before it."""

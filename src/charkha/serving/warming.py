@@ -25,7 +25,8 @@ def warm(lineup: LineUp, online: OnlineStore, time_us: int) -> None:
             with online.read() as reader:
                 fetched = [fetch(plan, reader, asked) for plan in lineup.plans]
             now_ns = time.perf_counter_ns()
-            batch = batch_of([Question(lineup, rows, asked, time_us, None, now_ns, now_ns, fetched)])
+            question = Question(lineup, rows, asked, time_us, None, now_ns, now_ns, fetched)
+            batch = batch_of([question], range(len(fetched)))
             for player in (*lineup.players, *([lineup.former] if lineup.former else [])):
                 with suppress(Exception):
                     score(player, batch)

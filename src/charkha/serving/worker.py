@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from charkha.clock import Clock
+from charkha.serving.beside import InThread
 from charkha.serving.body import Limits
 from charkha.serving.desk import Desk
 from charkha.serving.follower import Follower
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # How long calls in progress may take when a worker ends.
 DRAIN_SECONDS = 30
+# How long shadows may go on with what was answered.
+SHADOW_SECONDS = 5
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -78,7 +81,8 @@ def open_app(
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
-    service = Service(project, home, clock, claim.name, metrics)
+    aside = InThread()
+    service = Service(project, home, clock, claim.name, metrics, beside=aside)
     service.refresh()
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
@@ -110,6 +114,7 @@ def open_app(
         once.close()
         if traces is not None:
             traces.close()
+        aside.close(SHADOW_SECONDS)
         service.close()
         home.close()
         claim.release()

@@ -1,0 +1,66 @@
+"""Work that no answer waits for: done in a thread beside the answers, as far as it can keep up."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+Work = Callable[[], None]
+
+# So many rows wait at most: their requests and features are held in memory.
+MOST_ROWS = 20_000
+
+_logger = logging.getLogger("charkha.serving")
+
+
+class Beside(Protocol):
+    """Where work is done that no answer waits for."""
+
+    def do(self, work: Work, rows: int) -> bool:
+        """Do work on so many rows, now or soon; return whether it will be done."""
+        ...
+
+
+class AtOnce:
+    """Does all work before it goes on: for replays and tests, whose time stands still meanwhile."""
+
+    def do(self, work: Work, rows: int) -> bool:
+        """Do the work now."""
+        work()
+        return True
+
+
+class InThread:
+    """Does work in a thread of its own, one after the other. Work beyond `most_rows` that wait is left out."""
+
+    def __init__(self, most_rows: int = MOST_ROWS) -> None:
+        self._most_rows, self._rows = most_rows, 0
+        self._lock = threading.Lock()
+        self._work: queue.SimpleQueue[tuple[Work, int] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._go_on, name="charkha-beside", daemon=True)
+        self._thread.start()
+
+    def do(self, work: Work, rows: int) -> bool:
+        """Do the work soon, unless too much waits already."""
+        with self._lock:
+            if self._rows and self._rows + rows > self._most_rows:
+                return False
+            self._rows += rows
+        self._work.put((work, rows))
+        return True
+
+    def close(self, seconds: float) -> None:
+        """Do what waits, for so long at most, and end. What a piece of work that never ends holds up is not done."""
+        self._work.put(None)
+        self._thread.join(seconds)
+
+    def _go_on(self) -> None:
+        while (found := self._work.get()) is not None:
+            work, rows = found
+            try:
+                work()
+            except Exception as error:
+                _logger.error("what was to be done beside the answers failed", exc_info=error)
+            with self._lock:
+                self._rows -= rows
