@@ -202,10 +202,11 @@ def check(target: Target, made: Path) -> None:
 
 
 def logged_rows(project: Project) -> int:
-    """Return how many rows the log of a project's model says were predicted."""
+    """Return how many rows the log of a project's model says were answered."""
     (model,), decoder = project.models, msgspec.msgpack.Decoder(PredictionBatch)
     with open_project(project) as home:
-        return sum(len(decoder.decode(record.payload).requests) for record in home.log.read(prediction_stream(model)))
+        calls = (decoder.decode(record.payload) for record in home.log.read(prediction_stream(model)))
+        return sum(len(call.requests) for call in calls if any(part.role != "shadow" for part in call.answers))
 
 
 def runtime_of(made: Path) -> str:
