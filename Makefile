@@ -36,7 +36,7 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/mypy examples/taxi/definition.py
 
 test: check ## What CI runs: check, then all tests with branch coverage
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=term
 
 bench: bench-wheel bench-features bench-serving ## All benchmarks
 
