@@ -46,8 +46,8 @@ class LineUps:
             current, killed = self._home.ledger.generations(), self._home.ledger.killed()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
             with _often_interrupted():
-                swapped = [self._swap(self._models[name]) for name in stale]
-            killed_now = [self._kill(name, killed.get(name)) for name in list(self._lineups)]
+                swapped = [self._swap(self._models[name], _reason(killed.get(name))) for name in stale]
+            killed_now = [self._kill(name, _reason(killed.get(name))) for name in list(self._lineups)]
         return any(swapped) or any(killed_now)
 
     def get(self, model: str) -> LineUp | None:
@@ -73,11 +73,13 @@ class LineUps:
         """The models whose newest deployment could not be loaded."""
         return self._failed
 
-    def _swap(self, model: Model) -> bool:
+    def _swap(self, model: Model, killed: str | None) -> bool:
+        """Load and swap in; a line-up of a killed model is so from the first call it is asked on."""
         deployment = self._home.ledger.deployment(model.name)
         try:
             lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
             if lineup is not None:
+                lineup = evolve(lineup, killed=killed)
                 self._prepare(lineup)
         except Exception as error:
             self._failed |= {model.name}
@@ -98,14 +100,18 @@ class LineUps:
         line = self._home.ledger.champions(model.name)
         return line[-2] if len(line) > 1 else None
 
-    def _kill(self, model: str, decision: Decision | None) -> bool:
+    def _kill(self, model: str, killed: str | None) -> bool:
         """Put a model on its fallback, or let it answer again; say whether that was a change."""
-        lineup, reason = self._lineups[model], decision.reason if decision else None
-        if lineup.killed == reason:
+        lineup = self._lineups[model]
+        if lineup.killed == killed:
             return False
-        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=reason))
+        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=killed))
         self._observer.deployed(self._lineups[model])
         return True
+
+
+def _reason(decision: Decision | None) -> str | None:
+    return None if decision is None else decision.reason
 
 
 @contextmanager
