@@ -1,4 +1,4 @@
-"""Who answers now, of every model: follows what the ledger deploys and kills."""
+"""Who answers now, of every model: follows what the ledger deploys; which models it kills is told by `KillSwitch`."""
 
 import sys
 import threading
@@ -13,7 +13,6 @@ from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer
 from charkha.spec.model import Model
 from charkha.storage.home import Home
-from charkha.storage.ledger import Decision
 
 T = TypeVar("T")
 SWITCH_SECONDS = 0.0005
@@ -34,7 +33,9 @@ class LineUps:
         self._generations = dict.fromkeys(models, 0)
         self._problems: dict[str, str] = {}
         self._failed: frozenset[str] = frozenset()
+        self._killed: Mapping[str, str] = {}
         self._refreshing = threading.Lock()
+        self._replacing = threading.Lock()  # never held while anything is read or loaded
 
     def refresh(self) -> bool:
         """Load what the ledger deploys now and swap it in; return whether anything changed.
@@ -43,12 +44,28 @@ class LineUps:
         the next refresh.
         """
         with self._refreshing:
-            current, killed = self._home.ledger.generations(), self._home.ledger.killed()
+            current = self._home.ledger.generations()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
             with _often_interrupted():
-                swapped = [self._swap(self._models[name], _reason(killed.get(name))) for name in stale]
-            killed_now = [self._kill(name, _reason(killed.get(name))) for name in list(self._lineups)]
-        return any(swapped) or any(killed_now)
+                swapped = [self._swap(self._models[name]) for name in stale]
+        return any(swapped)
+
+    def kill(self, killed: Mapping[str, str]) -> bool:
+        """Put these models, and no others, on their fallback, from now on; return whether that was a change.
+
+        killed: model → the reason. Waits for nothing that is being loaded.
+        """
+        with self._replacing:
+            self._killed = killed
+            changed = {
+                name: evolve(lineup, killed=killed.get(name))
+                for name, lineup in self._lineups.items()
+                if lineup.killed != killed.get(name)
+            }
+            self._lineups = {**self._lineups, **changed}
+        for lineup in changed.values():
+            self._observer.deployed(lineup)
+        return bool(changed)
 
     def get(self, model: str) -> LineUp | None:
         """Return who answers for a model, None where nobody does."""
@@ -73,13 +90,11 @@ class LineUps:
         """The models whose newest deployment could not be loaded."""
         return self._failed
 
-    def _swap(self, model: Model, killed: str | None) -> bool:
-        """Load and swap in; a line-up of a killed model is so from the first call it is asked on."""
+    def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
             lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
             if lineup is not None:
-                lineup = evolve(lineup, killed=killed)
                 self._prepare(lineup)
         except Exception as error:
             self._failed |= {model.name}
@@ -87,11 +102,18 @@ class LineUps:
             return False
         self._failed -= {model.name}
         self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
-        self._lineups = _replaced(self._lineups, model.name, lineup)
+        lineup = self._install(model.name, lineup)
         self._generations[model.name] = deployment.generation
         if lineup is not None:
             self._observer.deployed(lineup)
         return True
+
+    def _install(self, model: str, lineup: LineUp | None) -> LineUp | None:
+        """Have a line-up answer, killed from the first call on if its model is; return it as it answers."""
+        with self._replacing:
+            found = None if lineup is None else evolve(lineup, killed=self._killed.get(model))
+            self._lineups = _replaced(self._lineups, model, found)
+        return found
 
     def _former(self, model: Model) -> str | None:
         """Return the champion before, if the fallback asks it."""
@@ -99,19 +121,6 @@ class LineUps:
             return None
         line = self._home.ledger.champions(model.name)
         return line[-2] if len(line) > 1 else None
-
-    def _kill(self, model: str, killed: str | None) -> bool:
-        """Put a model on its fallback, or let it answer again; say whether that was a change."""
-        lineup = self._lineups[model]
-        if lineup.killed == killed:
-            return False
-        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=killed))
-        self._observer.deployed(self._lineups[model])
-        return True
-
-
-def _reason(decision: Decision | None) -> str | None:
-    return None if decision is None else decision.reason
 
 
 @contextmanager

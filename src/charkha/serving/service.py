@@ -17,6 +17,7 @@ from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
 from charkha.serving.answering import answered
 from charkha.serving.fallback import fallen_back
+from charkha.serving.kill_switch import KillSwitch
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp
 from charkha.serving.lineups import LineUps
@@ -97,15 +98,18 @@ class Service:
         }
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
+        self.kill_switch = KillSwitch(home.ledger, self._lineups)
 
     def refresh(self) -> bool:
-        """Follow the ledger: load what it deploys now and swap it in; return whether anything changed.
+        """Follow the ledger: kill and revive, load what it deploys now, swap it in; return whether anything changed.
 
-        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`.
+        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`. While
+        this loads, or waits for a disk, only who follows `kill_switch` as well hears of kills.
         """
+        changed = [self.kill_switch.refresh(), self._lineups.refresh()]
         for log in self._predictions.values():
             log.look_again()
-        return self._lineups.refresh()
+        return any(changed)
 
     def predict(self, model: str, requests: pl.DataFrame) -> Answers:
         """Answer requests; when it returns they are in the log.
