@@ -114,7 +114,7 @@ def test_readiness_follows_the_deployment(client: AppClient, stage: Stage) -> No
     stage.service.refresh()
     unready = client.get("/readyz")
     assert unready.status_code == 503
-    assert "v9" in unready.json()["problems"]["late_trip"]
+    assert "generation 2 could not be loaded: UnknownBundle" in unready.json()["problems"]["late_trip"]
     assert client.post(PREDICT, json=ROW).status_code == 200
 
 

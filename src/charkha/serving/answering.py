@@ -31,12 +31,12 @@ def answered(batch: Batch, observer: Observer, *, falls_back: bool) -> Answered:
     """
     lineup, declared = batch.lineup, batch.lineup.fallback
     who: IndexArray | None = None
-    if lineup.killed is None:
+    if (instead := lineup.instead) is None:
         versions, who = _by_the_model(batch, observer, falls_back=falls_back)
     elif declared is None:
-        raise Killed(lineup.model, lineup.killed)
+        raise Killed(lineup.model, lineup.killed or "")
     else:
-        versions = [fall_back(lineup, declared, batch, "killed")]
+        versions = [fall_back(lineup, declared, batch, instead)]
     shadows = [scored for player in lineup.shadows if (scored := _tried(player, batch, observer))]
     return Answered(versions, who, shadows)
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from attrs import evolve
@@ -11,8 +11,11 @@ from attrs import evolve
 from charkha.bundles.store import BundleStore
 from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer
+from charkha.serving.problems import Problem, problem_of, together
+from charkha.serving.stand_in import stand_in
 from charkha.spec.model import Model
 from charkha.storage.home import Home
+from charkha.storage.ledger import Deployment
 
 T = TypeVar("T")
 SWITCH_SECONDS = 0.0005
@@ -31,7 +34,7 @@ class LineUps:
         self._bundles = BundleStore(home.bundles)
         self._lineups: dict[str, LineUp] = {}
         self._generations = dict.fromkeys(models, 0)
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Problem] = {}
         self._failed: frozenset[str] = frozenset()
         self._killed: Mapping[str, str] = {}
         self._refreshing = threading.Lock()
@@ -41,7 +44,7 @@ class LineUps:
         """Load what the ledger deploys now and swap it in; return whether anything changed.
 
         A deployment that cannot be loaded leaves the former one in place, is told by `problems`, and is tried again at
-        the next refresh.
+        the next refresh. Where there is no former one, the fallback answers, if the model declares one.
         """
         with self._refreshing:
             current = self._home.ledger.generations()
@@ -81,8 +84,8 @@ class LineUps:
         return dict(self._generations)
 
     @property
-    def problems(self) -> dict[str, str]:
-        """Model → what of its deployment could not be loaded, in words."""
+    def problems(self) -> dict[str, Problem]:
+        """Model → what of its deployment could not be loaded."""
         return dict(self._problems)
 
     @property
@@ -93,27 +96,45 @@ class LineUps:
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
-            lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
+            lineup, problems = line_up(
+                model, deployment, self._bundles, self._former(model), whole=not self._is_unserved(model.name)
+            )
             if lineup is not None:
                 self._prepare(lineup)
         except Exception as error:
             self._failed |= {model.name}
-            self._problems = {**self._problems, model.name: str(error)}
-            return False
+            problem = problem_of(f"generation {deployment.generation} could not be loaded", error)
+            self._problems = {**self._problems, model.name: problem}
+            return self._stand_in(model, deployment)
         self._failed -= {model.name}
-        self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
-        lineup = self._install(model.name, lineup)
+        self._problems = _replaced(self._problems, model.name, together(problems))
+        self._install(model.name, lineup)
         self._generations[model.name] = deployment.generation
-        if lineup is not None:
-            self._observer.deployed(lineup)
         return True
 
-    def _install(self, model: str, lineup: LineUp | None) -> LineUp | None:
-        """Have a line-up answer, killed from the first call on if its model is; return it as it answers."""
+    def _stand_in(self, model: Model, deployment: Deployment) -> bool:
+        """Where nobody answers for a model, have its fallback do so; say whether that is new."""
+        former, champion = self._lineups.get(model.name), deployment.champion
+        is_new = former is None or former.generation != deployment.generation
+        if model.fallback is None or champion is None or not self._is_unserved(model.name) or not is_new:
+            return False
+        lineup = stand_in(model, deployment.generation, champion, self._bundles, self._former(model))
+        with suppress(Exception):  # without state the constant answers, and rules that need none
+            self._prepare(lineup)
+        self._install(model.name, lineup)
+        return True
+
+    def _is_unserved(self, model: str) -> bool:
+        lineup = self._lineups.get(model)
+        return lineup is None or lineup.absent
+
+    def _install(self, model: str, lineup: LineUp | None) -> None:
+        """Have a line-up answer, killed from the first call on if its model is."""
         with self._replacing:
             found = None if lineup is None else evolve(lineup, killed=self._killed.get(model))
             self._lineups = _replaced(self._lineups, model, found)
-        return found
+        if found is not None:
+            self._observer.deployed(found)
 
     def _former(self, model: Model) -> str | None:
         """Return the champion before, if the fallback asks it."""

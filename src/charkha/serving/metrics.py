@@ -159,7 +159,10 @@ class ServingMetrics:
         """Count a line-up, and log who is in it."""
         self._deployments.labels(lineup.model).inc()
         roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
-        _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
+        if lineup.absent:
+            _logger.error("model %s: generation %d cannot be loaded: on its fallback", lineup.model, lineup.generation)
+        else:
+            _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
         if lineup.killed is not None:
             _logger.warning("model %s is killed, and on its fallback: %s", lineup.model, lineup.killed)
 

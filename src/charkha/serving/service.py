@@ -46,7 +46,7 @@ class UnknownModel(KeyError):
 
 
 class NoChampion(Exception):
-    """A model that no version serves; `problem` says why when a deployment could not be loaded."""
+    """A model that no version serves; `problem` says why when a deployment could not be loaded, as clients are told."""
 
     def __init__(self, model: str, problem: str | None = None) -> None:
         self.model, self.problem = model, problem
@@ -67,7 +67,7 @@ class Readiness:
     """Whether predictions are answered, and by whom.
 
     champions: model → version, None where there is none. generations: model → the deployment loaded, 0 for none.
-    problems: model → what of its deployment could not be loaded, in words.
+    problems: model → what of its deployment could not be loaded, in words that clients may read.
     """
 
     ready: bool
@@ -183,7 +183,7 @@ class Service:
         Rows that a constant answered have none. Raises NotExplainable as well: then it was not answered.
         """
         lineup = question.lineup
-        for player in (lineup.champion, *lineup.challengers):
+        for player in lineup.answering:
             player.bundle.explainer  # noqa: B018  # raises before anything is logged
         ((found, scored),) = self._answer([question])
         return found, reasons_of(lineup, scored, len(question.rows), most, self._model(lineup.model).reasons)
@@ -271,9 +271,11 @@ class Service:
         """Say who answers: ready when some model has a champion, every deployment could be loaded, and no call is
         refused because the log takes none.
         """
-        lineups, full, problems = self._lineups.all(), self.log_problems(), self._lineups.problems
+        lineups, full = self._lineups.all(), self.log_problems()
+        problems = {name: problem.told for name, problem in self._lineups.problems.items()}
         problems |= {name: _also(problems.get(name), said) for name, said in full.items() if said}
-        champions = {name: lineups[name].champion.version if name in lineups else None for name in self.project.models}
+        champions: dict[str, str | None] = dict.fromkeys(self.project.models)
+        champions |= {name: each.champion.version for name, each in lineups.items() if each.answering}
         refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
         ready = bool(lineups) and not self._lineups.failed and not refusing
         return Readiness(ready, champions, self._lineups.generations, problems)
@@ -287,8 +289,8 @@ class Service:
         return self._predictions[model].seconds
 
     def problems(self) -> dict[str, str]:
-        """Return, by model, what of its deployment could not be loaded, in words."""
-        return self._lineups.problems
+        """Return, by model, what of its deployment could not be loaded, in words for the server's own log."""
+        return {name: problem.said for name, problem in self._lineups.problems.items()}
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
@@ -319,7 +321,8 @@ class Service:
     def _lineup(self, model: str) -> LineUp:
         lineup = self._lineups.get(model)
         if lineup is None:
-            raise NoChampion(self._model(model).name, self._lineups.problems.get(model))
+            problem = self._lineups.problems.get(self._model(model).name)
+            raise NoChampion(model, None if problem is None else problem.told)
         return lineup
 
 
