@@ -36,6 +36,7 @@ class LineUps:
         self._generations = dict.fromkeys(models, 0)
         self._problems: dict[str, Problem] = {}
         self._failed: frozenset[str] = frozenset()
+        self._awaited: frozenset[str] | None = None
         self._killed: Mapping[str, str] = {}
         self._refreshing = threading.Lock()
         self._replacing = threading.Lock()  # never held while anything is read or loaded
@@ -49,6 +50,8 @@ class LineUps:
         with self._refreshing:
             current = self._home.ledger.generations()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
+            if self._awaited is None:
+                self._awaited = frozenset(stale)
             with _often_interrupted():
                 swapped = [self._swap(self._models[name]) for name in stale]
         return any(swapped)
@@ -92,6 +95,15 @@ class LineUps:
     def failed(self) -> frozenset[str]:
         """The models whose newest deployment could not be loaded."""
         return self._failed
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The models that were deployed when this first looked, but could not be loaded, and that nobody answers for.
+
+        Not those whose first deployment came later: all servers follow it, and if each said that it is not ready, the
+        models that they do answer for would have no server left.
+        """
+        return (self._failed & (self._awaited or frozenset())) - self._lineups.keys()
 
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)

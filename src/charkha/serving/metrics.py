@@ -221,8 +221,13 @@ class Current(Collector):
         failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
         for name, problem in self._service.log_problems().items():
             failing.add_metric([name], float(problem is not None))
+        stuck = GaugeMetricFamily(
+            "charkha_deployment_failing", "1 while the newest deployment cannot be loaded.", labels=["model"]
+        )
+        for name, fails in self._service.deployments_failing().items():
+            stuck.add_metric([name], float(fails))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()
         for source, known_us in self._service.newest_known_us().items():
             ages.add_metric([source], (now_us - known_us) / 1e6)
-        return iter((shares, generations, killed, failing, ages))
+        return iter((shares, generations, killed, failing, stuck, ages))

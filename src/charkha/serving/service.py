@@ -268,8 +268,8 @@ class Service:
         return lineup is not None and lineup.fallback is not None
 
     def ready(self) -> Readiness:
-        """Say who answers: ready when some model has a champion, every deployment could be loaded, and no call is
-        refused because the log takes none.
+        """Say who answers: ready when somebody answers for some model, and for each that was deployed at the start, and
+        no call is refused because the log takes none.
         """
         lineups, full = self._lineups.all(), self.log_problems()
         problems = {name: problem.told for name, problem in self._lineups.problems.items()}
@@ -277,7 +277,7 @@ class Service:
         champions: dict[str, str | None] = dict.fromkeys(self.project.models)
         champions |= {name: each.champion.version for name, each in lineups.items() if each.answering}
         refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
-        ready = bool(lineups) and not self._lineups.failed and not refusing
+        ready = bool(lineups) and not self._lineups.missing and not refusing
         return Readiness(ready, champions, self._lineups.generations, problems)
 
     def log_problems(self) -> dict[str, str | None]:
@@ -291,6 +291,11 @@ class Service:
     def problems(self) -> dict[str, str]:
         """Return, by model, what of its deployment could not be loaded, in words for the server's own log."""
         return {name: problem.said for name, problem in self._lineups.problems.items()}
+
+    def deployments_failing(self) -> dict[str, bool]:
+        """Return of each model whether its newest deployment could not be loaded."""
+        failed = self._lineups.failed
+        return {name: name in failed for name in self.project.models}
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
