@@ -1,6 +1,6 @@
 """Who answers each row of a batch: champion, challengers, or the fallback; and what the shadows make of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,6 +22,13 @@ class Killed(Exception):
             f"model '{model}' is killed: {reason}. Declare fallback=ck.Fallback(…) to answer in its place, or let it "
             f"answer again: charkha revive {model}"
         )
+
+
+class ScoresNotFinite(Exception):
+    """A version whose scores are no numbers."""
+
+    def __init__(self, rows: int, of: int) -> None:
+        super().__init__(f"expected finite scores, got NaN or infinity for {rows} of {of} rows")
 
 
 def answered(batch: Batch, observer: Observer, *, falls_back: bool) -> Answered:
@@ -55,14 +62,14 @@ def _by_the_model(batch: Batch, observer: Observer, *, falls_back: bool) -> tupl
         return [fall_back(lineup, declared, batch, "features_unavailable" if at_fault else "model_failed")], None
     who = _routed(batch, versions, observer) if lineup.challengers else None
     if declared is not None:
-        for cause, rows in _abstentions(batch, declared):
-            versions.append(fall_back(lineup, declared, batch, cause))
+        for cause, rows in (*_broken(batch, versions, who, observer), *_abstentions(batch, declared)):
+            versions.append(fall_back(lineup, declared, batch, cause, rows))
             who = apart(who, rows, len(versions) - 1)
     return versions, who
 
 
 def _routed(batch: Batch, versions: list[Scored], observer: Observer) -> IndexArray:
-    """Let challengers score; return who answers each row. The rows of one that fails are left to the champion."""
+    """Let challengers score; return who answers each row. Rows on which one fails are left to the champion."""
     lineup = batch.lineup
     places = positions(lineup.model, list(zip(*(batch.asked[key] for key in lineup.keys), strict=True)))
     shares = assign(places, [player.share for player in lineup.challengers])
@@ -70,9 +77,22 @@ def _routed(batch: Batch, versions: list[Scored], observer: Observer) -> IndexAr
     for number, player in enumerate(lineup.challengers, 1):
         scored = _tried(player, batch, observer) if (shares == number).any() else None
         if scored is not None:
-            who[shares == number] = len(versions)
+            who[(shares == number) & np.isfinite(scored.scores)] = len(versions)
             versions.append(scored)
     return who
+
+
+def _broken(
+    batch: Batch, versions: Sequence[Scored], who: IndexArray | None, observer: Observer
+) -> Iterator[tuple[Cause, BoolArray]]:
+    """Yield, if there are any, the rows that the champion is to answer and its score of which is no finite number."""
+    fine = np.isfinite(versions[0].scores)
+    if fine.all():
+        return
+    rows = ~fine if who is None else ~fine & (who == 0)
+    if rows.any():
+        observer.failed(batch.lineup.model, batch.lineup.champion, ScoresNotFinite(int(rows.sum()), len(rows)))
+        yield "model_failed", rows
 
 
 def _abstentions(batch: Batch, declared: Fallback) -> Iterator[tuple[Cause, BoolArray]]:
