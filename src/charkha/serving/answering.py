@@ -1,6 +1,7 @@
 """Who answers each row of a batch: champion, challengers, or the fallback; and what the shadows make of it."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -86,9 +87,10 @@ def _broken(
     batch: Batch, versions: Sequence[Scored], who: IndexArray | None, observer: Observer
 ) -> Iterator[tuple[Cause, BoolArray]]:
     """Yield, if there are any, the rows that the champion is to answer and its score of which is no finite number."""
-    fine = np.isfinite(versions[0].scores)
-    if fine.all():
+    scores = versions[0].scores
+    if isfinite(scores.dot(scores)):  # in a tenth of the time that asking each takes; what overflows is asked
         return
+    fine = np.isfinite(scores)
     rows = ~fine if who is None else ~fine & (who == 0)
     if rows.any():
         observer.failed(batch.lineup.model, batch.lineup.champion, ScoresNotFinite(int(rows.sum()), len(rows)))
