@@ -158,7 +158,7 @@ def assemble(model: Model, generation: int, loaded: Sequence[Loaded]) -> LineUp:
         plans=tuple(plans[key] for key in keys),
         fields=tuple(model.request_fields),
         kinds=field_kinds(model.request_fields),
-        keys=_sticky_fields(model),
+        keys=model.sticky_fields,
     )
 
 
@@ -170,9 +170,3 @@ def _layout(bundle: Bundle) -> tuple[object, ...]:
     """Return what two versions must share for their logged features to be the same: plan, columns and their kinds."""
     columns = tuple((column.name, column.kind) for column in bundle.manifest.schema.columns)
     return (bundle.manifest.plan_json, columns)
-
-
-def _sticky_fields(model: Model) -> tuple[str, ...]:
-    """Return the keys of the model's entities that a request carries; without entities, all of its fields."""
-    keys = dict.fromkeys(key for view in model.views for key in view.entity.keys if key in model.request)
-    return tuple(keys) or model.request
