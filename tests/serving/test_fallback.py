@@ -243,6 +243,28 @@ def test_who_has_waited_too_long_gets_the_fallback(opened: Opened) -> None:
         assert logged(stage)["id"].to_list() == [found.id]
 
 
+def test_calls_that_are_late_together_are_one_batch(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(Fallback(decision=True)) as stage:
+        batcher, asked_for = Batcher(stage.service, MODEL), []
+        ask_rows = stage.service.ask_rows
+
+        def counting(model: str, rows: Any, *how: Any) -> Any:
+            asked_for.append(len(rows))
+            return ask_rows(model, rows, *how)
+
+        monkeypatch.setattr(stage.service, "ask_rows", counting)
+
+        async def late() -> list[Any]:
+            row = ("Pune", 1.0, 2, True)
+            timeouts = [1e-9] * 20 + [60.0] * 3
+            return await asyncio.gather(*(batcher.predict([row], timeout_seconds=each) for each in timeouts))
+
+        found = [each.fallback for (each,) in asyncio.run(late())]
+        assert found == ["deadline_passed"] * 20 + [None] * 3
+        assert sorted(asked_for) == [3, 20]
+        assert logged(stage).height == 23
+
+
 def test_a_fallback_is_no_merit_of_the_version(opened: Opened) -> None:
     with opened(Fallback(decision=True, score=1.0)) as stage:
         asked(stage, 1.0)
