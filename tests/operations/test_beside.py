@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charkha.operations.beside import deploy_beside, shares_of, with_beside, withdraw
 from charkha.operations.deploy import DeploymentRefused
 from charkha.operations.look import open_versions
-from charkha.serving.lineup import UnusableBundle
+from charkha.serving.problems import UnusableBundle
 from charkha.serving.routing import assign, positions
 from charkha.spec.model import Model
 from charkha.storage.home import Home

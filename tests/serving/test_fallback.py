@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from app_client import app_client
@@ -25,6 +26,7 @@ from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.scoring import Answers
 from charkha.spec.policies import Fallback
+from charkha.storage.ledger import Assignment
 from charkha.storage.online import OnlineReader
 
 Opened = Callable[..., AbstractContextManager[Stage]]
@@ -109,6 +111,58 @@ def test_rules_that_hold_decide_where_the_model_fails(opened: Opened, monkeypatc
         assert frame["sky.rain"].to_list() == [2.5, 2.5]
 
 
+def skew_scores(stage: Stage, monkeypatch: pytest.MonkeyPatch, *intercepts: float) -> None:
+    """Have versions of these intercepts answer NaN for 10 km, and infinity for 20 km."""
+    predictor = type(stage.service.line_ups()[MODEL].champion.bundle.predictor)
+    predict = predictor.predict
+
+    def skewed(self: Any, matrix: Any) -> Any:
+        scores = predict(self, matrix)
+        if self._state.intercept in intercepts:
+            scores[matrix[:, -2] == 5.0] = np.nan
+            scores[matrix[:, -2] == 10.0] = np.inf
+        return scores
+
+    monkeypatch.setattr(predictor, "predict", skewed)
+
+
+def test_a_score_that_is_no_number_is_a_model_that_failed(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = ServingMetrics()
+    with opened(Fallback(decision=True, score=0.9), observer=metrics) as stage:
+        skew_scores(stage, monkeypatch, -1.0)
+        found = asked(stage, 1.0, 10.0, 20.0, 2.0)
+        assert found.causes == [None, "model_failed", "model_failed", None]
+        assert (found.decisions[1:3], found.scores[1:3].tolist()) == ([True, True], [0.9, 0.9])
+        assert logged(stage)["fallback"].to_list() == [None, "model_failed", "model_failed", None]
+        text = metrics.exposition().decode()
+    assert 'charkha_fallbacks_total{cause="model_failed",model="late_trip"} 2.0' in text
+    assert 'charkha_version_failures_total{model="late_trip",role="champion",version="v1"} 1.0' in text
+
+
+def test_the_champion_before_scores_what_is_no_number(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(Fallback(decision=True, score=0.9, previous=True)) as stage:
+        write_bundle(stage.project, stage.home, "v2", intercept=3.0)
+        deploy(stage.home, champion("v2"))
+        stage.service.refresh()
+        skew_scores(stage, monkeypatch, 3.0)
+        found = asked(stage, 1.0, 10.0)
+        assert (found.versions, found.causes) == (["v2", "v1"], [None, "model_failed"])
+        skew_scores(stage, monkeypatch, -1.0)
+        found = asked(stage, 1.0, 10.0)
+        assert (found.versions, found.scores[1]) == (["v2", "v2"], 0.9)  # the constant, where neither has a number
+
+
+def test_a_challenger_without_a_number_leaves_the_row_to_the_champion(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(None) as stage:
+        write_bundle(stage.project, stage.home, "v2", intercept=3.0)
+        deploy(stage.home, champion("v1"), Assignment("v2", "challenger", 1.0))
+        stage.service.refresh()
+        skew_scores(stage, monkeypatch, 3.0)
+        assert asked(stage, 1.0, 10.0).versions == ["v2", "v1"]
+
+
 def test_a_call_that_the_model_fails_on_takes_no_other_with_it(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(Fallback(decision=False)) as stage:
         predictor = type(stage.service.line_ups()[MODEL].champion.bundle.predictor)
@@ -187,6 +241,28 @@ def test_who_has_waited_too_long_gets_the_fallback(opened: Opened) -> None:
         (found,) = asyncio.run(late())
         assert (found.fallback, found.decision, found.score) == ("deadline_passed", True, None)
         assert logged(stage)["id"].to_list() == [found.id]
+
+
+def test_calls_that_are_late_together_are_one_batch(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(Fallback(decision=True)) as stage:
+        batcher, asked_for = Batcher(stage.service, MODEL), []
+        ask_rows = stage.service.ask_rows
+
+        def counting(model: str, rows: Any, *how: Any) -> Any:
+            asked_for.append(len(rows))
+            return ask_rows(model, rows, *how)
+
+        monkeypatch.setattr(stage.service, "ask_rows", counting)
+
+        async def late() -> list[Any]:
+            row = ("Pune", 1.0, 2, True)
+            timeouts = [1e-9] * 20 + [60.0] * 3
+            return await asyncio.gather(*(batcher.predict([row], timeout_seconds=each) for each in timeouts))
+
+        found = [each.fallback for (each,) in asyncio.run(late())]
+        assert found == ["deadline_passed"] * 20 + [None] * 3
+        assert sorted(asked_for) == [3, 20]
+        assert logged(stage).height == 23
 
 
 def test_a_fallback_is_no_merit_of_the_version(opened: Opened) -> None:

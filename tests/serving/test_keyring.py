@@ -296,3 +296,14 @@ def test_a_server_that_asks_for_no_keys_speaks_of_none(stage: Stage, metrics: Se
         document = client.get("/openapi.json").json()
         assert "securitySchemes" not in document["components"]
         assert client.post(PREDICT, json=ROW, headers=bearer("anything")).status_code == 200
+
+
+def test_without_a_key_readiness_says_no_more_than_that(client: AppClient, stage: Stage, keyring: Keyring) -> None:
+    for headers in ({}, {"x-api-key": "ck_wrong"}):
+        found = client.request("GET", "/readyz", headers=headers)
+        assert (found.status_code, found.json()) == (200, {"ready": True, "ending": False})
+    made = make(stage, keyring, "label", rate=0.001)
+    for _ in range(3):  # a probe with a key uses none of its rate
+        told = client.request("GET", "/readyz", headers={"x-api-key": made.text}).json()
+        assert told["champions"] == {"late_trip": "v1", "how_far": None}
+        assert told["problems"] == {}

@@ -10,7 +10,9 @@ import msgspec
 from charkha.bundles.calibration import Calibration
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.profile import Profile, ProfileShape
+from charkha.features.expressions import expression_to_json
 from charkha.spec.model import Estimator, Task
+from charkha.spec.rules import Rule
 
 FORMAT = 1
 RULES_FORMAT = 2  # of bundles with rules in shadow or by the score: who knows neither would let them decide, or fail
@@ -46,6 +48,11 @@ class RuleSpec(msgspec.Struct, frozen=True):
     decide: bool
     reason: str = ""
     shadow: bool = False
+
+    @classmethod
+    def of(cls, rule: Rule) -> "RuleSpec":
+        """Return a rule of a definition as it travels."""
+        return cls(rule.name, expression_to_json(rule.when), rule.decide, rule.reason, rule.shadow)
 
 
 class EstimatorSpec(msgspec.Struct, frozen=True):

@@ -88,10 +88,10 @@ class Models(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """Whether predictions are answered. champions: model → version. problems: model → what is wrong with it.
 
-    ending: the server was told to stop.
+    ending: the server was told to stop. Champions and problems are empty where the server asks for a key and got none.
     """
 
     ready: bool
-    champions: dict[str, str | None]
-    problems: dict[str, str]
+    champions: dict[str, str | None] = {}
+    problems: dict[str, str] = {}
     ending: bool = False

@@ -139,7 +139,10 @@ class Batcher:
         if self._waiting:
             loop.call_soon(self._answer, loop)
         began_ns = time.perf_counter_ns()
-        self._answer_together([waiting for waiting in batch if self._is_wanted(waiting, began_ns)])
+        wanted = [waiting for waiting in batch if not waiting.answer.done()]  # by somebody who still waits
+        self._answer_together([waiting for waiting in wanted if began_ns <= waiting.deadline_ns])
+        if late := [waiting for waiting in wanted if began_ns > waiting.deadline_ns]:
+            self._answer_late(late, began_ns)
         logged, ended_ns = self._service.log_seconds(self._model), time.perf_counter_ns()
         # While calls queue, reading others and sending answers takes its share of the wait as well.
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
@@ -147,36 +150,30 @@ class Batcher:
         self._recent = self._recent.with_one(rows, took)
         self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
-    def _answer_together(self, batch: Sequence[_Waiting]) -> None:
+    def _answer_late(self, batch: Sequence[_Waiting], now_ns: int) -> None:
+        """Answer calls that are too late for the model by the fallback, or tell them so."""
+        if self._service.falls_back(self._model):
+            self._answer_together(batch, "deadline_passed")
+            return
+        for waiting in batch:
+            waiting.answer.set_exception(DeadlinePassed((now_ns - waiting.came_ns) / 1e9))
+
+    def _answer_together(self, batch: Sequence[_Waiting], cause: Cause | None = None) -> None:
         if not batch:
             return
         try:
-            answers = self._predicted(batch, falls_back=len(batch) == 1)
+            answers = self._predicted(batch, cause, falls_back=len(batch) == 1)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return
             for waiting in batch:  # a call must not fail for what another one asked
-                self._answer_together([waiting])
+                self._answer_together([waiting], cause)
             return
         low = 0
         for waiting in batch:
             waiting.answer.set_result(answers[low : low + len(waiting.rows)])
             low += len(waiting.rows)
-
-    def _is_wanted(self, waiting: _Waiting, now_ns: int) -> bool:
-        """Say whether anybody still waits for the model; a call that is too late gets the fallback, or is told so."""
-        if waiting.answer.done():
-            return False
-        if now_ns <= waiting.deadline_ns:
-            return True
-        try:
-            if not self._service.falls_back(self._model):
-                raise DeadlinePassed((now_ns - waiting.came_ns) / 1e9)
-            waiting.answer.set_result(self._predicted([waiting], "deadline_passed"))
-        except Exception as error:
-            waiting.answer.set_exception(error)
-        return False
 
     def _predicted(
         self, batch: Sequence[_Asked], cause: Cause | None = None, *, falls_back: bool = True

@@ -4,6 +4,7 @@ Rules that hold go on deciding, by whatever features there are; where none does,
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import isnan
 
 import numpy as np
@@ -25,16 +26,16 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 _OF_FEATURES: tuple[Cause, ...] = ("features_unavailable", "features_missing", "source_stale")
 
 
-def fall_back(lineup: LineUp, declared: Fallback, batch: Batch, cause: Cause) -> Scored:
-    """Answer all rows of a batch in the model's place.
+def fall_back(lineup: LineUp, declared: Fallback, batch: Batch, cause: Cause, rows: BoolArray | None = None) -> Scored:
+    """Answer all rows of a batch in the model's place. rows: those that will be answered so, if not all: bool (n,).
 
     The champion before answers, if it is asked and can; else the rules that hold, and where none does, the constant.
     """
     if lineup.former is not None and cause not in _OF_FEATURES and cause != "deadline_passed":
-        try:
-            return evolve(score(lineup.former, batch), cause=cause)
-        except Exception:  # it is the fallback's fallback that has to answer now
-            pass
+        with suppress(Exception):  # it is the fallback's fallback that has to answer then
+            scored = score(lineup.former, batch)
+            if np.isfinite(scored.scores if rows is None else scored.scores[rows]).all():
+                return evolve(scored, cause=cause)
     return _constant(lineup, declared, batch, cause)
 
 

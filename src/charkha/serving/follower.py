@@ -9,7 +9,7 @@ _logger = logging.getLogger("charkha.serving")
 
 
 class Followed(Protocol):
-    """What follows the ledger: a service its deployments, a ring its keys."""
+    """What follows the ledger: a service its deployments, a switch its kills, a ring its keys."""
 
     def refresh(self) -> bool:
         """Take over what the ledger says now; return whether anything changed."""
@@ -44,6 +44,7 @@ class Follower:
         self._thread.join()
 
     def _follow(self) -> None:
+        self._look()  # at once: opening a service took a while
         while not self._stopped.wait(self._every_seconds):
             self._look()
 

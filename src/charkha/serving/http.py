@@ -13,7 +13,7 @@ from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
-from charkha.serving.calls import Call, Endpoint, Reply, json_reply
+from charkha.serving.calls import Call, Endpoint, Reply, RequestHeaders, json_reply
 from charkha.serving.contracts import events_refused
 from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
@@ -67,7 +67,8 @@ def build_router(
     """
     metrics.registry.register(Current(service, clock))
     limits = limits or Limits()
-    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends)
+    knows = (lambda headers: True) if keyring is None else keyring.knows
+    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends, knows)
     get: Mapping[str, tuple[Endpoint, Need]] = {
         "/v1/models": (api.models, ANY_KEY),
         "/healthz": (api.healthz, OPEN),
@@ -102,10 +103,20 @@ def _missing(service: Service, call: Call) -> Exception:
 
 
 class Api:
-    """The endpoints. Each raises what it cannot do; the router says what the client is told."""
+    """The endpoints. Each raises what it cannot do; the router says what the client is told.
 
-    def __init__(self, desk: Desk, metrics: ServingMetrics, limits: Limits, ends: Callable[[], bool]) -> None:
-        self.desk, service = desk, desk.service
+    knows: by a call's headers, whether it may learn who serves where everybody may ask.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        metrics: ServingMetrics,
+        limits: Limits,
+        ends: Callable[[], bool],
+        knows: Callable[[RequestHeaders], bool],
+    ) -> None:
+        self.desk, service, self._knows = desk, desk.service, knows
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
@@ -181,10 +192,16 @@ class Api:
         return json_reply(Health())
 
     async def readyz(self, call: Call) -> Reply:
-        """`GET /readyz`: 200 when predictions are answered, and will be in a moment, else 503."""
+        """`GET /readyz`: 200 when predictions are answered, and will be in a moment, else 503.
+
+        Probes have no keys: where these are asked for, who shows none learns no more than that.
+        """
         state, ends = self._service.ready(), self._ends()
         ready = state.ready and not ends
-        return json_reply(Ready(ready, state.champions, state.problems, ends), 200 if ready else 503)
+        told = Ready(ready, state.champions, state.problems, ends)
+        if not self._knows(call.headers):
+            told = Ready(ready, ending=ends)
+        return json_reply(told, 200 if ready else 503)
 
     async def metrics(self, call: Call) -> Reply:
         """`GET /metrics`."""

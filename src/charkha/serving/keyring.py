@@ -80,6 +80,23 @@ class Keyring:
         """
         if need == OPEN:
             return
+        held = self._held_by(headers)
+        if not held.may(need):
+            raise Forbidden(need, held.key.roles)
+        if held.allowance is not None and (wait := held.allowance.take()):
+            self._metrics.rate_limited(held.key.name)
+            raise RateLimited(held.key.name, held.key.rate or 0.0, wait)
+
+    def knows(self, headers: RequestHeaders) -> bool:
+        """Say whether a call shows a key that is in use, whatever it may; costs nothing of the key's rate."""
+        try:
+            self._held_by(headers)
+        except Unauthenticated:
+            return False
+        return True
+
+    def _held_by(self, headers: RequestHeaders) -> _Held:
+        """Return the key that a call shows. Raises Unauthenticated."""
         shown = _shown(headers)
         if shown is None:
             raise Unauthenticated(f"expected {_NONE}, got none")
@@ -88,11 +105,7 @@ class Keyring:
             raise Unauthenticated(f"expected {_NONE}, got one that is not known here", wrong=True)
         if not held.key.is_usable(self._clock.now()):
             raise Unauthenticated(f"expected {_NONE} that is in use, got one that {_ended(held.key)}", wrong=True)
-        if not held.may(need):
-            raise Forbidden(need, held.key.roles)
-        if held.allowance is not None and (wait := held.allowance.take()):
-            self._metrics.rate_limited(held.key.name)
-            raise RateLimited(held.key.name, held.key.rate or 0.0, wait)
+        return held
 
     def _find(self, text: str) -> _Held | None:
         """Return the key that was shown, after the same work whether its id is known or not."""

@@ -9,14 +9,11 @@ from attrs import frozen
 from charkha.bundles.bundle import Bundle
 from charkha.bundles.store import BundleStore
 from charkha.features.plan import FeaturePlan
-from charkha.serving.prediction_log import Role, field_kinds
+from charkha.serving.prediction_log import Cause, Role, field_kinds
+from charkha.serving.problems import Problem, UnusableBundle, problem_of
 from charkha.spec.model import Model
 from charkha.spec.policies import Fallback
 from charkha.storage.ledger import Deployment
-
-
-class UnusableBundle(Exception):
-    """A bundle that loads, but whose features cannot be computed from the requests that the definition describes."""
 
 
 @frozen(eq=False)
@@ -41,6 +38,7 @@ class LineUp:
     plans: every feature plan in use with its rules, each once, the champion's first: versions that share one share its
         features.
     former: the champion before, where the fallback asks it first. killed: why the model is on its fallback, if it is.
+    absent: whether the champion could not be loaded, so that the fallback answers all calls in its place (`stand_in`).
     fields, kinds: the request's fields, as the log keeps them. keys: the fields by which an entity sticks to a version.
     features_share: of the rows whose features are logged.
     """
@@ -57,6 +55,7 @@ class LineUp:
     fallback: Fallback | None = None
     former: Player | None = None
     killed: str | None = None
+    absent: bool = False
     features_share: float = 1.0
 
     @cached_property
@@ -76,42 +75,53 @@ class LineUp:
         return tuple(dict.fromkeys(each.plan for each in self.shadows if each.plan not in self.answering_plans))
 
     @property
+    def instead(self) -> Cause | None:
+        """Why the fallback is to answer every call, if it is."""
+        return "killed" if self.killed is not None else "model_failed" if self.absent else None
+
+    @property
+    def answering(self) -> tuple[Player, ...]:
+        """Who answers, but for the fallback: the champion and the challengers; nobody while the champion is absent."""
+        return () if self.absent else (self.champion, *self.challengers)
+
+    @property
     def players(self) -> tuple[Player, ...]:
         """Everyone: the champion, the challengers, the shadows."""
-        return (self.champion, *self.challengers, *self.shadows)
+        return (*self.answering, *self.shadows)
 
 
 def line_up(
-    model: Model, deployment: Deployment, bundles: BundleStore, former: str | None = None
-) -> tuple[LineUp | None, list[str]]:
-    """Load what a deployment names; return the line-up, None without a champion, and the problems met, in words.
+    model: Model, deployment: Deployment, bundles: BundleStore, former: str | None = None, *, whole: bool = True
+) -> tuple[LineUp | None, list[Problem]]:
+    """Load what a deployment names; return the line-up, None without a champion, and the problems met.
 
-    former: the champion before, if the fallback asks it.
-    A champion or challenger that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …): the line-up
-    that was is better than half of this one. A shadow or a former champion that cannot be loaded is left out, and is a
-    problem.
+    former: the champion before, if the fallback asks it. whole: whether there is a line-up to keep, which is better
+    than half of this one. A champion that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …),
+    and so does a challenger where it is to be whole. Others that cannot be loaded are left out, and are problems.
     """
     champion = deployment.champion
     if champion is None:
         return None, []
-    must = [champion, *(each for each in deployment.serving if each is not champion)]
-    may: list[tuple[str, Role]] = [(shadow.version, "shadow") for shadow in deployment.shadows]
+    others = [each for each in deployment.serving if each is not champion]
+    must = [champion, *(others if whole else ())]
+    may: list[tuple[str, Role, float]] = [] if whole else [(each.version, each.role, each.share) for each in others]
+    may += [(shadow.version, "shadow", 1.0) for shadow in deployment.shadows]
     if former is not None:
-        may.append((former, "fallback"))
-    loaded = [
-        _Loaded(each.version, each.role, each.share, usable_bundle(model, each.version, bundles)) for each in must
-    ]
-    problems: list[str] = []
-    for version, role in may:
+        may.append((former, "fallback", 1.0))
+    loaded = [Loaded(each.version, each.role, each.share, usable_bundle(model, each.version, bundles)) for each in must]
+    problems: list[Problem] = []
+    for version, role, share in may:
         try:
-            loaded.append(_Loaded(version, role, 1.0, usable_bundle(model, version, bundles)))
+            loaded.append(Loaded(version, role, share, usable_bundle(model, version, bundles)))
         except Exception as error:
-            problems.append(f"{role} left out: {error}")
-    return _assemble(model, deployment.generation, loaded), problems
+            problems.append(problem_of(f"{role} {version} left out", error))
+    return assemble(model, deployment.generation, loaded), problems
 
 
 @frozen(eq=False)
-class _Loaded:
+class Loaded:
+    """A version that was loaded for a role."""
+
     version: str
     role: Role
     share: float
@@ -131,7 +141,8 @@ def usable_bundle(model: Model, version: str, bundles: BundleStore) -> Bundle:
     return bundle
 
 
-def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineUp:
+def assemble(model: Model, generation: int, loaded: Sequence[Loaded]) -> LineUp:
+    """Return the line-up of versions, the champion first."""
     plans = {_plan_key(each.bundle): each.bundle.plan_with_rules for each in reversed(loaded)}
     keys = list(dict.fromkeys(_plan_key(each.bundle) for each in loaded))
     owners = {_layout(each.bundle): each.version for each in reversed(loaded)}
@@ -158,7 +169,7 @@ def _assemble(model: Model, generation: int, loaded: Sequence[_Loaded]) -> LineU
         plans=tuple(plans[key] for key in keys),
         fields=tuple(model.request_fields),
         kinds=field_kinds(model.request_fields),
-        keys=_sticky_fields(model),
+        keys=model.sticky_fields,
     )
 
 
@@ -170,9 +181,3 @@ def _layout(bundle: Bundle) -> tuple[object, ...]:
     """Return what two versions must share for their logged features to be the same: plan, columns and their kinds."""
     columns = tuple((column.name, column.kind) for column in bundle.manifest.schema.columns)
     return (bundle.manifest.plan_json, columns)
-
-
-def _sticky_fields(model: Model) -> tuple[str, ...]:
-    """Return the keys of the model's entities that a request carries; without entities, all of its fields."""
-    keys = dict.fromkeys(key for view in model.views for key in view.entity.keys if key in model.request)
-    return tuple(keys) or model.request

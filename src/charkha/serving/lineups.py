@@ -1,9 +1,9 @@
-"""Who answers now, of every model: follows what the ledger deploys and kills."""
+"""Who answers now, of every model: follows what the ledger deploys; which models it kills is told by `KillSwitch`."""
 
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from attrs import evolve
@@ -11,9 +11,11 @@ from attrs import evolve
 from charkha.bundles.store import BundleStore
 from charkha.serving.lineup import LineUp, line_up
 from charkha.serving.observer import Observer
+from charkha.serving.problems import Problem, problem_of, together
+from charkha.serving.stand_in import stand_in
 from charkha.spec.model import Model
 from charkha.storage.home import Home
-from charkha.storage.ledger import Decision
+from charkha.storage.ledger import Deployment
 
 T = TypeVar("T")
 SWITCH_SECONDS = 0.0005
@@ -32,23 +34,44 @@ class LineUps:
         self._bundles = BundleStore(home.bundles)
         self._lineups: dict[str, LineUp] = {}
         self._generations = dict.fromkeys(models, 0)
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Problem] = {}
         self._failed: frozenset[str] = frozenset()
+        self._awaited: frozenset[str] | None = None
+        self._killed: Mapping[str, str] = {}
         self._refreshing = threading.Lock()
+        self._replacing = threading.Lock()  # never held while anything is read or loaded
 
     def refresh(self) -> bool:
         """Load what the ledger deploys now and swap it in; return whether anything changed.
 
         A deployment that cannot be loaded leaves the former one in place, is told by `problems`, and is tried again at
-        the next refresh.
+        the next refresh. Where there is no former one, the fallback answers, if the model declares one.
         """
         with self._refreshing:
-            current, killed = self._home.ledger.generations(), self._home.ledger.killed()
+            current = self._home.ledger.generations()
             stale = [name for name, loaded in self._generations.items() if current.get(name, 0) != loaded]
+            if self._awaited is None:
+                self._awaited = frozenset(stale)
             with _often_interrupted():
                 swapped = [self._swap(self._models[name]) for name in stale]
-            killed_now = [self._kill(name, killed.get(name)) for name in list(self._lineups)]
-        return any(swapped) or any(killed_now)
+        return any(swapped)
+
+    def kill(self, killed: Mapping[str, str]) -> bool:
+        """Put these models, and no others, on their fallback, from now on; return whether that was a change.
+
+        killed: model → the reason. Waits for nothing that is being loaded.
+        """
+        with self._replacing:
+            self._killed = killed
+            changed = {
+                name: evolve(lineup, killed=killed.get(name))
+                for name, lineup in self._lineups.items()
+                if lineup.killed != killed.get(name)
+            }
+            self._lineups = {**self._lineups, **changed}
+        for lineup in changed.values():
+            self._observer.deployed(lineup)
+        return bool(changed)
 
     def get(self, model: str) -> LineUp | None:
         """Return who answers for a model, None where nobody does."""
@@ -64,8 +87,8 @@ class LineUps:
         return dict(self._generations)
 
     @property
-    def problems(self) -> dict[str, str]:
-        """Model → what of its deployment could not be loaded, in words."""
+    def problems(self) -> dict[str, Problem]:
+        """Model → what of its deployment could not be loaded."""
         return dict(self._problems)
 
     @property
@@ -73,23 +96,57 @@ class LineUps:
         """The models whose newest deployment could not be loaded."""
         return self._failed
 
+    @property
+    def missing(self) -> frozenset[str]:
+        """The models that were deployed when this first looked, but could not be loaded, and that nobody answers for.
+
+        Not those whose first deployment came later: all servers follow it, and if each said that it is not ready, the
+        models that they do answer for would have no server left.
+        """
+        return (self._failed & (self._awaited or frozenset())) - self._lineups.keys()
+
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
-            lineup, problems = line_up(model, deployment, self._bundles, former=self._former(model))
+            lineup, problems = line_up(
+                model, deployment, self._bundles, self._former(model), whole=not self._is_unserved(model.name)
+            )
             if lineup is not None:
                 self._prepare(lineup)
         except Exception as error:
             self._failed |= {model.name}
-            self._problems = {**self._problems, model.name: str(error)}
-            return False
+            problem = problem_of(f"generation {deployment.generation} could not be loaded", error)
+            self._problems = {**self._problems, model.name: problem}
+            return self._stand_in(model, deployment)
         self._failed -= {model.name}
-        self._problems = _replaced(self._problems, model.name, "; ".join(problems) or None)
-        self._lineups = _replaced(self._lineups, model.name, lineup)
+        self._problems = _replaced(self._problems, model.name, together(problems))
+        self._install(model.name, lineup)
         self._generations[model.name] = deployment.generation
-        if lineup is not None:
-            self._observer.deployed(lineup)
         return True
+
+    def _stand_in(self, model: Model, deployment: Deployment) -> bool:
+        """Where nobody answers for a model, have its fallback do so; say whether that is new."""
+        former, champion = self._lineups.get(model.name), deployment.champion
+        is_new = former is None or former.generation != deployment.generation
+        if model.fallback is None or champion is None or not self._is_unserved(model.name) or not is_new:
+            return False
+        lineup = stand_in(model, deployment.generation, champion, self._bundles, self._former(model))
+        with suppress(Exception):  # without state the constant answers, and rules that need none
+            self._prepare(lineup)
+        self._install(model.name, lineup)
+        return True
+
+    def _is_unserved(self, model: str) -> bool:
+        lineup = self._lineups.get(model)
+        return lineup is None or lineup.absent
+
+    def _install(self, model: str, lineup: LineUp | None) -> None:
+        """Have a line-up answer, killed from the first call on if its model is."""
+        with self._replacing:
+            found = None if lineup is None else evolve(lineup, killed=self._killed.get(model))
+            self._lineups = _replaced(self._lineups, model, found)
+        if found is not None:
+            self._observer.deployed(found)
 
     def _former(self, model: Model) -> str | None:
         """Return the champion before, if the fallback asks it."""
@@ -97,15 +154,6 @@ class LineUps:
             return None
         line = self._home.ledger.champions(model.name)
         return line[-2] if len(line) > 1 else None
-
-    def _kill(self, model: str, decision: Decision | None) -> bool:
-        """Put a model on its fallback, or let it answer again; say whether that was a change."""
-        lineup, reason = self._lineups[model], decision.reason if decision else None
-        if lineup.killed == reason:
-            return False
-        self._lineups = _replaced(self._lineups, model, evolve(lineup, killed=reason))
-        self._observer.deployed(self._lineups[model])
-        return True
 
 
 @contextmanager

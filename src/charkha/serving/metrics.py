@@ -166,7 +166,10 @@ class ServingMetrics:
         """Count a line-up, and log who is in it."""
         self._deployments.labels(lineup.model).inc()
         roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
-        _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
+        if lineup.absent:
+            _logger.error("model %s: generation %d cannot be loaded: on its fallback", lineup.model, lineup.generation)
+        else:
+            _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
         if lineup.killed is not None:
             _logger.warning("model %s is killed, and on its fallback: %s", lineup.model, lineup.killed)
 
@@ -225,8 +228,13 @@ class Current(Collector):
         failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
         for name, problem in self._service.log_problems().items():
             failing.add_metric([name], float(problem is not None))
+        stuck = GaugeMetricFamily(
+            "charkha_deployment_failing", "1 while the newest deployment cannot be loaded.", labels=["model"]
+        )
+        for name, fails in self._service.deployments_failing().items():
+            stuck.add_metric([name], float(fails))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()
         for source, known_us in self._service.newest_known_us().items():
             ages.add_metric([source], (now_us - known_us) / 1e6)
-        return iter((shares, generations, killed, failing, ages))
+        return iter((shares, generations, killed, failing, stuck, ages))

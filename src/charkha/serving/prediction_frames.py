@@ -16,7 +16,14 @@ from attrs import Factory, define
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.store import BundleStore
 from charkha.serving.prediction_ids import expand_ids, unpack_ids
-from charkha.serving.prediction_log import FIELD_DTYPES, READABLE, FeaturesUsed, SampledBatch, VersionAnswers
+from charkha.serving.prediction_log import (
+    FIELD_DTYPES,
+    NO_FEATURES,
+    READABLE,
+    FeaturesUsed,
+    SampledBatch,
+    VersionAnswers,
+)
 from charkha.serving.routing import IndexArray
 from charkha.storage.log import Record
 
@@ -81,9 +88,13 @@ def with_features(rows: pl.DataFrame) -> pl.DataFrame:
 def _frame(batches: Sequence[SampledBatch], bundles: BundleStore) -> pl.DataFrame:
     asked = _asked(batches)
     groups = _group(batches)
-    kept = {owner: _features_frame(bundles.manifest(*owner).schema, table) for owner, table in groups.tables.items()}
+    kept = {owner: _features_frame(_schema(owner, bundles), table) for owner, table in groups.tables.items()}
     frames = [_group_frame(key, group, asked, kept[key[0], key[3]]) for key, group in groups.answers.items()]
     return pl.concat(frames, how="diagonal_relaxed").sort("_row", "_block").drop("_row", "_block")
+
+
+def _schema(owner: tuple[str, str], bundles: BundleStore) -> FeatureSchema:
+    return FeatureSchema(()) if owner[1] == NO_FEATURES else bundles.manifest(*owner).schema
 
 
 def _decode(record: Record) -> SampledBatch:

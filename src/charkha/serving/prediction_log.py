@@ -23,6 +23,9 @@ Role = Literal["champion", "challenger", "shadow", "fallback"]
 Cause = Literal["killed", "model_failed", "features_unavailable", "features_missing", "source_stale", "deadline_passed"]
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
+# In place of a version, of answers that have no features to name.
+NO_FEATURES = ""
+
 FORMAT = 2
 SAMPLED = 3  # features of some rows only
 READABLE = (1, 2, 3)  # format 1 has no `seen_us`

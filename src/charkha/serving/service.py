@@ -20,6 +20,7 @@ from charkha.features.request import Columns
 from charkha.serving.answering import answered, shadowed
 from charkha.serving.beside import AtOnce, Beside
 from charkha.serving.fallback import fallen_back
+from charkha.serving.kill_switch import KillSwitch
 from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp
 from charkha.serving.lineups import LineUps
@@ -48,7 +49,7 @@ class UnknownModel(KeyError):
 
 
 class NoChampion(Exception):
-    """A model that no version serves; `problem` says why when a deployment could not be loaded."""
+    """A model that no version serves; `problem` says why when a deployment could not be loaded, as clients are told."""
 
     def __init__(self, model: str, problem: str | None = None) -> None:
         self.model, self.problem = model, problem
@@ -69,7 +70,7 @@ class Readiness:
     """Whether predictions are answered, and by whom.
 
     champions: model → version, None where there is none. generations: model → the deployment loaded, 0 for none.
-    problems: model → what of its deployment could not be loaded, in words.
+    problems: model → what of its deployment could not be loaded, in words that clients may read.
     """
 
     ready: bool
@@ -109,15 +110,18 @@ class Service:
         }
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
+        self.kill_switch = KillSwitch(home.ledger, self._lineups)
 
     def refresh(self) -> bool:
-        """Follow the ledger: load what it deploys now and swap it in; return whether anything changed.
+        """Follow the ledger: kill and revive, load what it deploys now, swap it in; return whether anything changed.
 
-        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`.
+        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`. While
+        this loads, or waits for a disk, only who follows `kill_switch` as well hears of kills.
         """
+        changed = [self.kill_switch.refresh(), self._lineups.refresh()]
         for log in self._predictions.values():
             log.look_again()
-        return self._lineups.refresh()
+        return any(changed)
 
     def predict(self, model: str, requests: pl.DataFrame) -> Answers:
         """Answer requests; when it returns they are in the log.
@@ -191,7 +195,7 @@ class Service:
         Rows that a constant answered have none. Raises NotExplainable as well: then it was not answered.
         """
         lineup = question.lineup
-        for player in (lineup.champion, *lineup.challengers):
+        for player in lineup.answering:
             player.bundle.explainer  # noqa: B018  # raises before anything is logged
         ((found, scored),) = self._answer([question])
         return found, reasons_of(lineup, scored, len(question.rows), most, self._model(lineup.model).reasons)
@@ -306,14 +310,16 @@ class Service:
         return lineup is not None and lineup.fallback is not None
 
     def ready(self) -> Readiness:
-        """Say who answers: ready when some model has a champion, every deployment could be loaded, and no call is
-        refused because the log takes none.
+        """Say who answers: ready when somebody answers for some model, and for each that was deployed at the start, and
+        no call is refused because the log takes none.
         """
-        lineups, full, problems = self._lineups.all(), self.log_problems(), self._lineups.problems
+        lineups, full = self._lineups.all(), self.log_problems()
+        problems = {name: problem.told for name, problem in self._lineups.problems.items()}
         problems |= {name: _also(problems.get(name), said) for name, said in full.items() if said}
-        champions = {name: lineups[name].champion.version if name in lineups else None for name in self.project.models}
+        champions: dict[str, str | None] = dict.fromkeys(self.project.models)
+        champions |= {name: each.champion.version for name, each in lineups.items() if each.answering}
         refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
-        ready = bool(lineups) and not self._lineups.failed and not refusing
+        ready = bool(lineups) and not self._lineups.missing and not refusing
         return Readiness(ready, champions, self._lineups.generations, problems)
 
     def log_problems(self) -> dict[str, str | None]:
@@ -325,8 +331,13 @@ class Service:
         return self._predictions[model].seconds
 
     def problems(self) -> dict[str, str]:
-        """Return, by model, what of its deployment could not be loaded, in words."""
-        return self._lineups.problems
+        """Return, by model, what of its deployment could not be loaded, in words for the server's own log."""
+        return {name: problem.said for name, problem in self._lineups.problems.items()}
+
+    def deployments_failing(self) -> dict[str, bool]:
+        """Return of each model whether its newest deployment could not be loaded."""
+        failed = self._lineups.failed
+        return {name: name in failed for name in self.project.models}
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
@@ -357,7 +368,8 @@ class Service:
     def _lineup(self, model: str) -> LineUp:
         lineup = self._lineups.get(model)
         if lineup is None:
-            raise NoChampion(self._model(model).name, self._lineups.problems.get(model))
+            problem = self._lineups.problems.get(self._model(model).name)
+            raise NoChampion(model, None if problem is None else problem.told)
         return lineup
 
 

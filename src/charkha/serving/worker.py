@@ -87,7 +87,7 @@ def open_app(
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followers = [Follower(followed) for followed in (service, keyring) if followed is not None]
+    followers = [Follower(followed) for followed in (service.kill_switch, service, keyring) if followed is not None]
     once = Once(service, clock, project.home / "serving" / "answered")
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)

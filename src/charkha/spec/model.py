@@ -12,7 +12,7 @@ from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
 from charkha.spec.policies import Budget, Compare, Fallback, LogPolicy, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.rules import Rule
-from charkha.spec.sources import Source
+from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
 Task = Literal["binary", "regression"]
@@ -135,6 +135,9 @@ class Model:
     fallback: what answers where the model cannot; without one, such a call fails.
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     log: how long predictions are kept, and what is answered while there is no room for them.
+    stick_to: the entity that always meets the same version while challengers answer a share, by its name or itself; the
+        entity of the first view unless given. Something else than a view describes may be it, if its keys are fields of
+        the request.
     """
 
     name: str
@@ -158,6 +161,7 @@ class Model:
     fallback: Fallback | None = field(default=None, kw_only=True)
     reasons: Mapping[str, str] = field(factory=dict, kw_only=True)
     log: LogPolicy = field(default=LogPolicy(), kw_only=True)
+    stick_to: str | Entity | None = field(default=None, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)
@@ -184,6 +188,15 @@ class Model:
     def request_fields(self) -> dict[str, FieldType]:
         """The request's fields and their types, without the time of prediction (the clock gives that)."""
         return {name: self.label.source.fields[name] for name in self.request}
+
+    @property
+    def sticky_fields(self) -> tuple[str, ...]:
+        """The request fields by which versions are assigned: the keys of `stick_to`; all fields without an entity."""
+        entities = [view.entity for view in self.views]
+        if isinstance(self.stick_to, Entity):
+            return self.stick_to.keys
+        named = [each for each in entities if self.stick_to in (None, each.name) and set(each.keys) <= {*self.request}]
+        return named[0].keys if named else self.request
 
     @property
     def sources(self) -> tuple[Source, ...]:

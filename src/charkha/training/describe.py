@@ -15,7 +15,6 @@ from charkha.bundles.manifest import (
     RuntimeChoice,
 )
 from charkha.bundles.profile import learn_shape, profile_of
-from charkha.features.expressions import expression_to_json
 from charkha.features.plan import plan_features
 from charkha.spec.model import Model
 from charkha.training.dataset import Dataset
@@ -65,7 +64,7 @@ def describe(
         calibration=fitted.calibration,
         threshold=fitted.threshold,
         costs=attrs.asdict(model.costs) if model.task == "binary" else {},
-        rules=tuple(RuleSpec(r.name, expression_to_json(r.when), r.decide, r.reason, r.shadow) for r in model.rules),
+        rules=tuple(RuleSpec.of(rule) for rule in model.rules),
         metrics=examined.metrics,
         slices=examined.slices,
         gates=examined.gates,

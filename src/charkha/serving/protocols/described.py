@@ -87,15 +87,15 @@ class Described:
 
     def model_ready(self, name: str, asked: str = "") -> bool:
         """Say whether a model answers. Raises as `model`."""
-        return bool(self.versions(name, asked))
+        self.versions(name, asked)
+        return name in self._service.line_ups()
 
     def versions(self, name: str, asked: str = "") -> list[str]:
         """Return the versions that answer for a model, the champion first. Raises as `model`."""
         if name not in self._service.project.models:
             raise UnknownModel(name[:200], list(self._service.project.models))
         lineup = self._service.line_ups().get(name)
-        players = [] if lineup is None else [lineup.champion, *lineup.challengers]
-        serving = [player.version for player in players]
+        serving = [] if lineup is None else [player.version for player in lineup.answering]
         if asked and asked not in serving:
             raise UnknownVersion(name, asked, serving)
         return serving

@@ -36,6 +36,7 @@ def model_faults(model: Model) -> Iterator[Fault]:
         yield from _views_in_model_faults(where, model)
         yield from _expressions_faults(where, model)
         yield from _slice_faults(where, model)
+        yield from _stick_faults(where, model)
     yield from _policy_faults(where, model)
     yield from _reason_faults(where, model)
 
@@ -181,6 +182,27 @@ def _slice_faults(where: str, model: Model) -> Iterator[Fault]:
             )
     for name in repeated(model.slices):
         yield Fault(inner, "each slice once", f"{name!r} twice", "Name it once.")
+
+
+def _stick_faults(where: str, model: Model) -> Iterator[Fault]:
+    """Yield what is wrong with the entity that versions are assigned by: an unknown one, or not of the request."""
+    inner, entity = f"{where}, stick_to", model.stick_to
+    known = [view.entity.name for view in model.views if isinstance(view.entity, Entity)]
+    if entity is None:
+        return
+    if not isinstance(entity, Entity):
+        if entity not in known:
+            remedy = way_to(entity, strings(known), "Entities of its views")
+            yield Fault(inner, "an entity of the model's views", quote(entity), remedy)
+        return
+    for key in entity.keys:
+        if key not in model.request:
+            yield Fault(
+                inner,
+                f"entity key {key!r} in the request",
+                f"request fields {listing(model.request)}",
+                way_to(key, model.request, "Request fields"),
+            )
 
 
 def _estimator_faults(where: str, model: Model) -> Iterator[Fault]:
