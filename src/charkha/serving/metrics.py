@@ -18,13 +18,13 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from charkha.clock import Clock
 from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.metric_files import CountsFile, Together
 from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
 from charkha.serving.service import Service
@@ -50,7 +50,8 @@ class ServingMetrics:
         if registry is None:
             pid = os.getpid()  # a worker never forks: to ask who it is at each count takes longer than the count
             values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
-            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
+            values.MmapedDict = CountsFile  # type: ignore[attr-defined]
+            Together(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
         self._requests = Counter(
             "charkha_http_requests", "HTTP requests answered.", ["route", "status"], registry=registry
         )

@@ -5,7 +5,7 @@ that fails is not asked again by each call, but a few times a second, and by `lo
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from charkha.serving.observer import Observer
@@ -50,15 +50,18 @@ class PolicedLog:
         if self.problem is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
             self._refuse(rows, self.problem)
 
-    def append(self, batches: Sequence[PredictionBatch]) -> bool:
+    def append(self, batches: Sequence[PredictionBatch], before: Callable[[], None] | None = None) -> bool:
         """Log calls, all of them or none, and say whether they are logged.
 
-        Raises LogFull when they could not be, and the policy is to refuse then.
+        before: writes what must be there when they are; where it finds no room, they are not logged either. Raises
+        LogFull when they could not be, and the policy is to refuse then.
         """
         began_ns = time.perf_counter_ns()
         if self.problem is not None and began_ns < self._again_ns:
             return self._unlogged(batches, self.problem)
         try:
+            if before is not None:
+                before()
             self._log.append(batches)
         except OSError as error:
             self._again_ns = time.perf_counter_ns() + _AGAIN_NS

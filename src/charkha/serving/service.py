@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -207,9 +208,10 @@ class Service:
         took = [(scored_ns - question.started_ns) // 1000 for question in questions]
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
         told = [answers(*each) for each in answering]
-        if before_log is not None:
-            before_log(told)
-        logged = log.append([record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)])
+        before = None if before_log is None else partial(before_log, told)
+        logged = log.append(
+            [record(*each, latency_us) for each, latency_us in zip(answering, took, strict=True)], before
+        )
         logged_ns = time.perf_counter_ns()
         came_ns = min(question.started_ns for question in questions)
         stages = Stages(came_ns, questions[0].begun_ns, features_ns, scored_ns, logged_ns)

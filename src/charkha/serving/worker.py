@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # How long calls in progress may take when a worker ends.
 DRAIN_SECONDS = 30
 _SET_PARENT_DEATH_SIGNAL = 1
+ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
 
 
 @frozen
@@ -84,7 +85,7 @@ def open_app(
     if keyring is not None:
         keyring.refresh()
     followers = [Follower(followed) for followed in (service, keyring) if followed is not None]
-    once = Once(service, clock, project.home / "serving" / "answered")
+    once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
     desk = Desk(service, once=once, traces=traces)
