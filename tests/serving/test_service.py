@@ -71,6 +71,10 @@ class Notes:
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
 
+    def queued(self, model: str, rows: int) -> None: ...
+
+    def shed(self, model: str) -> None: ...
+
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
         self.unlogged.append((reason, rows, refused))
 

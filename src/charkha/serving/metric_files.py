@@ -2,7 +2,7 @@
 
 Each worker maps its own (prometheus_client's format), and whoever answers a scrape reads those of all. A page of a
 mapped file for which there is no room kills the process that touches it (SIGBUS), so room is taken before it is mapped;
-where there is none, a worker counts for itself alone. What the dead have counted is folded into one file.
+where there is none, a worker counts in vain. What the dead have counted is folded into one file.
 """
 
 import fcntl
@@ -64,15 +64,14 @@ class MetricFolder:
 
 
 class CountsFile(MmapedDict):
-    """Values by key in a mapped file whose room was taken before; in memory of its own where there is none."""
+    """Values by key in a mapped file whose room was taken before; in memory that nobody reads where there is none."""
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:  # as it is called
         try:
-            with open(filename, "ab", buffering=0) as file:
-                _lengthen(file.fileno(), _FIRST_BYTES)
+            _begin(Path(filename))
             super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
         except OSError as error:
-            _logger.warning("metrics of this worker are seen in its own answers only: %s", error)
+            _logger.warning("there is no room to count in, so metrics lack what this worker does: %s", error)
             super().__init__(_private_file(), read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
@@ -85,8 +84,9 @@ class CountsFile(MmapedDict):
         try:
             _lengthen(self._f.fileno(), size)
         except OSError as error:
-            _logger.warning("metrics of this worker are seen in its own answers only: %s", error)
+            _logger.warning("there is no room to count in, so metrics lack what this worker does: %s", error)
             kept = self._m[:]
+            self._f.close()
             self._f = open(_private_file(), "a+b")  # noqa: SIM115  # is closed with the values
             os.write(self._f.fileno(), kept)
             _lengthen(self._f.fileno(), size)
@@ -155,6 +155,16 @@ def _fold(paths: Iterable[Path], into: Path) -> None:
     for path in paths:
         if path != into:
             path.unlink()
+
+
+def _begin(path: Path) -> None:
+    """Make a file of zeros, or none: one that was cut short would be read by others. Raises OSError."""
+    with path.open("ab", buffering=0) as file:
+        try:
+            _lengthen(file.fileno(), _FIRST_BYTES)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _lengthen(descriptor: int, size: int) -> None:

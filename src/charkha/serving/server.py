@@ -121,6 +121,7 @@ def run(
         workers_kill_timeout=DRAIN_SECONDS,
         drain_seconds=drain_seconds,
         notice=notice,
+        replaced=metrics.fold,
         workers_max_rss=worker_memory_mb,
         rss_sample_interval=MEMORY_SECONDS,
         backlog=BACKLOG,

@@ -99,6 +99,11 @@ class Service:
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
 
+    @property
+    def observer(self) -> Observer:
+        """Who is told what goes on."""
+        return self._observer
+
     def refresh(self) -> bool:
         """Follow the ledger: load what it deploys now and swap it in; return whether anything changed.
 
