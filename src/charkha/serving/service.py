@@ -313,6 +313,8 @@ class Service:
         views = [view for plan in lineup.plans for view in plan.views]
         self._feed.materialise(self.project.root, self._clock.now(), views=views)
         warm(lineup, self._home.online, self._clock.now())
+        self._predictions[lineup.model].settle()
+        self._labels[lineup.model].settle()
 
     def _model(self, name: str) -> Model:
         if name not in self.project.models:
