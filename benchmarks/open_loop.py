@@ -23,7 +23,7 @@ from load import Target
 from open_loop_kernel import ACCEPTED, COUNTS, offered
 from processes import Failed, child
 
-# Granian holds 1,024 for all workers together: those beyond wait to be accepted until others go.
+# A worker holds 8,192, so none of these waits to be accepted; each may have one question under way.
 CONNECTIONS = 900
 GRACE_SECONDS = 2.0
 _FILES = 100

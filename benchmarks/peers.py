@@ -1,6 +1,7 @@
 """Other servers of the same model, each with the set-up that serves it best, in an environment of its own.
 
-Their code is in `serving_peers`, run by the Python of each. The floor, which is nobody's server, runs in ours.
+Their code is in `serving_peers`, run by the Python of each. The floor, which is nobody's server, runs in ours. Ray
+Serve is left out, as docs/dependencies.md says: it was the slowest of all, and each figure is a ratio to another.
 """
 
 import json

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm
-import msgspec
 import numpy as np
 import polars as pl
 from attrs import frozen
@@ -20,12 +19,11 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import SystemClock
 from charkha.engines.local import LocalEngine
 from charkha.features.feed import Feed
-from charkha.governance.card import model_card
 from charkha.operations.deploy import promote
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
-from charkha.storage.ledger import Assignment, Draft, VersionRow
+from charkha.storage.ledger import Assignment, Draft
 from charkha.training.pipeline import Order, train
 from charkha.training.tracking import NoTracker
 
@@ -105,6 +103,15 @@ model = ck.Model(
 )
 """
 
+# What "v2" is of: other windows, so a state of its own; one more feature of the request; other rules; other trees.
+_SHARE = 'ck.RequestFeatures("part", share=pl.col("amount") / (1 + pl.col("spent.sum_amount_24h"))),'
+NEXT_DEFINITION = (
+    FRAUD_DEFINITION.replace('"10m"', '"30m"')
+    .replace("        ck.RequestFeatures(", f"        {_SHARE}\n        ck.RequestFeatures(")
+    .replace("> 900 + i", "> 800 + i")
+    .replace("learning_rate=0.05", "learning_rate=0.06")
+)
+
 
 @frozen
 class Sizes:
@@ -132,7 +139,7 @@ def make_fields(folder: str, rows: int) -> dict[str, float]:
     _write(root, "fields", FIELDS_DEFINITION, {"payments": frame.with_columns(**_series(times))})
     project = load_project(root)
     with open_project(project) as home:
-        _train(project, home)
+        _promote(project, home, _train(project, home))
         bundle = BundleStore(home.bundles).read("fields", "v1")
         state = (BundleStore(home.bundles).path("fields", "v1") / "estimator.bin").read_bytes()
     asked = frame.sample(BODIES, seed=7, with_replacement=rows < BODIES)
@@ -148,8 +155,9 @@ def make_fields(folder: str, rows: int) -> dict[str, float]:
 
 
 def make_fraud(folder: str, rows: int, cards: int) -> dict[str, float]:
-    """Make the fraud project in a folder, its champion deployed, a second version beside it, its state filled.
+    """Make the fraud project in a folder, its champion deployed, its state filled, and that of a second version too.
 
+    The second has another plan, other rules and trees of its own, as the next version of a model has.
     bodies.jsonl: requests of cards that are there.
     """
     root, dice = Path(folder), np.random.default_rng(20240118)
@@ -161,8 +169,8 @@ def make_fraud(folder: str, rows: int, cards: int) -> dict[str, float]:
     _write(root, "fraud", FRAUD_DEFINITION, {**stored, "payments": pl.DataFrame(_series(payments))})
     project = load_project(root)
     with open_project(project) as home:
-        _train(project, home)
-        copy_version(home, "fraud", "v1", "v2")
+        _promote(project, home, _train(project, home))
+        _next_version(root, home)
         fill_state(project, home, dice, cards)
     asked = [
         {"card": int(card), "amount": float(amount)}
@@ -170,25 +178,6 @@ def make_fraud(folder: str, rows: int, cards: int) -> dict[str, float]:
     ]
     _write_lines(root / "bodies.jsonl", [{**row, "amount": round(row["amount"], 2)} for row in asked])
     return {}
-
-
-def copy_version(home: Home, model: str, version: str, name: str) -> None:
-    """Record a version once more under another name: an estimator of its own in memory, with the same scores."""
-    bundles = BundleStore(home.bundles)
-    state = (bundles.path(model, version) / "estimator.bin").read_bytes()
-    manifest = msgspec.structs.replace(bundles.manifest(model, version), version=name)
-    row = VersionRow(
-        model=model,
-        version=name,
-        created_us=manifest.created_us,
-        digest=bundles.write(manifest, state, model_card(manifest)),
-        fingerprint=manifest.lineage.fingerprint,
-        run_key=f"benchmark/{name}",
-        tracking={},
-        status="accepted",
-    )
-    home.ledger.next_version(model, row.run_key)
-    home.ledger.record_version(row)
 
 
 def deploy_with_shadow(home: Home, model: str) -> None:
@@ -214,12 +203,26 @@ def fill_state(project: Project, home: Home, dice: np.random.Generator, cards: i
         feed.push("payments", [(10**9 + card, card, now_us, amount, False) for card, amount in amounts])
 
 
-def _train(project: Project, home: Home) -> None:
+def _train(project: Project, home: Home, run: str = "benchmark") -> str:
+    """Train a version, and return its name. run: names the training; the same one is not done twice."""
     (model,) = project.models.values()
     as_of_us = SystemClock().now() - DAY_US
-    order = Order(model, project.root, as_of_us, "benchmark")
-    version = train(order, home, SystemClock(), LocalEngine(), NoTracker()).version
-    promote(home, SystemClock(), model.name, version, actor="benchmark", reason="the first", force=True)
+    order = Order(model, project.root, as_of_us, run)
+    return train(order, home, SystemClock(), LocalEngine(), NoTracker()).version
+
+
+def _promote(project: Project, home: Home, version: str) -> None:
+    (name,) = project.models
+    promote(home, SystemClock(), name, version, actor="benchmark", reason="the first", force=True)
+
+
+def _next_version(root: Path, home: Home) -> None:
+    """Train a version of the changed definition, and build the state that it reads; the definition stays as it was."""
+    (root / "definition.py").write_text(NEXT_DEFINITION)
+    project = load_project(root)
+    _train(project, home, "benchmark/next")
+    Feed(project.sources, project.views, home.log, home.online, SystemClock()).materialise(root, SystemClock().now())
+    (root / "definition.py").write_text(FRAUD_DEFINITION)
 
 
 def _payments(dice: np.random.Generator, rows: int) -> tuple[dict[str, Any], Any]:

@@ -109,8 +109,8 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
-    def post(self, path: str, body: object) -> tuple[int, Any]:
-        return self._call("POST", path, json.dumps(body))
+    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        return self._call("POST", path, json.dumps(body), headers)
 
     def get(self, path: str) -> tuple[int, Any]:
         return self._call("GET", path, None)
@@ -122,7 +122,7 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def _call(self, method: str, path: str, body: str | None) -> tuple[int, Any]:
-        self._connection.request(method, path, body, {"content-type": "application/json"})
+    def _call(self, method: str, path: str, body: str | None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        self._connection.request(method, path, body, {"content-type": "application/json", **(headers or {})})
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from app_client import AppClient, app_client
-from serving_project import Stage
+from serving_project import Stage, open_stage
 
 from charkha.serving.batcher import MOST_ROWS, Batcher, _Recent
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
+from charkha.serving.observer import Quiet
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.slots import Slots
@@ -75,6 +77,39 @@ def test_who_would_wait_too_long_is_refused_at_once(stage: Stage) -> None:
         batcher.admit()
 
     asyncio.run(flooded())
+
+
+class Told(Quiet):
+    """Writes down how many rows were said to wait, and how many calls to be shed."""
+
+    def __init__(self) -> None:
+        self.queue: list[int] = []
+        self.sheds = 0
+
+    def queued(self, model: str, rows: int) -> None:
+        self.queue.append(rows)
+
+    def shed(self, model: str) -> None:
+        self.sheds += 1
+
+
+def test_the_queue_and_what_is_shed_are_told(tmp_path: Path) -> None:
+    told, row = Told(), ("Pune", 1.0, 2, True)
+    with open_stage(tmp_path, told) as stage:
+
+        async def flooded(most_wait_seconds: float) -> None:
+            batcher = Batcher(stage.service, "late_trip", most_wait_seconds)
+            await batcher.predict([row])
+            waiting = [batcher.predict([row] * 30) for _ in range(5)]
+            if most_wait_seconds == 0:
+                batcher.admit()
+            await asyncio.gather(*waiting)
+
+        asyncio.run(flooded(1e9))
+        assert (told.queue, told.sheds) == ([90, 30, 0], 0)
+        with pytest.raises(Overloaded):
+            asyncio.run(flooded(0.0))
+        assert told.sheds == 1
 
 
 def test_one_batch_that_was_held_up_is_no_overload() -> None:

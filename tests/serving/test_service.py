@@ -75,6 +75,10 @@ class Notes:
     def shadows_left_out(self, model: str, rows: int) -> None:
         self.left_out += rows
 
+    def queued(self, model: str, rows: int) -> None: ...
+
+    def shed(self, model: str) -> None: ...
+
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
         self.unlogged.append((reason, rows, refused))
 

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from charkha.storage import segment_log
 from charkha.storage.log import LogCorrupt, Record
 from charkha.storage.segment_format import HEADER_BYTES, frame
 from charkha.storage.segment_log import SegmentLog
+from charkha.storage.segments import Segment, settled_end, whole_end
 
 Batch = list[bytes]
 BATCHES = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=4), min_size=1, max_size=8)
@@ -218,6 +220,32 @@ def test_segments_are_sealed_at_their_size_and_offsets_go_on(tmp_path: Path) -> 
     assert [base + file.stat().st_size for base, file in zip(bases, files, strict=True)][:-1] == bases[1:]
     assert all(file.stat().st_size >= 150 for file in files[:-1])
     assert [bool(file.stat().st_mode & 0o222) for file in files] == [False] * (len(files) - 1) + [True]
+
+
+def test_sealing_reads_under_its_lock_only_what_came_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SegmentLog(tmp_path)
+    writer = log.writer("s", "p")
+    known = writer.append([b"one"] * 100)
+    looked_from: list[int] = []
+
+    def looks(segment: Segment, start: int) -> int:
+        end = whole_end(segment, start)
+        writer.append([b"two"])
+        return end
+
+    def settles(segment: Segment, start: int) -> int:
+        looked_from.append(start)
+        return settled_end(segment, start)
+
+    monkeypatch.setattr(segment_log, "whole_end", looks)
+    monkeypatch.setattr(segment_log, "settled_end", settles)
+    log.seal("s", "p")
+    monkeypatch.undo()
+    assert looked_from == [known]
+    writer.append([b"three"])
+    assert [record.payload for record in log.read("s")] == [b"one"] * 100 + [b"two", b"three"]
+    (sealed,) = log.sealed("s")
+    assert sealed.end == known + HEADER_BYTES + 3
 
 
 def test_a_crash_between_sealing_and_the_next_segment_is_gone_on_from(tmp_path: Path) -> None:

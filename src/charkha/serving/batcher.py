@@ -93,6 +93,7 @@ class Batcher:
         self._once, self._traces = once, traces
         self._waiting: list[_Waiting] = []
         self._rows = 0
+        self._told_rows = 0  # of which the observer knows
         self._recent = _Recent()  # without the log, whose appends take as long for many rows as for few
         self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
@@ -101,6 +102,7 @@ class Batcher:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
         wait = self._rows * self._recent.row_seconds + self._rows // MOST_ROWS * self._log_seconds
         if wait > self._most_wait_seconds:
+            self._service.observer.shed(self._model)
             raise Overloaded(wait, "calls")
 
     def predict(
@@ -148,6 +150,9 @@ class Batcher:
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
         self._ended_ns = ended_ns if self._waiting else 0
         self._recent = self._recent.with_one(rows, took)
+        if self._rows != self._told_rows:
+            self._told_rows = self._rows
+            self._service.observer.queued(self._model, self._rows)
         self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
     def _answer_late(self, batch: Sequence[_Waiting], now_ns: int) -> None:

@@ -7,6 +7,7 @@ each, in their order. So the same rows get the same answers however they came.
 import asyncio
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -68,7 +69,7 @@ class Desk:
         """
         asked = self._asked(name, rows, is_many=is_many)
         if len(rows) > MOST_ROWS:
-            with self._long.slot():
+            with self._long.slot(partial(self.service.observer.shed, name)):
                 return await asyncio.to_thread(self._batchers[name].answer_now, asked, claim)
         return await self._batchers[name].predict(asked, timeout_seconds, claim)
 
@@ -79,7 +80,7 @@ class Desk:
         NotExplainable.
         """
         asked = self._asked(name, rows, is_many=is_many)
-        with self._long.slot():
+        with self._long.slot(partial(self.service.observer.shed, name)):
             return await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
 
     def answer_bulk(self, name: str, rows: Sequence[Row]) -> list[Answers]:

@@ -154,7 +154,9 @@ class Api:
 
     async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
         rows, claim.is_many = self._schemas.requests[name].decode(body)
-        await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
+        each = await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
+        if not each[0].logged:  # nor is it remembered, or for nothing
+            claim.answer = _told(each, is_many=claim.is_many).body
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""

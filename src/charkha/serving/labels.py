@@ -5,13 +5,14 @@ counts. Readers decide that; the log keeps all.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from charkha.serving.prediction_ids import ID_BYTES, pack_ids, unpack_ids
-from charkha.storage.log import Log, Record
+from charkha.storage.log import Log, LogCorrupt, Record
 
 LABEL_SCHEMA = pl.Schema({"id": pl.String(), "label": pl.Float64(), "_label_known_us": pl.Int64()})
 _FORMAT = 1
@@ -99,6 +100,11 @@ class LabelLog:
     def append(self, ids: Sequence[str], labels: Sequence[float], known_us: int) -> None:
         """Log labels: acknowledged when this returns. Raises as `encode_labels`; then nothing is logged."""
         self._writer.append([encode_labels(ids, labels, known_us)])
+
+    def settle(self) -> None:
+        """Find the end of the log now, which the first append would do otherwise. What fails, fails there too."""
+        with suppress(OSError, LogCorrupt):
+            self._writer.append([])
 
     def close(self) -> None:
         """Close the writer."""

@@ -12,19 +12,20 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
     values,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from charkha.clock import Clock
 from charkha.features.evaluate import Failure
 from charkha.features.feed import Pushed
 from charkha.serving.lineup import LineUp, Player
+from charkha.serving.metric_files import CountsFile, Together
 from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
 from charkha.serving.service import Service
@@ -50,7 +51,8 @@ class ServingMetrics:
         if registry is None:
             pid = os.getpid()  # a worker never forks: to ask who it is at each count takes longer than the count
             values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
-            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
+            values.MmapedDict = CountsFile  # type: ignore[attr-defined]
+            Together(self.registry)  # type: ignore[no-untyped-call]  # it registers itself
         self._requests = Counter(
             "charkha_http_requests", "HTTP requests answered.", ["route", "status"], registry=registry
         )
@@ -74,6 +76,14 @@ class ServingMetrics:
             buckets=_STAGE_SECONDS,
             registry=registry,
         )
+        self._queue_rows = Gauge(
+            "charkha_queue_rows",
+            "Rows that wait for the next batch.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._shed = Counter("charkha_shed", "Calls refused because there were too many.", ["model"], registry=registry)
         self._failures = Counter(
             "charkha_version_failures",
             "Calls answered without a version that failed.",
@@ -109,6 +119,8 @@ class ServingMetrics:
             tuple[str, int], tuple[Counter, Histogram]
         ] = {}  # looking them up takes as long as counting
         self._stages: dict[str, list[Histogram]] = {}
+        self._queues: dict[str, Gauge] = {}
+        self._sheds: dict[str, Counter] = {}
         self._said: set[tuple[str, str, str]] = set()
         self._warned_us: dict[tuple[str, str], int] = {}
 
@@ -123,6 +135,18 @@ class ServingMetrics:
             self._stages[model] = [self._stage_seconds.labels(model, stage) for stage in STAGES]
         for histogram, began_ns, ended_ns in zip(self._stages[model], stages, stages[1:], strict=False):
             histogram.observe((ended_ns - began_ns) / 1e9)
+
+    def queued(self, model: str, rows: int) -> None:
+        """Set how many rows wait."""
+        if model not in self._queues:
+            self._queues[model] = self._queue_rows.labels(model)
+        self._queues[model].set(rows)
+
+    def shed(self, model: str) -> None:
+        """Count a call that was refused."""
+        if model not in self._sheds:
+            self._sheds[model] = self._shed.labels(model)
+        self._sheds[model].inc()
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """Count a failure of a version; the first of each kind is logged with its trace."""

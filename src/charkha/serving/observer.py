@@ -31,6 +31,14 @@ class Observer(Protocol):
         """A batch was answered and logged, in these stages."""
         ...
 
+    def queued(self, model: str, rows: int) -> None:
+        """So many rows wait for the next batch; told where that changed."""
+        ...
+
+    def shed(self, model: str) -> None:
+        """A call was refused because there were too many."""
+        ...
+
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """A version failed; the call was answered without it: by the champion, or the fallback."""
         ...
@@ -67,6 +75,12 @@ class Quiet:
         """Do nothing."""
 
     def staged(self, model: str, stages: Stages) -> None:
+        """Do nothing."""
+
+    def queued(self, model: str, rows: int) -> None:
+        """Do nothing."""
+
+    def shed(self, model: str) -> None:
         """Do nothing."""
 
     def failed(self, model: str, player: Player, error: Exception) -> None:

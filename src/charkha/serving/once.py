@@ -37,6 +37,15 @@ _REPEATED = ("idempotent-replayed", "true")
 _LOOK_SECONDS, _MOST_SECONDS = 0.004, 30.0
 
 
+def make_room(folder: Path, clock: Clock) -> None:
+    """Make the files that workers are to share in a folder: none of them may find room for it later."""
+    remembered = RecentValues(folder, WINDOW_SECONDS)
+    try:
+        remembered.get(b"", clock.now())
+    finally:
+        remembered.close()
+
+
 class KeyReused(Refused):
     """A key that came with another body."""
 

@@ -1,18 +1,25 @@
 """Logging predictions as the model's policy says: what happens while the disk is full or broken, and until when.
 
 Appending blocks as long as the disk does, and with it the batch: who is slow is waited for, never passed by. A log
-that fails is not asked again by each call, but a few times a second, and by `look_again`.
+that fails is not asked again by each call, but a few times a second, and by `look_again`. One that is damaged is read
+from its beginning to know that, so it is asked again only once its file was changed, and by no call.
 """
 
+import logging
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from charkha.serving.observer import Observer
 from charkha.serving.prediction_log import LogPlace, PredictionBatch, PredictionLog
 from charkha.spec.model import Model
+from charkha.storage.log import LogCorrupt
 
 _AGAIN_NS = 250_000_000
+_NEVER_NS = 1 << 63
+
+_logger = logging.getLogger("charkha.serving")
 
 
 class LogFull(Exception):
@@ -28,7 +35,7 @@ def taken_by_log(what: str) -> Iterator[None]:
     """Raise LogFull where the block finds no room for what it logs."""
     try:
         yield
-    except OSError as error:
+    except (OSError, LogCorrupt) as error:
         raise LogFull(what, _reason(error)) from error
 
 
@@ -44,26 +51,36 @@ class PolicedLog:
         self.problem: str | None = None
         self.seconds = 0.0
         self._again_ns = 0
+        self._damage: tuple[LogCorrupt, tuple[int, int]] | None = None
+
+    def settle(self) -> None:
+        """Find the end of the log now, which the first call would wait for otherwise; a log that fails is a problem."""
+        if self.problem is None:
+            try:
+                self._log.place()
+            except (OSError, LogCorrupt) as error:
+                self._fail(error)
 
     def admit(self, rows: int) -> None:
         """Raise LogFull for a call that would be refused once it was scored. Costs nothing while the log is well."""
         if self.problem is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
             self._refuse(rows, self.problem)
 
-    def append(self, batches: Sequence[PredictionBatch]) -> bool:
+    def append(self, batches: Sequence[PredictionBatch], before: Callable[[], None] | None = None) -> bool:
         """Log calls, all of them or none, and say whether they are logged.
 
-        Raises LogFull when they could not be, and the policy is to refuse then.
+        before: writes what must be there when they are; where it finds no room, they are not logged either. Raises
+        LogFull when they could not be, and the policy is to refuse then.
         """
         began_ns = time.perf_counter_ns()
         if self.problem is not None and began_ns < self._again_ns:
             return self._unlogged(batches, self.problem)
         try:
+            if before is not None:
+                before()
             self._log.append(batches)
-        except OSError as error:
-            self._again_ns = time.perf_counter_ns() + _AGAIN_NS
-            self.problem = reason = _reason(error)
-            return self._unlogged(batches, reason)
+        except (OSError, LogCorrupt) as error:
+            return self._unlogged(batches, self._fail(error))
         self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
         if self.problem is not None:
             self._recover()
@@ -71,12 +88,13 @@ class PolicedLog:
 
     def look_again(self) -> None:
         """Notice that there is room again, also while nobody calls."""
-        if self.problem is None:
+        if self.problem is None or (self._damage is not None and self._damage[1] == _state_of(self._damage[0])):
             return
         try:
             self._log.probe()
-        except OSError as error:
-            self.problem = _reason(error)
+            self._log.place()
+        except (OSError, LogCorrupt) as error:
+            self._fail(error)
         else:
             self._recover()
 
@@ -103,11 +121,32 @@ class PolicedLog:
         self._observer.not_logged(self._model, reason, rows, refused=True)
         raise LogFull(f"model '{self._model}': the prediction", reason)
 
+    def _fail(self, error: OSError | LogCorrupt) -> str:
+        """Take a failure of the log down as its problem; return it in words."""
+        if isinstance(error, LogCorrupt):
+            _logger.error("model %s: %s", self._model, error)
+            self._damage, self._again_ns = (error, _state_of(error)), _NEVER_NS
+        else:
+            self._damage, self._again_ns = None, time.perf_counter_ns() + _AGAIN_NS
+        self.problem = _reason(error)
+        return self.problem
+
     def _recover(self) -> None:
-        self.problem = None
+        self.problem, self._damage = None, None
         self._observer.logs_again(self._model)
 
 
-def _reason(error: OSError) -> str:
-    """Return what the system says, without the paths that a client has no business to know."""
+def _state_of(damage: LogCorrupt) -> tuple[int, int]:
+    """Return what changes when somebody mends a file: its size and when it was written to."""
+    try:
+        found = os.stat(damage.file)
+    except OSError:
+        return (0, 0)
+    return found.st_size, found.st_mtime_ns
+
+
+def _reason(error: OSError | LogCorrupt) -> str:
+    """Return what is wrong, without the paths that a client has no business to know."""
+    if isinstance(error, LogCorrupt):
+        return "a record of it is damaged; the server's own log says where, and what to do"
     return error.strerror or type(error).__name__

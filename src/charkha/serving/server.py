@@ -4,14 +4,12 @@ import logging.config
 import multiprocessing
 import os
 import resource
-import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -22,10 +20,12 @@ from charkha.features.feed import Feed
 from charkha.serving.exposure import NoUsableKey, is_loopback
 from charkha.serving.keys import usable_keys
 from charkha.serving.logs import log_settings
+from charkha.serving.metric_files import MetricFolder
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
+from charkha.serving.once import make_room
 from charkha.serving.supervisor import Supervisor
 from charkha.serving.tls import Tls, wrapped
-from charkha.serving.worker import DRAIN_SECONDS, GrpcPlace, load_worker
+from charkha.serving.worker import ANSWERED, DRAIN_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
 
@@ -103,7 +103,8 @@ def run(
     logging.config.dictConfig(log_settings())
     _prepare(project, clock)
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
-    _clean_metrics(project.home / "serving" / f"metrics-{port}")
+    metrics = MetricFolder()
+    os.environ[MULTIPROCESS_FOLDER] = str(metrics.path)
     notice = project.home / "serving" / f"draining-{port}"
     server = Supervisor(
         "charkha",
@@ -120,6 +121,7 @@ def run(
         workers_kill_timeout=DRAIN_SECONDS,
         drain_seconds=drain_seconds,
         notice=notice,
+        replaced=metrics.fold,
         workers_max_rss=worker_memory_mb,
         rss_sample_interval=MEMORY_SECONDS,
         backlog=BACKLOG,
@@ -132,7 +134,11 @@ def run(
     ready = partial(_say_when_ready, *told, tls=tls is not None, grpc_at=grpc_at)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
     loader = partial(load_worker, project.root, clock, os.getpid(), notice, workers if auth else None, grpc)
-    server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
+    try:
+        with open_project(project):  # so that no worker is the first to open the ledger, which takes room on the disk
+            server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function
+    finally:
+        metrics.remove()
 
 
 def _require_usable_key(project: Project, clock: Clock, host: str) -> None:
@@ -157,6 +163,7 @@ def _prepare(project: Project, clock: Clock) -> None:
         feed = Feed(project.sources, project.views, home.log, home.online, clock)
         feed.follow(project.root)
         feed.materialise(project.root, clock.now())
+    make_room(project.home / ANSWERED, clock)
 
 
 def _most_connections() -> int:
@@ -166,13 +173,6 @@ def _most_connections() -> int:
     if most == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
     return max(1, min(MOST_CONNECTIONS, most - OWN_FILES))
-
-
-def _clean_metrics(folder: Path) -> None:
-    """Have the workers count from zero in a folder of their own."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ[MULTIPROCESS_FOLDER] = str(folder)
 
 
 def _wait_for_port(host: str, port: int) -> None:

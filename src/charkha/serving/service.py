@@ -112,6 +112,11 @@ class Service:
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
 
+    @property
+    def observer(self) -> Observer:
+        """Who is told what goes on."""
+        return self._observer
+
     def refresh(self) -> bool:
         """Follow the ledger: kill and revive, load what it deploys now, swap it in; return whether anything changed.
 
@@ -223,13 +228,13 @@ class Service:
         took = [(scored_ns - question.started_ns) // 1000 for question in questions]
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
         told = [answers(*each) for each in answering]
-        if before_log is not None:
-            before_log(told)
+        before = None if before_log is None else partial(before_log, told)
         logged = log.append(
             [
                 record(question, part.parts(), first, us)
                 for (question, part, first), us in zip(answering, took, strict=True)
-            ]
+            ],
+            before,
         )
         logged_ns = time.perf_counter_ns()
         came_ns = min(question.started_ns for question in questions)
@@ -359,6 +364,8 @@ class Service:
         views = [view for plan in lineup.plans for view in plan.views]
         self._feed.materialise(self.project.root, self._clock.now(), views=views)
         warm(lineup, self._home.online, self._clock.now())
+        self._predictions[lineup.model].settle()
+        self._labels[lineup.model].settle()
 
     def _model(self, name: str) -> Model:
         if name not in self.project.models:

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,11 +15,20 @@ class Supervisor(MPServer):
     """Keeps the workers.
 
     drain_seconds: how long it goes on answering after SIGTERM, while `/readyz` says that it is going; Ctrl-C and a
-    second SIGTERM do not wait. notice: the file that tells the workers so, while it is there.
+    second SIGTERM do not wait. notice: the file that tells the workers so, while it is there. replaced: is told the
+    process ids of the workers whenever some were put in the place of others.
     """
 
-    def __init__(self, *args: Any, drain_seconds: float, notice: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        drain_seconds: float,
+        notice: Path,
+        replaced: Callable[[Collection[int]], None],
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
+        self._replaced = replaced
         self._drain_seconds, self._notice = drain_seconds, notice
         self._been_ready = False
         notice.unlink(missing_ok=True)
@@ -45,6 +56,8 @@ class Supervisor(MPServer):
 
     def _respawn_workers(self, *args: Any, **options: Any) -> None:
         super()._respawn_workers(*args, **options)
+        with suppress(OSError):  # no room to fold in now: the next time
+            self._replaced([worker.inner.pid for worker in self.wrks])
         if self._been_ready:
             # Granian gives up when a worker dies twice within seconds: right at the start, wrong under a killer.
             self.respawned_wrks.clear()

@@ -39,6 +39,7 @@ DRAIN_SECONDS = 30
 # How long shadows may go on with what was answered.
 SHADOW_SECONDS = 5
 _SET_PARENT_DEATH_SIGNAL = 1
+ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
 
 
 @frozen
@@ -88,7 +89,7 @@ def open_app(
     if keyring is not None:
         keyring.refresh()
     followers = [Follower(followed) for followed in (service.kill_switch, service, keyring) if followed is not None]
-    once = Once(service, clock, project.home / "serving" / "answered")
+    once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
     desk = Desk(service, once=once, traces=traces)

@@ -23,6 +23,7 @@ from charkha.storage.online import NestedWrite, OnlineStoreFull
 
 _FILES = ("data.mdb", "lock.mdb")
 _MAX_READERS = 1024
+_READER_BYTES = 64
 _FORK_PATIENCE_SECONDS = 1.0
 
 _registry: dict[Path, "SharedEnvironment"] = {}
@@ -110,10 +111,14 @@ class SharedEnvironment:
             with locked(self.folder):
                 self._mark = hold(self.folder, _FILES)
                 try:
+                    _take_room(self.folder / _FILES[1], _MAX_READERS * _READER_BYTES)
                     handle = lmdb.open(
                         str(self.folder), map_size=self.map_bytes, sync=False, readahead=False, max_readers=_MAX_READERS
                     )
-                except lmdb.Error:
+                except lmdb.DiskError as full:
+                    self._let_go()
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)) from full
+                except (lmdb.Error, OSError):
                     self._let_go()
                     raise
             # The snapshot of a killed reader would keep its pages from being used again.
@@ -148,6 +153,16 @@ class SharedEnvironment:
         mark, self._mark = self._mark, None
         if mark is not None:
             os.close(mark)
+
+
+def _take_room(path: Path, size: int) -> None:
+    """Have the disk keep room for all of a file that LMDB maps: without it, whoever touches it would be killed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if os.fstat(descriptor).st_blocks * 512 < size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 def share_environment(folder: Path, map_bytes: int) -> SharedEnvironment:

@@ -59,9 +59,11 @@ class SegmentLog:
     def seal(self, stream: str, partition: str) -> None:
         """End the newest segment and begin the next; see `Log.seal`."""
         folder = self._partition_folder(stream, partition)
+        looked_at = list_segments(folder)[-1]
+        known = whole_end(looked_at, looked_at.base)  # outside the lock, for which every append waits
         with locked(folder):
             newest = list_segments(folder)[-1]
-            end = settled_end(newest, newest.base)
+            end = settled_end(newest, known if newest == looked_at else newest.base)
             if end == newest.base:
                 return
             mode = stat.S_IMODE(newest.path.stat().st_mode)
