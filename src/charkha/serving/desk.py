@@ -4,7 +4,6 @@ What comes here is rows of values that have the types of the model's request fie
 each, in their order. So the same rows get the same answers however they came.
 """
 
-import asyncio
 import math
 from collections.abc import Sequence
 
@@ -18,17 +17,16 @@ from charkha.serving.responses import Prediction, predictions
 from charkha.serving.schemas import request_frame, request_schema, utc_rows
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
-from charkha.serving.slots import Slots
+from charkha.serving.threads import WorkerThreads
 from charkha.serving.tracing import Traces
 
-# So many calls of more rows than a batch holds are worked on in threads at a time.
-MOST_LONG = 8
 # A bulk call is answered, and logged, so many rows at a time: each is one record.
 BULK_ROWS = 10_000
 
 
 class Desk:
     """Answers rows of any model, on one event loop. limit: of the rows of a call. traces: is told of batches.
+    threads: where long work is done; whoever gives them closes them.
 
     requests: model → what its rows must be. once: honours Idempotency-Key, where there is one.
     """
@@ -40,13 +38,14 @@ class Desk:
         *,
         once: Once | None = None,
         traces: Traces | None = None,
+        threads: WorkerThreads | None = None,
     ) -> None:
+        self.threads = threads or WorkerThreads()
         self.service, self.once = service, once
         self._models = service.project.models
         self.requests = {name: request_schema(model, limit) for name, model in self._models.items()}
         self._checks = {name: request_check(model) for name, model in self._models.items()}
         self._batchers = {name: Batcher(service, name, once=once, traces=traces) for name in self._models}
-        self._long = Slots(MOST_LONG, "calls of many rows")
 
     def admit(self, name: str) -> None:
         """Raise Overloaded if a call that comes now would wait too long; nothing of it needs to be read yet."""
@@ -68,8 +67,7 @@ class Desk:
         """
         asked = self._asked(name, rows, is_many=is_many)
         if len(rows) > MOST_ROWS:
-            with self._long.slot():
-                return await asyncio.to_thread(self._batchers[name].answer_now, asked, claim)
+            return await self.threads.long.run(self._batchers[name].answer_now, asked, claim)
         return await self._batchers[name].predict(asked, timeout_seconds, claim)
 
     async def predictions_with_reasons(
@@ -79,8 +77,7 @@ class Desk:
         NotExplainable.
         """
         asked = self._asked(name, rows, is_many=is_many)
-        with self._long.slot():
-            return await asyncio.to_thread(self._answered_with_reasons, name, asked, most)
+        return await self.threads.long.run(self._answered_with_reasons, name, asked, most)
 
     def answer_bulk(self, name: str, rows: Sequence[Row]) -> list[Answers]:
         """Return the answers of very many rows, part by part; in a thread. Raises as `predictions`, for all or none.

@@ -4,7 +4,6 @@ Predictions are made on the event loop, those that come together as one batch. O
 online store's one writer) or takes long (many rows) goes to a thread.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -41,10 +40,6 @@ from charkha.serving.responses import (
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema
 from charkha.serving.service import Service, UnknownModel
-from charkha.serving.slots import Slots
-
-# So many calls with events are worked on or wait at a time.
-MOST_PUSHES = 64
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
@@ -118,7 +113,6 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self._bulk = ArrowBulk(self.desk)
-        self._pushes = Slots(MOST_PUSHES, "calls with events")
         self.document = openapi_document(project, self._schemas)
 
     def protocols(self) -> Protocols:
@@ -156,8 +150,7 @@ class Api:
         """`POST /v1/sources/{source}/events`."""
         rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits, self._patience))
         try:
-            with self._pushes.slot():
-                pushed = await asyncio.to_thread(self._service.push, name, rows)
+            pushed = await self.desk.threads.pushes.run(self._service.push, name, rows)
         except BatchBreaksContract as error:
             self._metrics.quarantined(name, len(rows))
             return json_reply(events_refused(error), 422)
@@ -188,7 +181,7 @@ class Api:
 
     async def metrics(self, call: Call) -> Reply:
         """`GET /metrics`."""
-        text = await asyncio.to_thread(self._metrics.exposition)
+        text = await self.desk.threads.rest.run(self._metrics.exposition)
         return Reply(200, text, (("content-type", CONTENT_TYPE),))
 
     async def openapi(self, call: Call) -> Reply:

@@ -1,6 +1,5 @@
 """Bulk calls: very many rows as an Arrow stream, answered by one. All work but reading the body is in a thread."""
 
-import asyncio
 from importlib.util import find_spec
 
 from charkha.serving.body import Limits, read_body
@@ -12,8 +11,8 @@ from charkha.serving.slots import Slots
 
 KIND = "application/vnd.apache.arrow.stream"
 BULK = Limits(rows=100_000, body_bytes=64 << 20, body_seconds=60.0)
-# So many bulk calls are sent or wait at a time, which bounds their memory, and so many of them are worked on.
-MOST_CALLS, MOST_AT_WORK = 8, 2
+# So many bulk calls are sent, wait or are worked on at a time, which bounds their memory.
+MOST_CALLS = 8
 _KINDS = frozenset({KIND})
 _HEADERS: Headers = (("content-type", KIND),)
 
@@ -33,7 +32,7 @@ class ArrowBulk:
 
     def __init__(self, desk: Desk, limits: Limits = BULK) -> None:
         self._desk, self._limits, self._patience = desk, limits, Patience(limits.body_seconds)
-        self._calls, self._working = Slots(MOST_CALLS, "bulk calls"), asyncio.Semaphore(MOST_AT_WORK)
+        self._calls = Slots(MOST_CALLS, "bulk calls")
         self._can_read = find_spec("pyarrow") is not None
 
     async def predict(self, name: str, call: Call) -> Reply:
@@ -42,8 +41,7 @@ class ArrowBulk:
             raise ArrowMissing
         with self._calls.slot():
             body = await read_body(call, self._limits, self._patience, _KINDS)
-            async with self._working:
-                return Reply(200, await asyncio.to_thread(self._answered, name, body), _HEADERS)
+            return Reply(200, await self._desk.threads.bulk.run(self._answered, name, body), _HEADERS)
 
     def _answered(self, name: str, body: bytes) -> bytes:
         from charkha.serving.protocols.arrow_tables import read_rows, write_answers
