@@ -12,6 +12,7 @@ import msgspec
 from charkha.serving.batcher import MOST_ROWS, Batcher
 from charkha.serving.body import Limits
 from charkha.serving.contracts import request_check
+from charkha.serving.deadline import Deadline
 from charkha.serving.once import Claim, Once
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.schemas import request_frame, request_schema, utc_rows
@@ -65,28 +66,31 @@ class Desk:
         is_many: how errors name a field: `rows[2].city`. claim: of the call's Idempotency-Key, which keeps the answers.
         Raises ContractBroken, Overloaded, DeadlinePassed, and as `Service.predict`.
         """
-        asked = self._asked(name, rows, is_many=is_many)
         if len(rows) > MOST_ROWS:
-            return await self.threads.long.run(self._batchers[name].answer_now, asked, claim)
+            deadline = Deadline.within(timeout_seconds)
+            asked = self._asked(name, rows, is_many=is_many)
+            return await self.threads.long.run(self._batchers[name].answer_now, asked, deadline, claim)
+        asked = self._asked(name, rows, is_many=is_many)
         return await self._batchers[name].predict(asked, timeout_seconds, claim)
 
     async def predictions_with_reasons(
-        self, name: str, rows: Sequence[Row], most: int, *, is_many: bool
+        self, name: str, rows: Sequence[Row], most: int, timeout_seconds: float = math.inf, *, is_many: bool
     ) -> list[Prediction]:
         """Return the answers of a call, each with its reasons, at most so many. Raises as `predictions`, and
         NotExplainable.
         """
+        deadline = Deadline.within(timeout_seconds)
         asked = self._asked(name, rows, is_many=is_many)
-        return await self.threads.long.run(self._answered_with_reasons, name, asked, most)
+        return await self.threads.long.run(self._answered_with_reasons, name, asked, most, deadline)
 
-    def answer_bulk(self, name: str, rows: Sequence[Row]) -> list[Answers]:
+    def answer_bulk(self, name: str, rows: Sequence[Row], deadline: Deadline) -> list[Answers]:
         """Return the answers of very many rows, part by part; in a thread. Raises as `predictions`, for all or none.
 
-        A part that is answered is in the log, also when a later one fails.
+        A part that is answered is in the log, also when a later one fails or comes too late.
         """
         asked = self._asked(name, rows, is_many=True)
         parts = [asked[low : low + BULK_ROWS] for low in range(0, len(asked), BULK_ROWS)]
-        return [self.service.answer([self.service.ask_rows(name, part)])[0] for part in parts]
+        return [self._part(name, part, deadline) for part in parts]
 
     def _asked(self, name: str, rows: Sequence[Row], *, is_many: bool) -> Sequence[Row]:
         fields = self._models[name].request_fields
@@ -94,7 +98,13 @@ class Desk:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
         return utc_rows(fields, rows)
 
-    def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int) -> list[Prediction]:
-        found, reasons = self.service.answer_with_reasons(self.service.ask_rows(name, rows), most)
+    def _part(self, name: str, rows: Sequence[Row], deadline: Deadline) -> Answers:
+        cause = deadline.passed(self.service, name)
+        return self.service.answer([self.service.ask_rows(name, rows, cause=cause)])[0]
+
+    def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int, deadline: Deadline) -> list[Prediction]:
+        cause = deadline.passed(self.service, name)
+        question = self.service.ask_rows(name, rows, deadline.came_ns, cause)
+        found, reasons = self.service.answer_with_reasons(question, most)
         each = zip(predictions(name, found), reasons, strict=True)
         return [msgspec.structs.replace(prediction, reasons=why) for prediction, why in each]

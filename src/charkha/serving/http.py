@@ -128,7 +128,8 @@ class Api:
         body = await read_body(call, self._limits, self._patience)
         if call.query and (most := reasons_asked(call)):
             rows, is_many = self._schemas.requests[name].decode(body)
-            return _told(await self.desk.predictions_with_reasons(name, rows, most, is_many=is_many), is_many=is_many)
+            each = await self.desk.predictions_with_reasons(name, rows, most, timeout_seconds, is_many=is_many)
+            return _told(each, is_many=is_many)
         if self._once is not None and KEY_HEADER in call.headers:
             answer = partial(self._answer_once, name, body, timeout_seconds)
             return await self._once.reply(name, call, body, timeout_seconds, answer)

@@ -2,8 +2,9 @@
 
 from importlib.util import find_spec
 
-from charkha.serving.body import Limits, read_body
+from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Headers, Reply
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Desk
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
@@ -39,12 +40,15 @@ class ArrowBulk:
         """Answer a call of a model: columns id, score, decision, version, role and rules, in the order of the rows."""
         if not self._can_read:
             raise ArrowMissing
+        timeout_seconds = timeout_of(call)
         with self._calls.slot():
             body = await read_body(call, self._limits, self._patience, _KINDS)
-            return Reply(200, await self._desk.threads.bulk.run(self._answered, name, body), _HEADERS)
+            deadline = Deadline.within(timeout_seconds)
+            return Reply(200, await self._desk.threads.bulk.run(self._answered, name, body, deadline), _HEADERS)
 
-    def _answered(self, name: str, body: bytes) -> bytes:
+    def _answered(self, name: str, body: bytes, deadline: Deadline) -> bytes:
         from charkha.serving.protocols.arrow_tables import read_rows, write_answers
 
         fields = self._desk.service.project.models[name].request_fields
-        return write_answers(self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows)))
+        deadline.passed(self._desk.service, name)
+        return write_answers(self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows), deadline))
