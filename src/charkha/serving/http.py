@@ -18,7 +18,7 @@ from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
-from charkha.serving.once import KEY_HEADER, Claim
+from charkha.serving.once import KEY_HEADER, Claim, answer_of
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
@@ -138,7 +138,9 @@ class Api:
 
     async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
         rows, claim.is_many = self._schemas.requests[name].decode(body)
-        await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
+        each = await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
+        if not each[0].logged:  # which was not known when it was to be remembered
+            claim.answer = answer_of(each, is_many=claim.is_many)
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""

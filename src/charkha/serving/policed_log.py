@@ -4,15 +4,19 @@ Appending blocks as long as the disk does, and with it the batch: who is slow is
 that fails is not asked again by each call, but a few times a second, and by `look_again`.
 """
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from charkha.serving.observer import Observer
 from charkha.serving.prediction_log import LogPlace, PredictionBatch, PredictionLog
 from charkha.spec.model import Model
+from charkha.storage.online import OnlineStoreFull
 
 _AGAIN_NS = 250_000_000
+
+_logger = logging.getLogger("charkha.serving")
 
 
 class LogFull(Exception):
@@ -35,20 +39,27 @@ def taken_by_log(what: str) -> Iterator[None]:
 class PolicedLog:
     """The log of one model's predictions; safe to use from several threads.
 
-    problem: why it takes nothing now; None while it does. seconds: how long the newest append took.
+    seconds: how long the newest append took.
     """
 
     def __init__(self, log: PredictionLog, model: Model, observer: Observer) -> None:
         self._log, self._model, self._observer = log, model.name, observer
         self.refuses = model.log.on_full_disk == "refuse"
-        self.problem: str | None = None
+        self._failing: str | None = None  # why it takes nothing now
+        self._forgetful: str | None = None  # why what must be remembered of a call cannot be
+        self._probe_memory: Callable[[], None] | None = None
         self.seconds = 0.0
         self._again_ns = 0
 
+    @property
+    def problem(self) -> str | None:
+        """Why calls, or those with an Idempotency-Key, cannot be logged now; None while all can."""
+        return self._failing or self._forgetful
+
     def admit(self, rows: int) -> None:
         """Raise LogFull for a call that would be refused once it was scored. Costs nothing while the log is well."""
-        if self.problem is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
-            self._refuse(rows, self.problem)
+        if self._failing is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
+            self._refuse(rows, self._failing)
 
     def append(self, batches: Sequence[PredictionBatch]) -> bool:
         """Log calls, all of them or none, and say whether they are logged.
@@ -56,17 +67,37 @@ class PolicedLog:
         Raises LogFull when they could not be, and the policy is to refuse then.
         """
         began_ns = time.perf_counter_ns()
-        if self.problem is not None and began_ns < self._again_ns:
-            return self._unlogged(batches, self.problem)
+        if self._failing is not None and began_ns < self._again_ns:
+            return self._unlogged(batches, self._failing)
         try:
             self._log.append(batches)
         except OSError as error:
             self._again_ns = time.perf_counter_ns() + _AGAIN_NS
-            self.problem = reason = _reason(error)
+            self._failing = reason = _reason(error)
             return self._unlogged(batches, reason)
         self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
-        if self.problem is not None:
+        if self._failing is not None:
             self._recover()
+        return True
+
+    def remember(self, rows: int, keep: Callable[[], None], probe: Callable[[], None]) -> bool:
+        """Have `keep` write or read what a repeated call needs; say whether it did. rows: of the calls that it is for.
+
+        probe: raises while `keep` would. Raises LogFull when that cannot be done and the policy is to refuse then;
+        else the calls are answered all the same, and a repetition is a new call.
+        """
+        try:
+            keep()
+        except (OSError, OnlineStoreFull) as error:
+            reason, known = _reason(error), self._forgetful is not None
+            self._forgetful, self._probe_memory = reason, probe
+            if self.refuses:
+                self._refuse(rows, reason)
+            if not known:
+                _logger.error(
+                    "model %s: answers cannot be remembered by their Idempotency-Key: %s", self._model, reason
+                )
+            return False
         return True
 
     def look_again(self) -> None:
@@ -75,10 +106,12 @@ class PolicedLog:
             return
         try:
             self._log.probe()
-        except OSError as error:
-            self.problem = _reason(error)
-        else:
-            self._recover()
+            if self._probe_memory is not None:
+                self._probe_memory()
+        except (OSError, OnlineStoreFull):
+            return
+        self._failing = self._forgetful = self._probe_memory = None
+        self._observer.logs_again(self._model)
 
     def place(self) -> LogPlace:
         """Return where the next record begins; see `PredictionLog.place`."""
@@ -104,10 +137,11 @@ class PolicedLog:
         raise LogFull(f"model '{self._model}': the prediction", reason)
 
     def _recover(self) -> None:
-        self.problem = None
-        self._observer.logs_again(self._model)
+        self._failing = None
+        if self._forgetful is None:
+            self._observer.logs_again(self._model)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | OnlineStoreFull) -> str:
     """Return what the system says, without the paths that a client has no business to know."""
-    return error.strerror or type(error).__name__
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__

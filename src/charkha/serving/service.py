@@ -231,6 +231,10 @@ class Service:
         """Return where the next record of a model's predictions begins, unless another one comes before it."""
         return self._predictions[model].place()
 
+    def remember(self, model: str, rows: int, keep: Callable[[], None], probe: Callable[[], None]) -> bool:
+        """Have what a repeated call needs kept or looked up, by the policy of the log; see `PolicedLog.remember`."""
+        return self._predictions[model].remember(rows, keep, probe)
+
     def is_logged(self, model: str, place: LogPlace, first_id: str) -> bool:
         """Say whether the record of these predictions, which was to be at a place or a little behind it, is there."""
         return self._predictions[model].holds(place, first_id)

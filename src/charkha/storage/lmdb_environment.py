@@ -113,6 +113,9 @@ class SharedEnvironment:
                     handle = lmdb.open(
                         str(self.folder), map_size=self.map_bytes, sync=False, readahead=False, max_readers=_MAX_READERS
                     )
+                except lmdb.DiskError as full:
+                    self._let_go()
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder)) from full
                 except lmdb.Error:
                     self._let_go()
                     raise
