@@ -103,3 +103,24 @@ def test_the_end_waits_for_what_is_worked_on_and_begins_nothing() -> None:
 
     asyncio.run(left())
     assert done == [1]
+
+
+def test_labels_that_wait_for_the_disk_hold_up_nobody(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    monkeypatch.setattr(stage.service, "label", held(stage.service.label, free))
+    router = build_router(stage.service, ServingMetrics(), stage.clock)
+    label = {"id": "013dc2cb-b400-7000-8000-000000000000", "label": True}
+
+    async def asked() -> None:
+        async with httpx.AsyncClient(transport=RouterTransport(router), base_url="http://app") as client:
+            labelled = [client.post("/v1/models/late_trip/labels", json=label) for _ in range(PUSHES)]
+            tasks = [asyncio.create_task(each) for each in labelled]
+            await asyncio.sleep(0.05)
+            try:
+                assert (await asyncio.wait_for(client.post(PREDICT, json=ROW), 5)).status_code == 200
+                assert not any(task.done() for task in tasks)
+            finally:
+                free.set()
+            assert {reply.status_code for reply in await asyncio.gather(*tasks)} == {200}
+
+    asyncio.run(asked())

@@ -1,7 +1,7 @@
 """The routes: each reads a body, calls the service, and says what came of it. No logic of their own.
 
 Predictions are made on the event loop, those that come together as one batch. Only what may wait (events, for the
-online store's one writer) or takes long (many rows) goes to a thread.
+online store's one writer; labels, for the disk) or takes long (many rows) goes to a thread.
 """
 
 import re
@@ -16,6 +16,7 @@ from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.contracts import events_refused
 from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
+from charkha.serving.ending import Looked
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.once import KEY_HEADER, Claim, answer_of
@@ -81,7 +82,7 @@ def build_router(
         routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events, "ingest")
     protocols = api.protocols()
     routes |= protocols.routes()
-    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found)
+    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found, ends=Looked(ends))
     if keyring is not None:
         api.document = secured(api.document, router.need)
     return router
@@ -145,7 +146,8 @@ class Api:
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
         rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
-        count = self._service.label(name, [str(id_) for id_, _ in rows], [float(label) for _, label in rows])
+        ids, labels = [str(id_) for id_, _ in rows], [float(label) for _, label in rows]
+        count = await self.desk.threads.labels.run(self._service.label, name, ids, labels)
         self._metrics.labelled(name, count)
         return json_reply(LabelsTaken(count))
 

@@ -47,16 +47,17 @@ class Threads:
 class WorkerThreads:
     """All threads of a worker, beside its loop.
 
-    long: calls of more rows than a batch holds, and such with reasons. bulk: calls of very many rows, of which the
-    places bound the memory. pushes: they wait in turn for the online store's one writer. rest: what else takes long.
+    long: calls of more rows than a batch holds, and such with reasons. bulk: calls of very many rows. pushes: they
+    wait in turn for the online store's one writer. labels: they wait for the disk. rest: what else takes long.
     """
 
     long: Threads = field(factory=lambda: Threads("calls of many rows", 8))
     bulk: Threads = field(factory=lambda: Threads("bulk calls", 2, places=8))
     pushes: Threads = field(factory=lambda: Threads("calls with events", 4, places=64))
+    labels: Threads = field(factory=lambda: Threads("calls with labels", 2, places=64))
     rest: Threads = field(factory=lambda: Threads("calls for metrics", 2, places=8))
 
     def close(self) -> None:
         """Close them all."""
-        for threads in (self.long, self.bulk, self.pushes, self.rest):
+        for threads in (self.long, self.bulk, self.pushes, self.labels, self.rest):
             threads.close()
