@@ -118,7 +118,7 @@ class Api:
 
     def protocols(self) -> Protocols:
         """Return the routes of other servers' protocols, answered at the same desk."""
-        return Protocols(self.desk, self._limits, self._ends)
+        return Protocols(self.desk, self._limits, self._patience, self._ends)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""

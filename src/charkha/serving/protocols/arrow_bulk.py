@@ -9,6 +9,7 @@ from charkha.serving.desk import Desk
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
 from charkha.serving.slots import Slots
+from charkha.serving.under_way import UnderWay
 
 KIND = "application/vnd.apache.arrow.stream"
 BULK = Limits(rows=100_000, body_bytes=64 << 20, body_seconds=60.0)
@@ -32,7 +33,11 @@ class ArrowBulk:
     """Answers bulk calls. limits: of one call."""
 
     def __init__(self, desk: Desk, limits: Limits = BULK) -> None:
-        self._desk, self._limits, self._patience = desk, limits, Patience(limits.body_seconds)
+        self._desk, self._limits, self._patience = (
+            desk,
+            limits,
+            Patience(limits.body_seconds, UnderWay(MOST_CALLS * limits.body_bytes)),
+        )
         self._calls = Slots(MOST_CALLS, "bulk calls")
         self._can_read = find_spec("pyarrow") is not None
 
