@@ -13,6 +13,7 @@ import pytest
 from app_client import AppClient, app_client
 from serving_project import Stage, open_stage
 
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import BULK_ROWS, Desk
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
@@ -75,7 +76,7 @@ def test_a_frame_goes_and_comes_back(client: AppClient, stage: Stage) -> None:
 
 
 def test_many_rows_are_logged_in_parts_and_answered_in_order(stage: Stage) -> None:
-    parts = Desk(stage.service).answer_bulk("late_trip", requests(BULK_ROWS + 5).rows())
+    parts = Desk(stage.service).answer_bulk("late_trip", requests(BULK_ROWS + 5).rows(), Deadline.within())
     assert [len(part.ids) for part in parts] == [BULK_ROWS, 5]
 
 

@@ -74,9 +74,11 @@ def test_a_key_is_of_one_body_one_model_and_one_caller(client: AppClient, stage:
     other = client.post(PREDICT, json={**ROW, "km": 2.0}, headers=KEY)
     assert (other.status_code, other.json()["error"]["code"]) == (422, "key_reused")
     someone = client.post(PREDICT, json=ROW, headers={**KEY, "authorization": "Bearer else"})
-    assert someone.json()["id"] != first.json()["id"]
+    other_key = client.post(PREDICT, json=ROW, headers={**KEY, "x-api-key": "mine"})
+    third_key = client.post(PREDICT, json=ROW, headers={**KEY, "x-api-key": "yours"})
+    assert len({reply.json()["id"] for reply in (first, someone, other_key, third_key)}) == 4
     assert client.post("/v1/models/how_far/predict", json={"city": "Pune", "stops": 1}, headers=KEY).status_code == 503
-    assert len(logged(stage.home)) == 2
+    assert len(logged(stage.home)) == 4
 
 
 def test_a_call_that_was_refused_may_come_again_otherwise(client: AppClient, stage: Stage) -> None:

@@ -1,8 +1,10 @@
 """The log of predictions: whatever a call holds comes back as a table, and bulk reading is fast."""
 
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -23,6 +25,7 @@ from charkha.serving.prediction_log import (
     SAMPLED,
     FeaturesUsed,
     PredictionBatch,
+    PredictionLog,
     Role,
     SampledBatch,
     Scored,
@@ -32,6 +35,7 @@ from charkha.serving.prediction_log import (
     version_answers,
 )
 from charkha.storage.log import Record
+from charkha.storage.segment_log import SegmentLog
 
 CARRIERS = ("AA", "UA")
 SCHEMA = FeatureSchema(
@@ -285,3 +289,24 @@ def test_many_tiny_records_are_read_fast() -> None:
     frame = decode_predictions(many, store(v1=schema))
     assert frame.height == 60_000
     assert frame.height / (time.thread_time() - started) > 50_000
+
+
+def test_looking_for_a_record_reads_neither_other_partitions_nor_what_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SegmentLog(tmp_path)
+    mine = PredictionLog(log, "m", "w0")
+    first, place = first_id(1_700_000_000_000_000), mine.place()
+    mine.append([PredictionBatch(2, "m", pack_first_id(first), 1, 1, ("a",), "i", [(1,)], (), ())])
+    for partition in ("w0", "w1"):
+        log.writer("predictions/m", partition).append([bytes(100_000)] * 100)
+    read, counted = os.pread, list[int]()
+
+    def counting(descriptor: int, size: int, at: int) -> bytes:
+        found = read(descriptor, size, at)
+        counted.append(len(found))
+        return found
+
+    monkeypatch.setattr(os, "pread", counting)
+    assert mine.holds(place, format_ids(first, 1)[0])
+    assert sum(counted) <= 1 << 20

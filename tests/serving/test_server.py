@@ -1,5 +1,6 @@
 """The server as users run it: processes, signals, ports; a deployment that changes under load; what it imports."""
 
+import http.client
 import json
 import os
 import re
@@ -213,6 +214,26 @@ def test_readiness_ends_before_serving_does(project: Project, home: Home) -> Non
         ask_on_new_connections(running, 1)
         client.close()
         assert running.process.wait(timeout=20) == 0
+
+
+def test_connections_in_use_are_ended_by_their_answers_not_cut(project: Project) -> None:
+    with server(project.root, drain_seconds=1.0) as running:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=20)
+        told = [ended_by_answer(connection) for _ in range(3)]
+        assert told == [False] * 3
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert ended_by_answer(connection)
+        assert ended_by_answer(connection)  # on a new one
+        assert running.process.wait(timeout=20) == 0
+
+
+def ended_by_answer(connection: http.client.HTTPConnection) -> bool:
+    connection.request("POST", PREDICT, json.dumps(ROW), {"content-type": "application/json"})
+    response = connection.getresponse()
+    assert response.status == 200
+    response.read()
+    return response.getheader("connection") == "close"
 
 
 def test_workers_that_die_again_and_again_are_replaced(project: Project, home: Home) -> None:

@@ -196,3 +196,21 @@ def test_names_that_could_lead_out_are_refused(log: Log, name: str, tmp_path: Pa
 def test_a_partition_is_one_piece(log: Log) -> None:
     with pytest.raises(BadName, match="'web/0'"):
         log.writer("events", "web/0")
+
+
+def test_a_partition_is_read_alone_from_an_offset(log: Log) -> None:
+    writer, other = log.writer("s", "a"), log.writer("s", "b")
+    middle = writer.append([b"1", b"2"])
+    other.append([b"x"])
+    end = writer.append([b"3"])
+    assert [record.payload for record in log.read_partition("s", "a", 0)] == [b"1", b"2", b"3"]
+    assert [record[:3] for record in log.read_partition("s", "a", middle)] == [("a", middle, end)]
+    assert not list(log.read_partition("s", "a", end))
+    assert not list(log.read_partition("s", "none", 0))
+    log.seal("s", "a")
+    writer.append([b"4"])
+    assert [record.payload for record in log.read_partition("s", "a", middle)] == [b"3", b"4"]
+    for stretch in log.sealed("s"):
+        log.drop("s", stretch)
+    with pytest.raises(UnknownPosition):
+        next(log.read_partition("s", "a", middle))

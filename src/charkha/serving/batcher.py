@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from charkha.serving.deadline import Deadline
 from charkha.serving.observer import Stages
 from charkha.serving.once import Claim, Once
 from charkha.serving.prediction_log import Cause
@@ -124,9 +125,10 @@ class Batcher:
         self._rows += len(rows)
         return waiting.answer
 
-    def answer_now(self, rows: Sequence[Row], claim: Claim | None = None) -> list[Prediction]:
-        """Answer a call of many rows by itself, in whichever thread this is called. Raises as `Service.predict`."""
-        return self._predicted([_Asked(rows, time.perf_counter_ns(), claim, self._span())])
+    def answer_now(self, rows: Sequence[Row], deadline: Deadline, claim: Claim | None = None) -> list[Prediction]:
+        """Answer a call of many rows by itself, in whichever thread this is called. Raises as `predict` does."""
+        cause = deadline.passed(self._service, self._model)
+        return self._predicted([_Asked(rows, deadline.came_ns, claim, self._span())], cause)
 
     def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer as many of the calls as fit in a batch; the others after what else the loop has to do."""

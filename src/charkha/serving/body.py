@@ -11,6 +11,7 @@ from charkha.serving.calls import Call, Disconnected
 from charkha.serving.patience import Patience, SlowBody
 from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.refusals import Malformed, Refused, TooLarge
+from charkha.serving.under_way import SMALL_BYTES, UnderWay
 
 REASONS = "reasons"
 _WHOLE = re.compile("[0-9]{1,9}")
@@ -36,20 +37,27 @@ JSON_ONLY = frozenset({"application/json"})
 
 async def read_body(call: Call, limits: Limits, patience: Patience, kinds: frozenset[str] = JSON_ONLY) -> bytes:
     """Return the body of a request. patience: of `limits.body_seconds`. kinds: the content types that are taken, with
-    "" for none. Raises Refused (400, 408, 413, 415).
+    "" for none. Raises Refused (400, 408, 413, 415, 429).
     """
     _refuse_other_types(call, kinds)
     declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
+    size = int(declared) if len(declared) > 4 and declared.isdecimal() else 0
+    large = size if size > SMALL_BYTES else 0
+    if large:
+        patience.under_way.take(large)
     try:
         with patience.for_body():
-            return await (call.body.whole() if declared else _collected(call, limits))
+            return await (call.body.whole() if declared else _collected(call, limits, patience.under_way))
     except SlowBody:
         said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
     except Disconnected:
         raise Malformed("expected the whole body, without trailers, got one that was cut off") from None
+    finally:
+        if large:
+            patience.under_way.give_back(large)
 
 
 def timeout_of(call: Call) -> float:
@@ -79,18 +87,24 @@ def reasons_asked(call: Call) -> int:
     return int(given[0])
 
 
-async def _collected(call: Call, limits: Limits) -> bytes:
+async def _collected(call: Call, limits: Limits, under_way: UnderWay) -> bytes:
     """Return a body whose length nobody has said."""
     parts: list[bytes] = []
     # Each costs the loop as much as many bytes do.
-    size, most = 0, 1000 + limits.body_bytes // 1024
-    async for part in call.body.parts():
-        size += len(part)
-        if size > limits.body_bytes:
-            raise _too_large(limits)
-        if len(parts) > most:
-            raise Malformed(f"expected a body in no more than {most} chunks, got more. Send larger ones")
-        parts.append(part)
+    size, counted, most = 0, 0, 1000 + limits.body_bytes // 1024
+    try:
+        async for part in call.body.parts():
+            size += len(part)
+            if size > limits.body_bytes:
+                raise _too_large(limits)
+            if len(parts) > most:
+                raise Malformed(f"expected a body in no more than {most} chunks, got more. Send larger ones")
+            if size > SMALL_BYTES:
+                under_way.take(size - counted)
+                counted = size
+            parts.append(part)
+    finally:
+        under_way.give_back(counted)
     return b"".join(parts)
 
 

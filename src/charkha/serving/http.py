@@ -1,10 +1,9 @@
 """The routes: each reads a body, calls the service, and says what came of it. No logic of their own.
 
 Predictions are made on the event loop, those that come together as one batch. Only what may wait (events, for the
-online store's one writer) or takes long (many rows) goes to a thread.
+online store's one writer; labels, for the disk) or takes long (many rows) goes to a thread.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,9 +16,10 @@ from charkha.serving.calls import Call, Endpoint, Reply, RequestHeaders, json_re
 from charkha.serving.contracts import events_refused
 from charkha.serving.desk import Desk
 from charkha.serving.docs_page import docs_page
+from charkha.serving.ending import Looked
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
-from charkha.serving.once import KEY_HEADER, Claim
+from charkha.serving.once import KEY_HEADER, Claim, answer_of
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
@@ -41,10 +41,6 @@ from charkha.serving.responses import (
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema
 from charkha.serving.service import Service, UnknownModel
-from charkha.serving.slots import Slots
-
-# So many calls with events are worked on or wait at a time.
-MOST_PUSHES = 64
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
@@ -87,7 +83,7 @@ def build_router(
         routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events, "ingest")
     protocols = api.protocols()
     routes |= protocols.routes()
-    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found)
+    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found, ends=Looked(ends))
     if keyring is not None:
         api.document = secured(api.document, router.need)
     return router
@@ -129,12 +125,11 @@ class Api:
             {name: label_schema(model, limits.rows) for name, model in models.items()},
         )
         self._bulk = ArrowBulk(self.desk)
-        self._pushes = Slots(MOST_PUSHES, "calls with events")
         self.document = openapi_document(project, self._schemas)
 
     def protocols(self) -> Protocols:
         """Return the routes of other servers' protocols, answered at the same desk."""
-        return Protocols(self.desk, self._limits, self._ends)
+        return Protocols(self.desk, self._limits, self._patience, self._ends)
 
     async def predict(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/predict`."""
@@ -145,7 +140,8 @@ class Api:
         body = await read_body(call, self._limits, self._patience)
         if call.query and (most := reasons_asked(call)):
             rows, is_many = self._schemas.requests[name].decode(body)
-            return _told(await self.desk.predictions_with_reasons(name, rows, most, is_many=is_many), is_many=is_many)
+            each = await self.desk.predictions_with_reasons(name, rows, most, timeout_seconds, is_many=is_many)
+            return _told(each, is_many=is_many)
         if self._once is not None and KEY_HEADER in call.headers:
             answer = partial(self._answer_once, name, body, timeout_seconds)
             return await self._once.reply(name, call, body, timeout_seconds, answer)
@@ -155,13 +151,14 @@ class Api:
     async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
         rows, claim.is_many = self._schemas.requests[name].decode(body)
         each = await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
-        if not each[0].logged:  # nor is it remembered, or for nothing
-            claim.answer = _told(each, is_many=claim.is_many).body
+        if not each[0].logged:  # which was not known when it was to be remembered
+            claim.answer = answer_of(each, is_many=claim.is_many)
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
         rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
-        count = self._service.label(name, [str(id_) for id_, _ in rows], [float(label) for _, label in rows])
+        ids, labels = [str(id_) for id_, _ in rows], [float(label) for _, label in rows]
+        count = await self.desk.threads.labels.run(self._service.label, name, ids, labels)
         self._metrics.labelled(name, count)
         return json_reply(LabelsTaken(count))
 
@@ -169,8 +166,7 @@ class Api:
         """`POST /v1/sources/{source}/events`."""
         rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits, self._patience))
         try:
-            with self._pushes.slot():
-                pushed = await asyncio.to_thread(self._service.push, name, rows)
+            pushed = await self.desk.threads.pushes.run(self._service.push, name, rows)
         except BatchBreaksContract as error:
             self._metrics.quarantined(name, len(rows))
             return json_reply(events_refused(error), 422)
@@ -207,7 +203,7 @@ class Api:
 
     async def metrics(self, call: Call) -> Reply:
         """`GET /metrics`."""
-        text = await asyncio.to_thread(self._metrics.exposition)
+        text = await self.desk.threads.rest.run(self._metrics.exposition)
         return Reply(200, text, (("content-type", CONTENT_TYPE),))
 
     async def openapi(self, call: Call) -> Reply:

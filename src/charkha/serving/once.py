@@ -12,6 +12,7 @@ A call that is refused is not remembered: its key may come again with another bo
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,8 @@ from charkha.storage.recent import RecentValues
 KEY_HEADER = "idempotency-key"
 WINDOW_SECONDS = 600.0
 LONGEST_KEY = 255
+# By either of these a call shows whose it is.
+_CREDENTIALS = ("authorization", "x-api-key")
 _REPEATED = ("idempotent-replayed", "true")
 # How often it is looked whether another worker has answered, and for how long where the client does not say.
 _LOOK_SECONDS, _MOST_SECONDS = 0.004, 30.0
@@ -86,6 +89,8 @@ class Once:
         self._recent = RecentValues(folder, WINDOW_SECONDS)
         self._locks = KeyLocks(folder / "keys.lock")
         self._here: dict[bytes, asyncio.Task[None]] = {}
+        with suppress(OSError):  # opened now, since a disk that is full later has no room for that
+            self._recent.get(b"\0", clock.now())
 
     async def reply(
         self,
@@ -113,22 +118,33 @@ class Once:
                 await asyncio.wait([first], timeout=min(timeout_seconds, _MOST_SECONDS))
 
     def keep(self, model: str, first_id: str, answered: Sequence[tuple[Claim, Sequence[Prediction]]]) -> None:
-        """Remember answers that are about to be logged as one record. first_id: of the record."""
-        place, values = self._service.log_place(model), {}
+        """Remember answers that are about to be logged as one record. first_id: of the record.
+
+        Raises LogFull where they cannot be remembered, and the policy of the model's log is to refuse then.
+        """
         for claim, each in answered:
-            claim.answer = msgspec.json.encode(Predictions(list(each)) if claim.is_many else each[0])
-            values[claim.key] = _encode(Remembered(model, claim.asked, place, first_id, claim.answer))
-        self._recent.put(values, self._clock.now())
+            claim.answer = answer_of(each, is_many=claim.is_many)
+        rows = sum(len(each) for _, each in answered)
+        put = partial(self._put, model, first_id, [claim for claim, _ in answered])
+        self._service.remember(model, rows, put, self._probe)
 
     def close(self) -> None:
         """Close the files."""
         self._recent.close()
         self._locks.close()
 
+    def _put(self, model: str, first_id: str, claims: Sequence[Claim]) -> None:
+        place = self._service.log_place(model)
+        values = {each.key: _encode(Remembered(model, each.asked, place, first_id, each.answer)) for each in claims}
+        self._recent.put(values, self._clock.now())
+
+    def _probe(self) -> None:
+        self._recent.put({}, self._clock.now())
+
     async def _first(self, model: str, claim: Claim, answer: Answer) -> Reply:
         """Answer while the lock is held: to the end, also where the client goes away meanwhile."""
         try:
-            if (known := self._known(claim)) is not None:
+            if (known := self._known(model, claim)) is not None:
                 self._locks.unlock(claim.key)
                 return Reply(200, known, (("content-type", "application/json"), _REPEATED))
         except BaseException:
@@ -146,8 +162,14 @@ class Once:
         del self._here[key]
         self._locks.unlock(key)
 
-    def _known(self, claim: Claim) -> bytes | None:
-        found = self._recent.get(claim.key, self._clock.now())
+    def _known(self, model: str, claim: Claim) -> bytes | None:
+        found: bytes | None = None
+
+        def look() -> None:
+            nonlocal found
+            found = self._recent.get(claim.key, self._clock.now())
+
+        self._service.remember(model, 1, look, self._probe)
         if found is None:
             return None
         known = _decoder.decode(found)
@@ -158,11 +180,16 @@ class Once:
         return known.answer
 
 
+def answer_of(each: Sequence[Prediction], *, is_many: bool) -> bytes:
+    """Return the body of an answer. is_many: rows were asked, not a row."""
+    return msgspec.json.encode(Predictions(list(each)) if is_many else each[0])
+
+
 def _scoped(model: str, call: Call) -> bytes:
     """Return the digest of a key: of one model, and of whoever shows these credentials."""
     given = call.headers.get(KEY_HEADER) or ""
     if not (0 < len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
         said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {given[:80]!r}"
         raise Refused(400, "invalid_header", said, KEY_HEADER)
-    who = str(call.headers.get("authorization", ""))
-    return blake2b("\0".join((model, who, given)).encode(), digest_size=16).digest()
+    shown = [str(call.headers.get(name, "")) for name in _CREDENTIALS]
+    return blake2b("\0".join((model, *shown, given)).encode(), digest_size=16).digest()

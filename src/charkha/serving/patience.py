@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from charkha.serving.under_way import UnderWay
+
 # How often within the limit it is looked who has run out of time.
 _LOOKS = 4
 
@@ -16,10 +18,13 @@ class SlowBody(Exception):
 
 
 class Patience:
-    """Waits for the bodies of calls on one event loop, up to `seconds` for each, and a quarter more at most."""
+    """Waits for the bodies of calls on one event loop, up to `seconds` for each, and a quarter more at most.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    under_way: how much of them there may be at a time; all that wait on a loop share one.
+    """
+
+    def __init__(self, seconds: float, under_way: UnderWay | None = None) -> None:
+        self._seconds, self.under_way = seconds, under_way or UnderWay()
         self._since: dict[asyncio.Task[object], float] = {}
         self._late: set[asyncio.Task[object]] = set()
         self._looking: asyncio.TimerHandle | None = None

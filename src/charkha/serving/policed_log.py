@@ -9,12 +9,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from charkha.serving.observer import Observer
 from charkha.serving.prediction_log import LogPlace, PredictionBatch, PredictionLog
 from charkha.spec.model import Model
 from charkha.storage.log import LogCorrupt
+from charkha.storage.online import OnlineStoreFull
 
 _AGAIN_NS = 250_000_000
 _NEVER_NS = 1 << 63
@@ -42,48 +43,72 @@ def taken_by_log(what: str) -> Iterator[None]:
 class PolicedLog:
     """The log of one model's predictions; safe to use from several threads.
 
-    problem: why it takes nothing now; None while it does. seconds: how long the newest append took.
+    seconds: how long the newest append took.
     """
 
     def __init__(self, log: PredictionLog, model: Model, observer: Observer) -> None:
         self._log, self._model, self._observer = log, model.name, observer
         self.refuses = model.log.on_full_disk == "refuse"
-        self.problem: str | None = None
+        self._failing: str | None = None  # why it takes nothing now
+        self._forgetful: str | None = None  # why what must be remembered of a call cannot be
+        self._probe_memory: Callable[[], None] | None = None
         self.seconds = 0.0
         self._again_ns = 0
         self._damage: tuple[LogCorrupt, tuple[int, int]] | None = None
 
     def settle(self) -> None:
         """Find the end of the log now, which the first call would wait for otherwise; a log that fails is a problem."""
-        if self.problem is None:
+        if self._failing is None:
             try:
                 self._log.place()
             except (OSError, LogCorrupt) as error:
                 self._fail(error)
 
+    @property
+    def problem(self) -> str | None:
+        """Why calls, or those with an Idempotency-Key, cannot be logged now; None while all can."""
+        return self._failing or self._forgetful
+
     def admit(self, rows: int) -> None:
         """Raise LogFull for a call that would be refused once it was scored. Costs nothing while the log is well."""
-        if self.problem is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
-            self._refuse(rows, self.problem)
+        if self._failing is not None and self.refuses and time.perf_counter_ns() < self._again_ns:
+            self._refuse(rows, self._failing)
 
-    def append(self, batches: Sequence[PredictionBatch], before: Callable[[], None] | None = None) -> bool:
+    def append(self, batches: Sequence[PredictionBatch]) -> bool:
         """Log calls, all of them or none, and say whether they are logged.
 
-        before: writes what must be there when they are; where it finds no room, they are not logged either. Raises
-        LogFull when they could not be, and the policy is to refuse then.
+        Raises LogFull when they could not be, and the policy is to refuse then.
         """
         began_ns = time.perf_counter_ns()
-        if self.problem is not None and began_ns < self._again_ns:
-            return self._unlogged(batches, self.problem)
+        if self._failing is not None and began_ns < self._again_ns:
+            return self._unlogged(batches, self._failing)
         try:
-            if before is not None:
-                before()
             self._log.append(batches)
         except (OSError, LogCorrupt) as error:
             return self._unlogged(batches, self._fail(error))
         self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
-        if self.problem is not None:
+        if self._failing is not None:
             self._recover()
+        return True
+
+    def remember(self, rows: int, keep: Callable[[], None], probe: Callable[[], None]) -> bool:
+        """Have `keep` write or read what a repeated call needs; say whether it did. rows: of the calls that it is for.
+
+        probe: raises while `keep` would. Raises LogFull when that cannot be done and the policy is to refuse then;
+        else the calls are answered all the same, and a repetition is a new call.
+        """
+        try:
+            keep()
+        except (OSError, OnlineStoreFull) as error:
+            reason, known = _reason(error), self._forgetful is not None
+            self._forgetful, self._probe_memory = reason, probe
+            if self.refuses:
+                self._refuse(rows, reason)
+            if not known:
+                _logger.error(
+                    "model %s: answers cannot be remembered by their Idempotency-Key: %s", self._model, reason
+                )
+            return False
         return True
 
     def look_again(self) -> None:
@@ -95,8 +120,12 @@ class PolicedLog:
             self._log.place()
         except (OSError, LogCorrupt) as error:
             self._fail(error)
-        else:
-            self._recover()
+            return
+        with suppress(OSError, OnlineStoreFull):
+            if self._probe_memory is not None:
+                self._probe_memory()
+            self._forgetful = self._probe_memory = None
+        self._recover()
 
     def place(self) -> LogPlace:
         """Return where the next record begins; see `PredictionLog.place`."""
@@ -128,12 +157,13 @@ class PolicedLog:
             self._damage, self._again_ns = (error, _state_of(error)), _NEVER_NS
         else:
             self._damage, self._again_ns = None, time.perf_counter_ns() + _AGAIN_NS
-        self.problem = _reason(error)
-        return self.problem
+        self._failing = _reason(error)
+        return self._failing
 
     def _recover(self) -> None:
-        self.problem, self._damage = None, None
-        self._observer.logs_again(self._model)
+        self._failing, self._damage = None, None
+        if self._forgetful is None:
+            self._observer.logs_again(self._model)
 
 
 def _state_of(damage: LogCorrupt) -> tuple[int, int]:
@@ -145,8 +175,8 @@ def _state_of(damage: LogCorrupt) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _reason(error: OSError | LogCorrupt) -> str:
+def _reason(error: OSError | LogCorrupt | OnlineStoreFull) -> str:
     """Return what is wrong, without the paths that a client has no business to know."""
     if isinstance(error, LogCorrupt):
         return "a record of it is damaged; the server's own log says where, and what to do"
-    return error.strerror or type(error).__name__
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__

@@ -6,6 +6,7 @@ reads records back in bulk.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -228,18 +229,11 @@ class PredictionLog:
         A record that has been compacted away meanwhile was there.
         """
         wanted = pack_ids([first_id])
+        records = self._log.read_partition(self._stream, place.partition, place.offset)
         try:
-            for count, record in enumerate(self._log.read(self._stream, self._after(place))):
-                if record.partition != place.partition or count > _NOT_FAR:
-                    return False
-                if (count == 0 and record.start > place.offset) or _first_id_of(record.payload) == wanted:
-                    return True
+            return any(_first_id_of(record.payload) == wanted for record in islice(records, _NOT_FAR + 1))
         except UnknownPosition:
-            return False
-        return False
-
-    def _after(self, place: LogPlace) -> dict[str, int]:
-        return {**self._log.end(self._stream), place.partition: place.offset}
+            return True
 
     def probe(self) -> None:
         """Raise OSError while there is no room for more."""

@@ -20,6 +20,7 @@ from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
 
 NOTHING: Headers = ()
+ENDING: Headers = (("connection", "close"),)
 LATER: Headers = (("retry-after", "5"),)
 
 _logger = logging.getLogger("charkha.serving")
@@ -54,6 +55,8 @@ class Router:
 
     routes: path → route. missing: what is raised for a path that is none of them. keyring: whose keys are asked for;
     None where everybody may everything. found: the route of a path that is not known beforehand, if it is one.
+    ends: whether the server is about to, at a
+    time by `time.perf_counter`; answers end their connections then, so that none is cut while it is used.
     """
 
     def __init__(
@@ -63,9 +66,12 @@ class Router:
         metrics: ServingMetrics,
         keyring: Keyring | None = None,
         found: Callable[[str], Route | None] = lambda path: None,
+        *,
+        ends: Callable[[float], bool] = lambda now: False,
     ) -> None:
         self.routes: Mapping[str, Route] = dict(routes)
         self._missing, self._metrics, self._keyring, self._found = missing, metrics, keyring, found
+        self._ends = ends
 
     def route(self, path: str) -> Route | None:
         """Return the route of a path, None where there is none."""
@@ -99,7 +105,8 @@ class Router:
             reply = refused(error, call.headers, request_id, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
-        return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id)))
+        last = ENDING if self._ends(started) else NOTHING
+        return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id), *last))
 
 
 def _wrong_method(call: Call, route: Route) -> Refused:

@@ -228,13 +228,13 @@ class Service:
         took = [(scored_ns - question.started_ns) // 1000 for question in questions]
         log, answering = self._predictions[lineup.model], list(zip(questions, parts, firsts, strict=True))
         told = [answers(*each) for each in answering]
-        before = None if before_log is None else partial(before_log, told)
+        if before_log is not None:
+            before_log(told)
         logged = log.append(
             [
                 record(question, part.parts(), first, us)
                 for (question, part, first), us in zip(answering, took, strict=True)
-            ],
-            before,
+            ]
         )
         logged_ns = time.perf_counter_ns()
         came_ns = min(question.started_ns for question in questions)
@@ -281,6 +281,10 @@ class Service:
     def log_place(self, model: str) -> LogPlace:
         """Return where the next record of a model's predictions begins, unless another one comes before it."""
         return self._predictions[model].place()
+
+    def remember(self, model: str, rows: int, keep: Callable[[], None], probe: Callable[[], None]) -> bool:
+        """Have what a repeated call needs kept or looked up, by the policy of the log; see `PolicedLog.remember`."""
+        return self._predictions[model].remember(rows, keep, probe)
 
     def is_logged(self, model: str, place: LogPlace, first_id: str) -> bool:
         """Say whether the record of these predictions, which was to be at a place or a little behind it, is there."""

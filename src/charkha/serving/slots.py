@@ -1,7 +1,7 @@
 """How much may go on at a time: who comes when all places are taken is refused, and does not wait without end."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from charkha.serving.refusals import Overloaded
@@ -16,10 +16,9 @@ class Slots:
         self._seconds = 0.0
 
     @contextmanager
-    def slot(self, shed: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Take a place until the block ends. Raises Overloaded when there is none; `shed` is told so."""
+    def slot(self) -> Iterator[None]:
+        """Take a place until the block ends. Raises Overloaded when there is none."""
         if self._taken >= self._count:
-            shed()
             raise Overloaded(self._taken * self._seconds, self._what)
         self._taken += 1
         began = time.perf_counter()

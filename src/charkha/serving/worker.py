@@ -26,6 +26,7 @@ from charkha.serving.partition import claim_partition
 from charkha.serving.protocols.described import Described
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
+from charkha.serving.threads import WorkerThreads
 from charkha.serving.tls import Tls
 from charkha.serving.tracing import TracedRouter
 from charkha.spec.project import Project, load_project
@@ -92,7 +93,8 @@ def open_app(
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
-    desk = Desk(service, once=once, traces=traces)
+    threads = WorkerThreads()
+    desk = Desk(service, once=once, traces=traces, threads=threads)
     router = build_router(service, metrics, clock, ends=ends, keyring=keyring, desk=desk)
     beside = None if grpc is None else _grpc_server(desk, metrics, ends, keyring, grpc)
 
@@ -110,6 +112,7 @@ def open_app(
     def end(loop: asyncio.AbstractEventLoop) -> None:
         if beside is not None:
             beside.stop(loop, DRAIN_SECONDS)
+        threads.close()
         for follower in followers:
             follower.stop()
         once.close()

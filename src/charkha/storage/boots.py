@@ -24,12 +24,16 @@ def hold(folder: Path, unflushed: Sequence[str]) -> int:
     them. The caller has the folder's lock, until the files are open.
     """
     mark = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    now = _this_boot()
-    if now and os.pread(mark, len(now) + 1, 0) != now and _is_alone(mark):
-        _drop(folder, unflushed)
-        os.ftruncate(mark, 0)
-        os.pwrite(mark, now, 0)
-    fcntl.flock(mark, fcntl.LOCK_SH)
+    try:
+        now = _this_boot()
+        if now and os.pread(mark, len(now) + 1, 0) != now and _is_alone(mark):
+            _drop(folder, unflushed)
+            os.ftruncate(mark, 0)
+            os.pwrite(mark, now, 0)
+        fcntl.flock(mark, fcntl.LOCK_SH)
+    except BaseException:  # such as of a full disk: left open, it would keep the next one out without end
+        os.close(mark)
+        raise
     return mark
 
 

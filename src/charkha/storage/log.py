@@ -65,6 +65,13 @@ class Log(Protocol):
         """
         ...
 
+    def read_partition(self, stream: str, partition: str, start: int) -> Iterator[Record]:
+        """Yield the records of one partition from an offset, as they are asked for; the others are not looked at.
+
+        Ends before the first that is not whole, or not there. Raises UnknownPosition for a record that was dropped.
+        """
+        ...
+
     def end(self, stream: str) -> Position:
         """Return the offset after the last record of every partition: what to pass as `after` to read what follows."""
         ...

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,16 @@ from charkha.storage.locks import locked
 from charkha.storage.log import Position, Record, Sealed, UnknownPosition
 from charkha.storage.names import checked_name, checked_path
 from charkha.storage.segment_writer import WRITABLE, SegmentWriter
-from charkha.storage.segments import NotARecord, Segment, list_segments, payloads, segment_at, settled_end, whole_end
+from charkha.storage.segments import (
+    NotARecord,
+    Segment,
+    list_segments,
+    payloads,
+    segment_at,
+    settled_end,
+    whole_appends,
+    whole_end,
+)
 
 # "=" cannot be in a name, so a partition's folder is never taken for a piece of a stream's name.
 _PARTITION = "partition="
@@ -51,6 +61,15 @@ class SegmentLog:
                 raise UnknownPosition(stream, partition, start, end)
             spans.append((partition, start, end))
         return self._read_spans(stream, spans)
+
+    def read_partition(self, stream: str, partition: str, start: int) -> Iterator[Record]:
+        """Yield the records of one partition from an offset; see `Log.read_partition`."""
+        segments = list_segments(self._partition_folder(stream, partition))
+        if segments and start < segments[0].base:
+            raise UnknownPosition(stream, partition, start, segments[-1].base)
+        for segment, begin, _ in _pieces(segments, start, sys.maxsize):
+            for at, end, payload in whole_appends(segment, begin):
+                yield Record(partition, at, end, payload)
 
     def end(self, stream: str) -> dict[str, int]:
         """Return the end offset of every partition; see `Log.end`."""

@@ -90,6 +90,21 @@ def payloads(segment: Segment, start: int, stop: int) -> Iterator[tuple[int, int
         os.close(descriptor)
 
 
+def whole_appends(segment: Segment, start: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start, end, payload) of the records from an offset, ending before the first append that is not whole."""
+    descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stop = segment.base + os.fstat(descriptor).st_size
+        append: list[tuple[int, int, bytes]] = []
+        for begin, end, payload, completes in read_records(descriptor, segment.base, start, stop):
+            append.append((begin, end, payload))
+            if completes:
+                yield from append
+                append.clear()
+    finally:
+        os.close(descriptor)
+
+
 def _damage(descriptor: int, segment: Segment, at: int, stop: int) -> Exception:
     """Return what is wrong where no record was found: the offset, when the records from the beginning pass it by."""
     _, bad = find_end(descriptor, segment.base, segment.base, stop)

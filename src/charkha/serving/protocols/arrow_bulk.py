@@ -1,19 +1,20 @@
 """Bulk calls: very many rows as an Arrow stream, answered by one. All work but reading the body is in a thread."""
 
-import asyncio
 from importlib.util import find_spec
 
-from charkha.serving.body import Limits, read_body
+from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Headers, Reply
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Desk
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
 from charkha.serving.slots import Slots
+from charkha.serving.under_way import UnderWay
 
 KIND = "application/vnd.apache.arrow.stream"
 BULK = Limits(rows=100_000, body_bytes=64 << 20, body_seconds=60.0)
-# So many bulk calls are sent or wait at a time, which bounds their memory, and so many of them are worked on.
-MOST_CALLS, MOST_AT_WORK = 8, 2
+# So many bulk calls are sent, wait or are worked on at a time, which bounds their memory.
+MOST_CALLS = 8
 _KINDS = frozenset({KIND})
 _HEADERS: Headers = (("content-type", KIND),)
 
@@ -32,21 +33,27 @@ class ArrowBulk:
     """Answers bulk calls. limits: of one call."""
 
     def __init__(self, desk: Desk, limits: Limits = BULK) -> None:
-        self._desk, self._limits, self._patience = desk, limits, Patience(limits.body_seconds)
-        self._calls, self._working = Slots(MOST_CALLS, "bulk calls"), asyncio.Semaphore(MOST_AT_WORK)
+        self._desk, self._limits, self._patience = (
+            desk,
+            limits,
+            Patience(limits.body_seconds, UnderWay(MOST_CALLS * limits.body_bytes)),
+        )
+        self._calls = Slots(MOST_CALLS, "bulk calls")
         self._can_read = find_spec("pyarrow") is not None
 
     async def predict(self, name: str, call: Call) -> Reply:
         """Answer a call of a model: columns id, score, decision, version, role and rules, in the order of the rows."""
         if not self._can_read:
             raise ArrowMissing
+        timeout_seconds = timeout_of(call)
         with self._calls.slot():
             body = await read_body(call, self._limits, self._patience, _KINDS)
-            async with self._working:
-                return Reply(200, await asyncio.to_thread(self._answered, name, body), _HEADERS)
+            deadline = Deadline.within(timeout_seconds)
+            return Reply(200, await self._desk.threads.bulk.run(self._answered, name, body, deadline), _HEADERS)
 
-    def _answered(self, name: str, body: bytes) -> bytes:
+    def _answered(self, name: str, body: bytes, deadline: Deadline) -> bytes:
         from charkha.serving.protocols.arrow_tables import read_rows, write_answers
 
         fields = self._desk.service.project.models[name].request_fields
-        return write_answers(self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows)))
+        deadline.passed(self._desk.service, name)
+        return write_answers(self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows), deadline))

@@ -14,8 +14,8 @@ from charkha.serving.router import Route
 class Protocols:
     """The routes. ends: whether the server is about to end."""
 
-    def __init__(self, desk: Desk, limits: Limits, ends: Callable[[], bool]) -> None:
-        self.described, patience = Described(desk.service, ends), Patience(limits.body_seconds)
+    def __init__(self, desk: Desk, limits: Limits, patience: Patience, ends: Callable[[], bool]) -> None:
+        self.described = Described(desk.service, ends)
         self._open_inference = OpenInference(desk, self.described, limits, patience)
         self._mlflow = MlflowScoring(desk, self.described, limits, patience)
 

@@ -1,0 +1,26 @@
+"""How many bytes of bodies a worker holds that have not all come: bounded in sum, whoever sends them how slowly."""
+
+from charkha.serving.refusals import Refused
+
+# Of all large bodies together; the largest has 4 MiB.
+MOST_BYTES = 128 << 20
+# Bodies up to here are not counted, so that large ones cannot keep them out.
+SMALL_BYTES = 64 << 10
+
+
+class UnderWay:
+    """Counts the bytes of bodies that are being read, on one event loop."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most, self._taken = most_bytes, 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that are to come, or have come. Raises Refused (429) where there are too many already."""
+        if self._taken + size > self._most:
+            said = f"expected fewer large bodies at a time: {self._taken >> 20} MiB are under way. Come again later"
+            raise Refused(429, "overloaded", said, headers={"retry-after": "1", "connection": "close"})
+        self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Count bytes no longer."""
+        self._taken -= size
