@@ -11,6 +11,7 @@ import httpx
 from charkha.client import requests
 from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
 from charkha.client.bodies import MOST_ROWS, Row
+from charkha.client.in_time import limited
 from charkha.client.requests import Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
 
@@ -46,6 +47,7 @@ class Client:
             in_flight=in_flight,
         )
         self._http = httpx.Client(base_url=self._settings.url, headers=self._settings.headers, transport=transport)
+        self._limit = limited(self._http)
 
     @overload
     def predict(self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None) -> Prediction: ...
@@ -120,9 +122,10 @@ class Client:
     def _taken(self, request: Request[T], attempt: Attempt) -> Outcome:
         headers = request.headers_of(attempt)
         try:
-            found = self._http.request(
-                request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
-            )
+            with self._limit.within(attempt.seconds):
+                found = self._http.request(
+                    request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
+                )
         except httpx.TransportError as error:
             return error
         return Response(found.status_code, found.content, found.headers.get("retry-after"))
