@@ -49,12 +49,16 @@ def test_every_row_has_the_same_chance() -> None:
     assert drawn(first_id(1), 64, 1.0) is None
 
 
+def with_shadow(stage: Stage) -> None:
+    write_bundle(stage.project, stage.home, "v2")
+    deploy(stage.home, champion("v1"), Assignment("v2", "shadow"))
+    stage.service.refresh()
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with open_stage(tmp_path, log=LogPolicy(features_share=SHARE)) as opened:
-        write_bundle(opened.project, opened.home, "v2")
-        deploy(opened.home, champion("v1"), Assignment("v2", "shadow"))
-        opened.service.refresh()
+        with_shadow(opened)
         opened.service.push("trips", [trip(1)])
         for rows in (1, 1, 1, 64, 133, 300):
             opened.service.predict(MODEL, requests(*["Pune", "Delhi", None, "Nowhere"] * 75).head(rows))
@@ -78,6 +82,7 @@ def test_the_record_is_smaller_by_what_it_leaves_out(stage: Stage, tmp_path: Pat
     other = tmp_path / "whole"
     other.mkdir()
     with open_stage(other) as whole:
+        with_shadow(whole)
         ends = []
         for each in (stage, whole):
             before = sum(each.home.log.end(f"predictions/{MODEL}").values())

@@ -29,7 +29,7 @@ from charkha.spec.fields import TIME
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
 
-INSTANTS = 50
+INSTANTS = 20
 MODEL = "late_trip"
 CITIES = ("Pune", "Delhi", "Kochi")
 ROW = {"km": 1.5, "stops": 2, "pooled": None}
