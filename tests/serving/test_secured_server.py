@@ -106,7 +106,11 @@ def test_a_refused_call_with_a_body_leaves_its_connection_in_order(project: Proj
         with httpx.Client(timeout=20) as client:
             for _ in range(3):
                 large = {"rows": [ROW] * 900}
-                assert client.post(url, json=large).status_code == 401
+                unread = client.post(url, json=large)
+                assert (unread.status_code, unread.headers["connection"]) == (401, "close")
+                other = client.post(url, content=b" " * 20_000, headers={"x-api-key": made.text})
+                assert (other.status_code, other.headers["connection"]) == (415, "close")
+                assert "connection" not in client.post(url, json=ROW).headers
                 assert client.post(url, json=ROW, headers={"x-api-key": made.text}).status_code == 200
 
 

@@ -91,7 +91,7 @@ class Router:
         """Return what is replied to a call, with its request id; never raises for what a client can do."""
         started = time.perf_counter()
         request_id = request_id_of(call.headers)
-        route, is_read = self.route(call.path), False
+        route = self.route(call.path)
         try:
             if self._keyring is not None:
                 # First of all: without a key nobody learns which paths there are.
@@ -100,21 +100,13 @@ class Router:
                 raise self._missing(call)
             if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
                 raise _wrong_method(call, route)
-            is_read = True
             reply = await route.endpoint(call)
         except Exception as error:
             reply = refused(error, call.headers, request_id, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
-        # What of a large body is still on its way would be taken for the next request, or the server ends there.
-        last = ENDING if (not is_read and _is_large(call)) or self._ends(started) else NOTHING
+        last = ENDING if self._ends(started) else NOTHING
         return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id), *last))
-
-
-def _is_large(call: Call) -> bool:
-    """Say whether a body may not have come together with its head."""
-    declared = call.headers.get("content-length", "")
-    return len(declared) > 4 or "transfer-encoding" in call.headers
 
 
 def _wrong_method(call: Call, route: Route) -> Refused:

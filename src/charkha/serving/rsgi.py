@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from attrs import frozen
+from attrs import define
 from granian.rsgi import (  # type: ignore[attr-defined]  # they are there, and not said to be exported
     HTTPProtocol,
     ProtocolClosed,
@@ -12,22 +12,24 @@ from granian.rsgi import (  # type: ignore[attr-defined]  # they are there, and 
 )
 
 from charkha.serving.calls import Call, Disconnected
-from charkha.serving.router import Router
+from charkha.serving.router import ENDING, Router
 from charkha.serving.tracing import TracedRouter
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _ProtocolBody:
     proto: HTTPProtocol
+    is_read: bool = False
 
     async def whole(self) -> bytes:
+        self.is_read = True
         try:
             return await self.proto()
         except (ProtocolClosed, ProtocolError) as error:
             raise Disconnected from error
 
     async def parts(self) -> AsyncIterator[bytes]:
-        broken = False
+        broken, self.is_read = False, True
         try:
             async for part in self.proto:
                 if broken:
@@ -60,7 +62,14 @@ class RsgiApp:
         self._end(loop)
 
     async def __rsgi__(self, scope: Scope, proto: HTTPProtocol) -> None:
-        call = Call(scope.method, scope.path, scope.headers, _ProtocolBody(proto), scope.query_string)
-        reply = await self._router.reply(call)
-        body = b"" if scope.method == "HEAD" else reply.body
-        proto.response_bytes(reply.status, list(reply.headers), body)
+        asked = _ProtocolBody(proto)
+        reply = await self._router.reply(Call(scope.method, scope.path, scope.headers, asked, scope.query_string))
+        body, headers = b"" if scope.method == "HEAD" else reply.body, list(reply.headers)
+        if not asked.is_read and _is_large(scope):  # the server does not wait for what is still on its way
+            headers = [header for header in headers if header not in ENDING] + list(ENDING)
+        proto.response_bytes(reply.status, headers, body)
+
+
+def _is_large(scope: Scope) -> bool:
+    """Say whether a body may not have come together with its head."""
+    return len(scope.headers.get("content-length", "")) > 4 or "transfer-encoding" in scope.headers
