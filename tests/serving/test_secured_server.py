@@ -216,9 +216,6 @@ def test_grpc_has_the_keys_and_the_certificate_of_http(project: Project, home: H
             answer = ModelInferResponse.FromString(infer(one_row(), metadata=shown, timeout=20))
             assert (answer.model_version, len(answer.outputs)) == ("v1", 5)
             with pytest.raises(grpc.RpcError) as refused:
-                infer(one_row(), metadata=shown, timeout=1e-9)
-            assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            with pytest.raises(grpc.RpcError) as refused:
                 metadata_of(channel)
             assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
         with grpc.insecure_channel(address) as plain, pytest.raises(grpc.RpcError) as refused:
