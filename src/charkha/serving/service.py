@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -17,7 +15,7 @@ from charkha.features.plan import FeaturePlan
 from charkha.features.progress import newest_known, newest_known_of
 from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
-from charkha.serving.answering import answered, shadowed
+from charkha.serving.answering import answered
 from charkha.serving.beside import AtOnce, Beside
 from charkha.serving.fallback import fallen_back
 from charkha.serving.kill_switch import KillSwitch
@@ -25,11 +23,12 @@ from charkha.serving.labels import LabelLog
 from charkha.serving.lineup import LineUp
 from charkha.serving.lineups import LineUps
 from charkha.serving.observer import Observer, Quiet, Stages
-from charkha.serving.policed_log import LogFull, PolicedLog, taken_by_log
+from charkha.serving.policed_log import PolicedLog, taken_by_log
 from charkha.serving.prediction_ids import first_id
 from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
-from charkha.serving.scoring import Answered, Answers, Batch, Question, Row, answers, batch_of, each_once, record
+from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
+from charkha.serving.shadows import Shadows
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -98,7 +97,6 @@ class Service:
         beside: Beside | None = None,
     ) -> None:
         self.project = project
-        self._beside = beside or AtOnce()
         self._home = home
         self._clock = clock
         self._observer: Observer = observer or Quiet()
@@ -108,6 +106,7 @@ class Service:
             name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
             for name, model in project.models.items()
         }
+        self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions)
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
@@ -250,33 +249,10 @@ class Service:
         for failure in each_once(batch.failures):
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         if lineup.shadows and logged:
-            self._ask_shadows(questions, batch, firsts)
+            self._shadows.ask(questions, batch, firsts)
         if not logged:
             told = [evolve(each, logged=False) for each in told]
         return [(each, scored) for each, (_, scored, _) in zip(told, answering, strict=True)]
-
-    def _ask_shadows(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
-        """Have the shadows score a batch that was answered, beside the answers to others."""
-        model, rows = batch.lineup.model, len(batch.times_us)
-        if not self._beside.do(partial(self._score_shadows, questions, batch, firsts), rows):
-            self._observer.shadows_left_out(model, rows)
-
-    def _score_shadows(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
-        began_ns, lineup = time.perf_counter_ns(), batch.lineup
-        own = batch_of(questions, lineup.shadow_plans)
-        scored = shadowed(evolve(own, features={**batch.features, **own.features}), self._observer)
-        took_us = (time.perf_counter_ns() - began_ns) // 1000
-        low, records = 0, []
-        for question, first in zip(questions, firsts, strict=True):
-            rows = slice(low, low + len(question.rows))
-            records.append(record(question, [(each.of(rows), None) for each in scored], first, took_us))
-            low = rows.stop
-        if scored:
-            with suppress(LogFull):  # which the log has told of
-                self._predictions[lineup.model].append(records)
-        told = {failure.name for failure in batch.failures}
-        for failure in (each for each in each_once(own.failures) if each.name not in told):
-            self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
 
     def log_place(self, model: str) -> LogPlace:
         """Return where the next record of a model's predictions begins, unless another one comes before it."""
