@@ -67,7 +67,7 @@ def test_many_rows_are_encoded_as_one_by_one(history: list[tuple[int, tuple[Any,
         frame = pl.DataFrame(contents, schema=plain, orient="row").cast(polars_schema(schema))
         expected = [latest.encode(event, row) for event, row in zip(times.tolist(), contents, strict=True)]
         assert latest.encode_many(times, frame) == expected
-        assert latest.encode_rows(times.tolist(), contents) == expected
+        assert latest.encode_columns(times.tolist(), list(zip(*contents, strict=True))) == expected
 
 
 def test_ten_short_floats_take_49_bytes() -> None:

@@ -11,7 +11,7 @@ import charkha as ck
 from charkha.clock import to_micros
 from charkha.features.events import RowLayout
 from charkha.features.materialise import plain_values
-from charkha.features.progress import row_content, row_place, rows_to_remember
+from charkha.features.progress import row_contents, row_places, rows_to_remember
 from charkha.spec.fields import polars_schema
 
 FIELDS: dict[str, Any] = {"name": str, "number": int, "size": float, "on": bool, "at": datetime}
@@ -41,10 +41,10 @@ def test_many_rows_are_remembered_as_each_alone(case: tuple[list[str], list[tupl
     source = ck.Source("trips", FIELDS, time="at", key=key)
     layout = RowLayout.of(source)
     frame = plain_values(pl.DataFrame(rows, schema=polars_schema(FIELDS), orient="row"))
-    alone = [(row_place(layout, row), row_content(layout, row)) for row in frame.iter_rows()]
-    assert list(rows_to_remember(layout, frame)) == alone
     pushed = [tuple(map(as_pushed, row)) for row in rows]
-    assert [(row_place(layout, row), row_content(layout, row)) for row in pushed] == alone
+    alone = [(*row_places(layout, [row]), *row_contents(layout, [row])) for row in pushed]
+    assert list(rows_to_remember(layout, frame)) == alone
+    assert list(zip(row_places(layout, pushed), row_contents(layout, pushed), strict=True)) == alone
 
 
 def as_pushed(value: Any) -> Any:

@@ -1,14 +1,14 @@
 """Pushed rows as the log keeps them: MessagePack, times as µs since 1970 UTC."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from attrs import frozen
 
-from charkha.features.keys import key_text
+from charkha.features.keys import key_texts
 from charkha.spec.fields import FieldType
 from charkha.spec.sources import Source
 
@@ -69,9 +69,15 @@ class RowLayout:
         salt = hashlib.blake2b("\x00".join(fields).encode(), digest_size=16).digest()
         return cls(source.name, fields, keys, time, datetimes, floats, list[tuple[types]], salt)  # type: ignore[valid-type]
 
-    def key_of(self, row: Row) -> str | None:
-        """Return a row's key as text; None where a part of it is null."""
-        return key_text([row[place] for place in self.key_places])
+    def keys_of(self, rows: Sequence[Row]) -> list[str | None]:
+        """Return the key of each row as text: None where a part of it is null, "" without a row key."""
+        if not self.key_places:
+            return [""] * len(rows)
+        return key_texts([[row[place] for row in rows] for place in self.key_places])
+
+    def events_us(self, rows: Sequence[Row]) -> list[int | None]:
+        """Return the event time of each row, as `event_us` does of one."""
+        return [0] * len(rows) if self.time_place is None else [row[self.time_place] for row in rows]
 
     def event_us(self, row: Row) -> int | None:
         """Return a row's event time (µs); 0, always, for a static source."""

@@ -1,7 +1,7 @@
 """Entity keys as text, the same for a column of history and for one request; and as the bytes that end a place."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -61,6 +61,13 @@ def key_text(values: Sequence[object]) -> str | None:
     if len(parts) == 1:
         return parts[0]
     return _SEPARATOR.join(part.replace("\\", "\\\\").replace(_SEPARATOR, "\\u") for part in parts)
+
+
+def key_texts(columns: Sequence[Iterable[object]]) -> list[str | None]:
+    """Return the keys of many rows, given the columns of their parts: what `key_text` gives for each row."""
+    if len(columns) > 1:
+        return [key_text(parts) for parts in zip(*columns, strict=True)]
+    return [part if type(part) is str else str(part) if type(part) is int else key_text((part,)) for part in columns[0]]
 
 
 def key_bytes(key: str | None) -> bytes:

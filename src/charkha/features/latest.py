@@ -111,11 +111,12 @@ class LatestRows:
         same = kept == tuple(numbers) or all(a == b or isnan(a) for a, b in zip(numbers, kept, strict=True))
         return packed if same else self._structs[DOUBLES].pack(DOUBLES, event_us, *numbers)
 
-    def encode_rows(self, event_us: Sequence[int], rows: Sequence[Sequence[Any]]) -> list[bytes]:
-        """Return many rows, as `encode` does one."""
-        if len(rows) < _FEW or not self.packs:
-            return [self.encode(event, row) for event, row in zip(event_us, rows, strict=True)]
-        return self._encoded(np.array(event_us, np.int64), np.array(rows, np.float64), rows.__getitem__)
+    def encode_columns(self, event_us: Sequence[int], columns: Sequence[Sequence[Any]]) -> list[bytes]:
+        """Return many rows, as `encode` does one. columns: the values of each column, one per event time."""
+        if len(event_us) < _FEW or not self.packs:
+            return [self.encode(event, row) for event, row in zip(event_us, zip(*columns, strict=True), strict=True)]
+        numbers = np.array(columns, np.float64).T
+        return self._encoded(np.array(event_us, np.int64), numbers, lambda row: [column[row] for column in columns])
 
     def encode_many(self, event_us: IntArray, columns: pl.DataFrame) -> list[bytes]:
         """Return many rows. columns: those of the view's latest values, one row per event time."""

@@ -9,7 +9,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.features.evaluate import OnFailure, unheard
-from charkha.features.keys import key_bytes, key_text
+from charkha.features.keys import key_bytes, key_texts
 from charkha.features.lanes import Stack, stacks_of, window_values
 from charkha.features.latest import Column, LatestStack, latest_stacks
 from charkha.features.numbers import ratio_of
@@ -53,7 +53,7 @@ class Fetched:
 def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched:
     """Read the state of the requests' entities, all from one snapshot. requests: the request fields."""
     layout = _layout_of(plan)
-    keys = [_keys(requests, entity) for entity in layout.entities]
+    keys = _keys(requests, layout.entities)
     ends = [[key_bytes(key) for key in of_entity] for of_entity in keys]
     found = reader.get_many([place + end for entity, place in layout.places for end in ends[entity]])
     count = len(keys[0]) if keys else 0
@@ -63,7 +63,7 @@ def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched
 def nothing_fetched(plan: FeaturePlan, requests: Columns) -> Fetched:
     """Return what `fetch` does where the state holds nothing of any entity."""
     layout = _layout_of(plan)
-    keys = [_keys(requests, entity) for entity in layout.entities]
+    keys = _keys(requests, layout.entities)
     count = len(keys[0]) if keys else 0
     return Fetched(keys, [[None] * count for _ in layout.places])
 
@@ -125,10 +125,8 @@ def _layout_of(plan: FeaturePlan) -> _Layout:
     return _Layout(states, stacks, latest, with_ratios, entities, entity_of, (*rings, *rows))
 
 
-def _keys(requests: Columns, columns: Sequence[str]) -> list[str | None]:
-    if len(columns) == 1:
-        return [value if isinstance(value, str) else key_text((value,)) for value in requests[columns[0]]]
-    return [key_text(row) for row in zip(*(requests[column] for column in columns), strict=True)]
+def _keys(requests: Columns, entities: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    return [key_texts([requests[column] for column in entity]) for entity in entities]
 
 
 def _ratios(state: ViewState, columns: Columns) -> Iterator[tuple[str, Column]]:

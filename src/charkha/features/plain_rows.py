@@ -22,9 +22,7 @@ class NotPushable(ValueError):
 def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]]) -> list[Row]:
     """Return rows as the log keeps them: times as µs, decimals in their one form. Raises NotPushable."""
     try:
-        plain: list[Row] = msgspec.convert(
-            [_with_micros(row, layout.datetime_places) for row in rows], layout.rows_type
-        )
+        plain: list[Row] = msgspec.convert(_with_micros(rows, layout.datetime_places), layout.rows_type)
     except msgspec.ValidationError as error:
         fields = ", ".join(f"{name}: {kind.__name__}" for name, kind in source.fields.items())
         raise NotPushable(f"source {source.name!r}: expected rows of ({fields}), got others: {error}") from None
@@ -36,31 +34,29 @@ def plain_rows(source: Source, layout: RowLayout, rows: Sequence[Sequence[Any]])
                 raise NotPushable(f"source {source.name!r}: {said}")
     if str in source.fields.values():
         _refuse_surrogates(source, plain)
-    for row in plain:
-        if any(row[place] is None for place in layout.key_places):
-            raise NotPushable(
-                f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
-            )
-        if layout.event_us(row) is None:
-            raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
+    if None in layout.keys_of(plain):
+        raise NotPushable(
+            f"source {source.name!r}: expected the row key {list(source.key)} in every row, got null in it"
+        )
+    if None in layout.events_us(plain):
+        raise NotPushable(f"source {source.name!r}: expected the event time {source.time!r} in every row, got null")
     return plain
 
 
-def _with_micros(row: Sequence[Any], places: Sequence[int]) -> Row:
-    values = list(row)
-    for place in places:
-        if place < len(values) and isinstance(values[place], datetime):
-            values[place] = to_micros(values[place])
-    return tuple(values)
+def _with_micros(rows: Sequence[Sequence[Any]], places: Sequence[int]) -> Sequence[Sequence[Any]]:
+    """Return rows with their times as µs where there is a datetime; what else is wrong with them is not seen here."""
+    if not any(isinstance(value, datetime) for place in places for row in rows for value in row[place : place + 1]):
+        return rows
+    return [[to_micros(value) if isinstance(value, datetime) else value for value in row] for row in rows]
 
 
 def _make_finite(rows: list[Row], places: Sequence[int]) -> None:
     """Put null for decimals that are not finite, and 0.0 for -0.0: all are looked at together, few are changed."""
     if not places or not rows:
         return
-    decimals = np.array([[row[place] for place in places] for row in rows], np.float64)
+    decimals = np.array([[row[place] for row in rows] for place in places], np.float64)
     odd = ~np.isfinite(decimals) | ((decimals == 0) & np.signbit(decimals))
-    for at in np.flatnonzero(odd.any(axis=1)).tolist():
+    for at in np.flatnonzero(odd.any(axis=0)).tolist():
         values = list(rows[at])
         for place in places:
             values[place] = finite_number(values[place])

@@ -2,13 +2,12 @@
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import polars as pl
 
 from charkha.features.events import Row, RowLayout
-from charkha.features.keys import key_column, key_text
 from charkha.storage.online import OnlineReader, OnlineWriter
 
 _APPLIED = b"\x00applied:"
@@ -107,7 +106,7 @@ def set_declared(state: OnlineWriter, source: str, digest: str) -> None:
 
 def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | None:
     """Remember a row; return whether it is new (True), a correction (False) or a repetition (None)."""
-    place, content = row_place(layout, row), row_content(layout, row)
+    (place,), (content,) = row_places(layout, [row]), row_contents(layout, [row])
     before = state.get(place)
     if before == content:
         return None
@@ -115,18 +114,18 @@ def remember_row(state: OnlineWriter, layout: RowLayout, row: Row) -> bool | Non
     return before is None
 
 
-def remember_rows(state: OnlineWriter, layout: RowLayout, rows: Iterable[Row]) -> list[tuple[Row, bool]]:
+def remember_rows(state: OnlineWriter, layout: RowLayout, rows: Sequence[Row]) -> list[tuple[Row, bool]]:
     """Remember rows that became known together; return those that count, each with whether it is its row's first.
 
     The others are repetitions. What the last version of a row says is what rows that came together say of it: if that
     is known already, no version of it counts, and so a batch may come again, whatever versions are in it.
     """
-    placed = [(row_place(layout, row), row_content(layout, row), row) for row in rows]
-    last = {place: content for place, content, _ in placed}
-    said = {place: state.get(place) for place in last}
+    places, contents = row_places(layout, rows), row_contents(layout, rows)
+    last = dict(zip(places, contents, strict=True))
+    said = dict(zip(last, state.get_many(list(last)), strict=True))
     known = {place for place, content in said.items() if content == last[place]}
     fresh = []
-    for place, content, row in placed:
+    for place, content, row in zip(places, contents, rows, strict=True):
         before = said[place]
         if place not in known and content != before:
             fresh.append((row, before is None))
@@ -137,33 +136,29 @@ def remember_rows(state: OnlineWriter, layout: RowLayout, rows: Iterable[Row]) -
 
 def remembered(state: OnlineReader, layout: RowLayout, row: Row) -> bytes | None:
     """Return what is remembered of the newest row of a row's key; None when there was none."""
-    return state.get(row_place(layout, row))
-
-
-def row_place(layout: RowLayout, row: Row) -> bytes:
-    """Return where it is remembered that the state has a row."""
-    prefix = rows_prefix(layout.source)
-    return _short(prefix, prefix + f"{layout.key_of(row)}".encode())  # rows that come together lie together
+    return state.get(row_places(layout, [row])[0])
 
 
 def rows_to_remember(layout: RowLayout, rows: pl.DataFrame) -> Iterator[tuple[bytes, bytes]]:
-    """Yield where and what to remember of many rows, byte for byte as `row_place` and `row_content` say of each.
+    """Yield where and what to remember of many rows, byte for byte as `remember_rows` does.
 
     rows: the source's fields, times as µs; a slice that the caches of a processor hold costs half of a large one.
     """
-    encode, digest, salt = _CONTENT.encode, hashlib.blake2b, layout.salt
     columns = [rows[name].to_list() for name in layout.fields]
-    contents = (digest(encode(row), digest_size=8, salt=salt).digest() for row in zip(*columns, strict=True))
+    values = list(zip(*columns, strict=True))
+    yield from zip(row_places(layout, values), row_contents(layout, values), strict=True)
+
+
+def row_places(layout: RowLayout, rows: Sequence[Row]) -> list[bytes]:
+    """Return where it is remembered that the state has each row: rows that come together lie together."""
     prefix = rows_prefix(layout.source)
-    places = (_short(prefix, prefix + key.encode()) for key in _key_texts(layout, rows))
-    yield from zip(places, contents, strict=True)
+    return [_short(prefix, prefix + str(key).encode()) for key in layout.keys_of(rows)]
 
 
-def _key_texts(layout: RowLayout, rows: pl.DataFrame) -> list[str]:
-    key = [layout.fields[place] for place in layout.key_places]
-    if any(rows[column].dtype.is_float() for column in key):  # which Polars and Python do not spell alike
-        return [str(key_text(row)) for row in rows.select(key).iter_rows()]
-    return key_column(rows, key).fill_null(str(None)).to_list()
+def row_contents(layout: RowLayout, rows: Sequence[Row]) -> list[bytes]:
+    """Return, for each row, eight bytes that stand for what it says, and of which fields."""
+    encode, digest, salt = _CONTENT.encode, hashlib.blake2b, layout.salt
+    return [digest(encode(row), digest_size=8, salt=salt).digest() for row in rows]
 
 
 def _short(prefix: bytes, place: bytes) -> bytes:
@@ -176,11 +171,6 @@ def _short(prefix: bytes, place: bytes) -> bytes:
 def rows_prefix(source: str) -> bytes:
     """Return how the places of all rows of a source begin."""
     return _ROW + f"{source}\x00".encode()
-
-
-def row_content(layout: RowLayout, row: Row) -> bytes:
-    """Return eight bytes that stand for what a row says, and of which fields."""
-    return hashlib.blake2b(_CONTENT.encode(row), digest_size=8, salt=layout.salt).digest()
 
 
 def _stored_int(state: OnlineReader, key: bytes) -> int:

@@ -196,47 +196,33 @@ class ViewState:
 
     def changes(self, state: Readable, arrived: ArrivedRows) -> Iterator[tuple[bytes, bytes]]:
         """Yield what rows make of the state of their keys, each place once. A correction changes latest values only."""
-        keys = arrived.keys(self.key_columns)
-        yield from self._latest_changes(state, arrived, keys)
-        yield from self._ring_changes(state, arrived, keys)
+        yield from self._latest_changes(state, arrived)
+        yield from self._ring_changes(state, arrived)
 
-    def _latest_changes(
-        self, state: Readable, arrived: ArrivedRows, keys: Sequence[bytes | None]
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _latest_changes(self, state: Readable, arrived: ArrivedRows) -> Iterator[tuple[bytes, bytes]]:
         if not self.latest_columns:
             return
-        newest = _newest_rows(keys, arrived.event_us)
-        places = {self.latest_place + key: row for key, row in newest.items()}
-        stored = dict(zip(places, state.get_many(list(places)), strict=True))
-        event_us = {place: arrived.event_us[row] for place, row in places.items()}
-        won = [place for place, found in stored.items() if not found or event_us[place] >= self.latest.event_us(found)]
-        rows = [[arrived.rows[places[place]][column] for column in self.latest_columns] for place in won]
-        yield from zip(won, self.latest.encode_rows([event_us[place] for place in won], rows), strict=True)
+        newest, prefix, event_us = arrived.newest(self.key_columns), self.latest_place, arrived.event_us
+        places = [prefix + key for key in newest]
+        stored = zip(places, newest.values(), state.get_many(places), strict=True)
+        applied = self.latest.event_us
+        won = [(place, row) for place, row, found in stored if not found or event_us[row] >= applied(found)]
+        rows = [arrived.rows[row] for _, row in won]
+        columns = [[row[column] for row in rows] for column in self.latest_columns]
+        encoded = self.latest.encode_columns([event_us[row] for _, row in won], columns)
+        yield from zip((place for place, _ in won), encoded, strict=True)
 
-    def _ring_changes(
-        self, state: Readable, arrived: ArrivedRows, keys: Sequence[bytes | None]
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _ring_changes(self, state: Readable, arrived: ArrivedRows) -> Iterator[tuple[bytes, bytes]]:
         if not self.rings:
             return
         of_key: dict[bytes, list[int]] = {}
-        for row, (key, first) in enumerate(zip(keys, arrived.firsts, strict=True)):
+        for row, (key, first) in enumerate(zip(arrived.keys(self.key_columns), arrived.firsts, strict=True)):
             if first and key is not None:
                 of_key.setdefault(key, []).append(row)
         for index, ring in enumerate(self.rings):
             places = [self.ring_place(index) + key for key in of_key]
             for place, tiles, rows in zip(places, state.get_many(places), of_key.values(), strict=True):
                 yield place, ring.updated(tiles, [(arrived.known_us[row], arrived.rows[row]) for row in rows])
-
-
-def _newest_rows(keys: Sequence[bytes | None], event_us: Sequence[int]) -> dict[bytes, int]:
-    """Return which row of each key is the newest by event time; of ties, the later."""
-    newest: dict[bytes, int] = {}
-    for row, (key, event) in enumerate(zip(keys, event_us, strict=True)):
-        if key is not None:
-            before = newest.get(key)
-            if before is None or event >= event_us[before]:
-                newest[key] = row
-    return newest
 
 
 def columns_of(view: FeatureView) -> set[str]:

@@ -26,7 +26,7 @@ from charkha.bundles.manifest import Manifest
 from charkha.features.applied import applied_state, read_features
 from charkha.features.events import RowLayout
 from charkha.features.materialise import plain_values
-from charkha.features.progress import Taken, row_place
+from charkha.features.progress import Taken, row_places
 from charkha.features.seen import LONGEST_COMMIT_US
 from charkha.features.sought import PIECE
 from charkha.monitoring.skew_cases import Case, Difference, best_cases, cases_by_row, cases_too_early, tried
@@ -177,7 +177,7 @@ def _of_missing(found: Difference, evidence: Evidence, cases: Sequence[Case]) ->
 def _any_remembered(source: Source, rows: pl.DataFrame, store: OnlineStore) -> bool:
     """Say whether the state ever took any of these rows; of a source without a key it does not know, and says yes."""
     layout = RowLayout.of(source)
-    places = [row_place(layout, row) for row in plain_values(rows.select(list(source.fields))).iter_rows()]
+    places = row_places(layout, plain_values(rows.select(list(source.fields))).rows())
     with store.read() as state:
         return not source.key or any(each is not None for each in state.get_many(places))
 

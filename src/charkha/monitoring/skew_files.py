@@ -8,7 +8,7 @@ from attrs import field, frozen
 from charkha.clock import to_iso
 from charkha.features.events import RowLayout
 from charkha.features.materialise import plain_values
-from charkha.features.progress import Taken, row_place
+from charkha.features.progress import Taken, row_places
 from charkha.features.sought import PIECE
 from charkha.monitoring.skew_cases import MOST_COMPUTED, Case, Difference
 from charkha.spec.sources import Source
@@ -110,7 +110,7 @@ def cases_never_taken(found: Difference, source: Source, store: OnlineStore) -> 
     if not source.key or rows.is_empty():
         return []
     layout = RowLayout.of(source)
-    places = [row_place(layout, row) for row in plain_values(rows.select(list(source.fields))).iter_rows()]
+    places = row_places(layout, plain_values(rows.select(list(source.fields))).rows())
     with store.read() as state:
         unknown = pl.Series([each is None for each in state.get_many(places)], dtype=pl.Boolean)
     return [Case(rows.filter(unknown), rows.filter(~unknown))] if unknown.any() else []

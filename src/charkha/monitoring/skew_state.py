@@ -12,7 +12,7 @@ from charkha.features.events import RowLayout
 from charkha.features.keys import key_bytes, key_text
 from charkha.features.materialise import plain_values
 from charkha.features.plan import FeaturePlan, feature_names
-from charkha.features.progress import Taken, row_content, row_place, rows_prefix
+from charkha.features.progress import Taken, row_contents, row_places, rows_prefix
 from charkha.features.sought import SoughtRows
 from charkha.features.state import ViewState, view_digest
 from charkha.monitoring.skew import compare, exact_features
@@ -57,12 +57,10 @@ def stranger_in(sought: SoughtRows, source: Source, store: OnlineStore) -> Cause
         return None
     rows = sought.whole.drop_nulls("_known_us")
     layout, culprit = RowLayout.of(source), f"source {source.name}"
-    plain = plain_values(rows.select(list(source.fields))).iter_rows()
+    plain = plain_values(rows.select(list(source.fields))).rows()
     # What was pushed stays as it was logged: only files are changed under one's hands.
-    told = {
-        row_place(layout, row): None if pushed else row_content(layout, row)
-        for row, pushed in zip(plain, rows["_pushed"], strict=True)
-    }
+    of_files = zip(row_places(layout, plain), row_contents(layout, plain), rows["_pushed"], strict=True)
+    told = {place: None if pushed else content for place, content, pushed in of_files}
     prefix = rows_prefix(source.name)
     for number, (place, content) in enumerate(store.scan(prefix)):
         if number == 2 * MOST_REMEMBERED:
