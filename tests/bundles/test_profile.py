@@ -101,9 +101,10 @@ def test_shapes_and_profiles_survive_json(reference: Rows, rows: Rows) -> None:
 def test_the_reference_has_nothing_outside_its_own_bins(rows: Rows) -> None:
     finite = [row for row in rows if row[0] is None or not np.isinf(row[0])]
     shape = learn_shape(*split(finite))
-    delays = count(shape, finite).features["delay"]
-    edges = shape.numeric[0].edges
-    assert list(edges) == sorted(set(edges))
+    delays = shape.by_tenths("delay", count(shape, finite).features["delay"])
+    ruler, tenths = shape.numeric[0].edges, shape.numeric[0].tenths
+    edges = [ruler[place] for place in tenths or ()]
+    assert list(ruler) == sorted(set(ruler))
     # The first bin lies below the smallest value, and the one before the nulls above the largest.
     assert not edges or delays[0] == delays[-2] == 0 or edges[0] == -1.7976931348623157e308
 
@@ -111,8 +112,9 @@ def test_the_reference_has_nothing_outside_its_own_bins(rows: Rows) -> None:
 def test_bins_of_a_smooth_feature_hold_a_tenth_each() -> None:
     values = np.random.default_rng(0).normal(size=10_000)
     frame = pl.DataFrame({"x": values})
-    profile = profile_of(learn_shape(frame, values), frame, values)
-    below, *tenths, above, nulls = profile.features["x"]
+    shape = learn_shape(frame, values)
+    profile = profile_of(shape, frame, values)
+    below, *tenths, above, nulls = shape.by_tenths("x", profile.features["x"])
     assert (below, above, nulls, len(tenths)) == (0, 0, 0, 10)
     assert max(abs(tenth - 1000) for tenth in tenths) <= 1
     assert profile.scores == profile.features["x"]
@@ -122,9 +124,37 @@ def test_a_value_that_is_most_of_a_feature_keeps_a_bin_of_its_own() -> None:
     frame = pl.DataFrame({"flag": [0.0] * 97 + [1.0] * 3})
     scores = np.zeros(100)
     shape = learn_shape(frame, scores)
-    assert profile_of(shape, frame, scores).features["flag"] == (0, 97, 3, 0, 0)
+    assert shape.by_tenths("flag", profile_of(shape, frame, scores).features["flag"]) == (0, 97, 3, 0, 0)
     moved = pl.DataFrame({"flag": [0.0, 1.0, -1.0, 0.5, 2.0, None]})
-    assert profile_of(shape, moved, np.zeros(6)).features["flag"] == (1, 1, 2, 1, 1)
+    assert shape.by_tenths("flag", profile_of(shape, moved, np.zeros(6)).features["flag"]) == (1, 1, 2, 1, 1)
+
+
+def test_the_ruler_tells_a_unit_that_was_changed() -> None:
+    metres = np.random.default_rng(0).gamma(2.0, 800.0, 5000)
+    frame = pl.DataFrame({"x": metres})
+    shape = learn_shape(frame, metres)
+    edges = np.array(shape.numeric[0].edges)
+    for factor in (0.001, 1 / 60, 0.3048, 3.281, 60.0, 1000.0):
+        changed = pl.DataFrame({"x": metres * factor})
+        counts = np.array(profile_of(shape, changed, metres).features["x"][:-1])
+        median = edges[np.searchsorted(np.cumsum(counts), counts.sum() / 2)]
+        assert abs(np.log(median / (np.median(metres) * factor))) < 0.25
+
+
+def test_one_number_alone_that_moves_is_odd_and_what_moves_together_is_not() -> None:
+    rng = np.random.default_rng(1)
+    weather = rng.normal(size=4000)
+    temp, dew = weather * 8 + 15 + rng.normal(size=4000), weather * 6 + 9 + rng.normal(size=4000)
+    frame = pl.DataFrame({"temp": temp, "dew": dew, "wind": rng.gamma(2.0, 3.0, 4000)})
+    shape = learn_shape(frame, weather)
+    still = profile_of(shape, frame, weather).odd
+    assert all(odd / had < 0.02 for had, odd in still.values())
+    together = frame.filter(pl.Series(weather > 1.2))  # warm and damp: far from the middle, and as it should be
+    warm = profile_of(shape, together, np.zeros(together.height)).odd
+    assert all(odd / had < 0.1 for had, odd in warm.values())
+    alone = profile_of(shape, frame.with_columns(pl.col("temp") * 1.8 + 32), weather).odd
+    assert alone["temp"][1] / alone["temp"][0] > 0.95
+    assert alone["wind"][1] / alone["wind"][0] < 0.1
 
 
 def test_only_the_most_frequent_categories_have_a_count_of_their_own() -> None:

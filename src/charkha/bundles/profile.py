@@ -1,21 +1,25 @@
 """Profiles: small, additive statistics of features and scores, comparable between training and production.
 
-A `ProfileShape` is learnt once, from the rows a model was trained on: bins for numbers, categories for text. A
-`Profile` counts rows in those bins. Profiles of one shape add up: the profile of a day is the merge of its hours.
+A `ProfileShape` is learnt once, from rows that the model did not learn from: bins for numbers, categories for text, and
+how numbers go together. A `Profile` counts rows in those bins, and those that do not go together. Profiles of one shape
+add up: the profile of a day is the merge of its hours.
 """
 
 import hashlib
-import math
+from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from charkha.bundles.conditional import Conditional, learn_conditional
+from charkha.bundles.edges import places_of, ruler_edges, tenth_edges
 from charkha.bundles.encoding import most_frequent
+from charkha.features.segments import IntArray
 from charkha.spec.model import FloatArray
 
-BINS = 10
 MAX_CATEGORIES = 100
 
 
@@ -26,12 +30,25 @@ class ProfileMismatch(ValueError):
 class NumericShape(msgspec.Struct, frozen=True):
     """How a number is counted: bin i holds edges[i - 1] < value <= edges[i]; the last bin is open, then null.
 
-    The first edge lies just below the smallest value of the reference and the last is its largest: the first and last
-    bins count what the reference never had. A profile has len(edges) + 2 counts: the bins, then null.
+    tenths: the places of the edges that bound the tenths of the reference; beyond the first and the last of them the
+    reference had nothing. None: all edges do. A profile has len(edges) + 2 counts: the bins, then null.
     """
 
     name: str
     edges: tuple[float, ...]
+    tenths: tuple[int, ...] | None = None
+
+    @property
+    def bins(self) -> int:
+        """How many counts there are, that of nulls among them."""
+        return len(self.edges) + 2
+
+    def by_tenths(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the counts of the tenths: what lies below them, each of them, what lies above, then null."""
+        if self.tenths is None:
+            return counts
+        bounds = [0, *(place + 1 for place in self.tenths), len(self.edges) + 1]
+        return (*(sum(counts[a:b]) for a, b in pairwise(bounds)), counts[-1])
 
 
 class TextShape(msgspec.Struct, frozen=True):
@@ -40,45 +57,67 @@ class TextShape(msgspec.Struct, frozen=True):
     name: str
     categories: tuple[str, ...]
 
+    @property
+    def bins(self) -> int:
+        """How many counts there are, that of nulls among them."""
+        return len(self.categories) + 2
+
 
 class ProfileShape(msgspec.Struct, frozen=True, dict=True):
-    """The bins of every feature and of the score; learnt by `learn_shape`."""
+    """The bins of every feature and of the score, and how features go together; learnt by `learn_shape`."""
 
     numeric: tuple[NumericShape, ...]
     text: tuple[TextShape, ...]
     score: NumericShape
+    conditional: Conditional | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short digest of the bins: profiles add up only when theirs are the same."""
+        """A short digest of all this: profiles add up only when theirs are the same."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+    @cached_property
+    def parts(self) -> dict[str, NumericShape | TextShape]:
+        """The shape of each feature, by full name."""
+        numbers: dict[str, NumericShape | TextShape] = {part.name: part for part in self.numeric}
+        return numbers | {part.name: part for part in self.text}
+
+    def by_tenths(self, name: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the counts of a feature by its tenths; those of text as they are."""
+        part = self.parts[name]
+        return part.by_tenths(counts) if isinstance(part, NumericShape) else counts
 
 
 class Profile(msgspec.Struct, frozen=True):
     """Counts of `rows` rows in the bins of the shape with this fingerprint.
 
     features: full name → counts, as `NumericShape` and `TextShape` say; of the rows whose features are known, which may
-    be fewer. scores: likewise, of all rows.
+    be fewer. scores: likewise, of all rows. odd: of each number that was looked at beside the others, how many rows
+    have it, and in how many of those it does not go with the others (see `Conditional`).
     """
 
     shape: str
     rows: int
     features: dict[str, tuple[int, ...]]
     scores: tuple[int, ...]
+    odd: dict[str, tuple[int, int]] = {}
 
 
 def learn_shape(frame: pl.DataFrame, scores: FloatArray) -> ProfileShape:
-    """Learn bins from reference rows: deciles for numbers, the most frequent categories for text.
+    """Learn from reference rows: rulers for numbers, the most frequent categories for text, how numbers go together.
 
     frame: one column per feature, and nothing else. scores: float64 (rows,).
     """
     text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     numeric = [name for name in frame.columns if name not in text]
-    return ProfileShape(
-        tuple(NumericShape(name, _edges(_numbers(frame.get_column(name)))) for name in numeric),
+    shape = ProfileShape(
+        tuple(_ruler(name, _numbers(frame.get_column(name))) for name in numeric),
         tuple(TextShape(name, most_frequent(frame.get_column(name), MAX_CATEGORIES)) for name in text),
-        NumericShape("score", _edges(scores)),
+        _ruler("score", scores),
     )
+    widths = {name: part.bins for name, part in shape.parts.items()}
+    together = learn_conditional(_codes(shape, frame), widths, numeric)
+    return msgspec.structs.replace(shape, conditional=together)
 
 
 def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> Profile:
@@ -86,10 +125,33 @@ def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> 
 
     frame: a column for every feature of the shape. scores: float64 (rows,). Raises ProfileMismatch.
     """
+    return profiles_of(shape, frame, scores, np.zeros(frame.height, np.int64), 1)[0]
+
+
+def profiles_of(
+    shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray, groups: IntArray, count: int
+) -> list[Profile]:
+    """Count the rows of many groups at once, as `profile_of` does each. groups: int64 (rows,), from 0 up."""
     _check_rows(shape, frame, scores)
-    counts = {part.name: _count_numbers(part.edges, _numbers(frame.get_column(part.name))) for part in shape.numeric}
-    counts |= {part.name: _count_text(part.categories, frame.get_column(part.name)) for part in shape.text}
-    return Profile(shape.fingerprint, frame.height, counts, _count_numbers(shape.score.edges, scores))
+    codes = _codes(shape, frame)
+    features = {name: _by_group(code, shape.parts[name].bins, groups, count) for name, code in codes.items()}
+    in_score = _by_group(_number_codes(shape.score.edges, scores), shape.score.bins, groups, count)
+    odd: dict[str, list[tuple[int, int]]] = {}
+    for name, is_odd in shape.conditional.odd(codes) if shape.conditional else ():
+        known = codes[name] < shape.parts[name].bins - 1
+        had, odd_ones = (np.bincount(groups[rows], minlength=count).tolist() for rows in (known, known & is_odd))
+        odd[name] = list(zip(had, odd_ones, strict=True))
+    rows = np.bincount(groups, minlength=count).tolist()
+    return [
+        Profile(
+            shape.fingerprint,
+            rows[group],
+            {name: counts[group] for name, counts in features.items()},
+            in_score[group],
+            {name: counts[group] for name, counts in odd.items()},
+        )
+        for group in range(count)
+    ]
 
 
 def empty_profile(shape: ProfileShape) -> Profile:
@@ -99,9 +161,11 @@ def empty_profile(shape: ProfileShape) -> Profile:
 
 def profile_of_scores(shape: ProfileShape, scores: FloatArray) -> Profile:
     """Return the profile of rows of which nothing but the scores is known. scores: float64 (rows,)."""
-    counts = {part.name: (0,) * (len(part.edges) + 2) for part in shape.numeric}
-    counts |= {part.name: (0,) * (len(part.categories) + 2) for part in shape.text}
-    return Profile(shape.fingerprint, len(scores), counts, _count_numbers(shape.score.edges, scores))
+    counts = {name: (0,) * part.bins for name, part in shape.parts.items()}
+    odd = dict.fromkeys(shape.conditional.names, (0, 0)) if shape.conditional else {}
+    nobody = np.zeros(len(scores), np.int64)
+    in_score = _by_group(_number_codes(shape.score.edges, scores), shape.score.bins, nobody, 1)[0]
+    return Profile(shape.fingerprint, len(scores), counts, in_score, odd)
 
 
 def merge(a: Profile, b: Profile) -> Profile:
@@ -112,11 +176,12 @@ def merge(a: Profile, b: Profile) -> Profile:
             "Every version has its own shape: merge the profiles of one version at a time."
         )
     features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
-    return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores))
+    odd = {name: (had + b.odd[name][0], odd + b.odd[name][1]) for name, (had, odd) in a.odd.items()}
+    return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores), odd)
 
 
 def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> None:
-    missing = ({part.name for part in shape.numeric} | {part.name for part in shape.text}) - set(frame.columns)
+    missing = shape.parts.keys() - set(frame.columns)
     if missing:
         raise ProfileMismatch(f"expected a column for every feature of the shape, found none for {sorted(missing)}")
     if scores.shape != (frame.height,):
@@ -127,29 +192,35 @@ def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
+def _ruler(name: str, values: FloatArray) -> NumericShape:
+    tenths = tenth_edges(values)
+    edges = ruler_edges(values, tenths)
+    return NumericShape(name, tuple(edges.tolist()), tuple(places_of(edges, tenths).tolist()))
+
+
 def _numbers(values: pl.Series) -> FloatArray:
     return values.cast(pl.Float64).to_numpy()
 
 
-def _edges(values: FloatArray) -> tuple[float, ...]:
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return ()
-    deciles = np.quantile(finite, np.linspace(0.0, 1.0, BINS + 1)[1:], method="lower")
-    below = math.nextafter(finite.min(), -math.inf)
-    edges = np.unique(np.concatenate([[below], deciles, [finite.max()]]))
-    return tuple(edges[np.isfinite(edges)].tolist())
+def _codes(shape: ProfileShape, frame: pl.DataFrame) -> Mapping[str, IntArray]:
+    """Return the bin of each row: full name → int64 (rows,)."""
+    codes = {part.name: _number_codes(part.edges, _numbers(frame.get_column(part.name))) for part in shape.numeric}
+    return codes | {part.name: _text_codes(part.categories, frame.get_column(part.name)) for part in shape.text}
 
 
-def _count_numbers(edges: tuple[float, ...], values: FloatArray) -> tuple[int, ...]:
-    nulls = np.isnan(values)
-    bins = np.searchsorted(np.asarray(edges), values, side="left")
-    bins[nulls] = len(edges) + 1
-    return tuple(np.bincount(bins, minlength=len(edges) + 2).tolist())
+def _number_codes(edges: tuple[float, ...], values: FloatArray) -> IntArray:
+    codes = np.searchsorted(np.asarray(edges), values, side="left").astype(np.int64)
+    codes[np.isnan(values)] = len(edges) + 1
+    return codes
 
 
-def _count_text(categories: tuple[str, ...], values: pl.Series) -> tuple[int, ...]:
-    codes = values.cast(pl.Enum(categories), strict=False).to_physical().drop_nulls().to_numpy()
-    counts = np.bincount(codes, minlength=len(categories)).tolist()
-    nulls = values.null_count()
-    return (*counts, values.len() - nulls - len(codes), nulls)
+def _text_codes(categories: tuple[str, ...], values: pl.Series) -> IntArray:
+    known = values.cast(pl.Enum(categories), strict=False).to_physical().cast(pl.Int64).fill_null(len(categories))
+    codes = known.to_numpy().copy()
+    codes[values.is_null().to_numpy()] = len(categories) + 1
+    return codes
+
+
+def _by_group(codes: IntArray, width: int, groups: IntArray, count: int) -> list[tuple[int, ...]]:
+    counts = np.bincount(groups * width + codes, minlength=count * width).reshape(count, width)
+    return list(map(tuple, counts.tolist()))

@@ -49,9 +49,10 @@ def drift_findings(watched: Watched, shape: ProfileShape, reference: Profile, cu
     if not reference.rows or not current.rows:
         return []
     texts = {part.name for part in shape.text}
-    found = list(_spread(watched, _Counts("score", reference.scores, current.scores)))
+    tenths = shape.score.by_tenths
+    found = list(_spread(watched, _Counts("score", tenths(reference.scores), tenths(current.scores))))
     for name in (*(part.name for part in shape.numeric), *(part.name for part in shape.text)):
-        counts = _Counts(name, reference.features[name], current.features[name])
+        counts = _Counts(name, *(shape.by_tenths(name, of.features[name]) for of in (reference, current)))
         found += _spread(watched, counts)
         found += _nulls(watched, counts)
         found += _unseen(watched, counts) if name in texts else ()

@@ -121,11 +121,14 @@ def _drift(stage: Stage, bundles: BundleStore, served: pl.DataFrame) -> Iterator
     for (month,), rows in served.group_by("month", maintain_order=True):
         version = rows["version"].value_counts(sort=True)["version"][0]
         manifest = bundles.manifest(stage.model.name, version)
-        current = profile_of(manifest.shape, rows, _floats(rows, "score"))
+        shape = manifest.shape
+        current = profile_of(shape, rows, _floats(rows, "score"))
         for name, reference in manifest.reference.features.items():
             counts = current.features[name]
-            yield DriftRow(str(month), name, psi(reference, counts), counts[-1] / max(1, current.rows))
-        yield DriftRow(str(month), "score", psi(manifest.reference.scores, current.scores), 0.0)
+            index = psi(shape.by_tenths(name, reference), shape.by_tenths(name, counts))
+            yield DriftRow(str(month), name, index, counts[-1] / max(1, current.rows))
+        tenths = shape.score.by_tenths
+        yield DriftRow(str(month), "score", psi(tenths(manifest.reference.scores), tenths(current.scores)), 0.0)
 
 
 def _skew(stage: Stage, bundles: BundleStore, served: pl.DataFrame, engine: Engine) -> list[FeatureSkew]:
