@@ -12,7 +12,8 @@ from logged import BUNDLES, MODEL, START_US, Version, label, make_model, predict
 from charkha.bundles.profile import Profile, merge, profile_of
 from charkha.monitoring import collect as collecting
 from charkha.monitoring import logged as logged_rows
-from charkha.monitoring.collect import collect, labels_table, predictions_table, profiles_table, read_profiles
+from charkha.monitoring.collect import collect, labels_table, predictions_table, profiles_table, shapes_of
+from charkha.monitoring.hours import read_hours
 from charkha.monitoring.parts import current, parse_part
 from charkha.monitoring.profiles import ProfileReader
 from charkha.serving.labels import decode_labels, label_stream
@@ -108,7 +109,9 @@ def whole_profile(rows: pl.DataFrame) -> Profile:
 def profiled(home: Home) -> dict[tuple[str, str], Profile]:
     table, merged = profiles_table(MODEL), dict[tuple[str, str], Profile]()
     for part in home.tables.parts(table):
-        for key, profile in read_profiles(home.tables.read(table, part)).items():
+        rows = home.tables.read(table, part)
+        for of, profile in read_hours(rows, shapes_of(MODEL, BUNDLES, [rows])).items():
+            key = (of.version, of.role)
             merged[key] = merge(merged[key], profile) if key in merged else profile
     return merged
 
@@ -215,7 +218,7 @@ def test_profiles_of_a_window_are_by_version(home: Home) -> None:
     for day in range(3):
         busy_day(home, day)
     collect(home, LATE, BUNDLES)
-    reader = ProfileReader(home, MODEL)
+    reader = ProfileReader(home, MODEL, BUNDLES)
     predictions = decode_predictions(home.log.read(prediction_stream(MODEL)), BUNDLES)
     of_day = predictions.filter(pl.col("_at_us").is_between(START_US + DAY_US, START_US + 2 * DAY_US, closed="left"))
     for (version, _), rows in by_version(of_day):

@@ -105,7 +105,7 @@ def test_drift_is_measured_of_what_is_known(stage: Stage) -> None:
     bundles, model = BundleStore(stage.home.bundles), stage.project.models[MODEL]
     collect(stage.home, model, bundles)
     now_us = stage.clock.now()
-    profile = ProfileReader(stage.home, MODEL).profile("v1", now_us - DAY_US, now_us + 1)
+    profile = ProfileReader(stage.home, MODEL, bundles).profile("v1", now_us - DAY_US, now_us + 1)
     assert profile is not None
     known = with_features(logged_predictions(stage.home, MODEL, bundles).filter(version="v1"))
     assert (profile.rows, sum(profile.scores)) == (500, 500)
@@ -123,7 +123,7 @@ def test_where_no_features_are_logged_none_have_drifted(tmp_path: Path) -> None:
         stage.service.predict(MODEL, requests(*["Pune"] * 9))
         bundles, now_us = BundleStore(stage.home.bundles), stage.clock.now()
         collect(stage.home, stage.project.models[MODEL], bundles)
-        profile = ProfileReader(stage.home, MODEL).profile("v1", now_us - DAY_US, now_us + 1)
+        profile = ProfileReader(stage.home, MODEL, bundles).profile("v1", now_us - DAY_US, now_us + 1)
         manifest = bundles.manifest(MODEL, "v1")
         assert profile is not None
         watched = Watched(MODEL, "v1", now_us, Monitors())

@@ -8,7 +8,7 @@ add up: the profile of a day is the merge of its hours.
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 import msgspec
 import numpy as np
@@ -81,6 +81,11 @@ class ProfileShape(msgspec.Struct, frozen=True, dict=True):
         """The shape of each feature, by full name."""
         numbers: dict[str, NumericShape | TextShape] = {part.name: part for part in self.numeric}
         return numbers | {part.name: part for part in self.text}
+
+    @property
+    def paired(self) -> tuple[str, ...]:
+        """The numbers that are looked at beside the others."""
+        return self.conditional.names if self.conditional else ()
 
     def by_tenths(self, name: str, counts: tuple[int, ...]) -> tuple[int, ...]:
         """Return the counts of a feature by its tenths; those of text as they are."""
@@ -162,7 +167,7 @@ def empty_profile(shape: ProfileShape) -> Profile:
 def profile_of_scores(shape: ProfileShape, scores: FloatArray) -> Profile:
     """Return the profile of rows of which nothing but the scores is known. scores: float64 (rows,)."""
     counts = {name: (0,) * part.bins for name, part in shape.parts.items()}
-    odd = dict.fromkeys(shape.conditional.names, (0, 0)) if shape.conditional else {}
+    odd = dict.fromkeys(shape.paired, (0, 0))
     nobody = np.zeros(len(scores), np.int64)
     in_score = _by_group(_number_codes(shape.score.edges, scores), shape.score.bins, nobody, 1)[0]
     return Profile(shape.fingerprint, len(scores), counts, in_score, odd)
@@ -178,6 +183,21 @@ def merge(a: Profile, b: Profile) -> Profile:
     features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
     odd = {name: (had + b.odd[name][0], odd + b.odd[name][1]) for name, (had, odd) in a.odd.items()}
     return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores), odd)
+
+
+def packed(shape: ProfileShape, profile: Profile) -> bytes:
+    """Return the counts of a profile, little-endian uint32, in the order of its shape: features, scores, odd."""
+    features, odd = (profile.features[name] for name in shape.parts), (profile.odd[name] for name in shape.paired)
+    return np.fromiter(chain.from_iterable([*features, profile.scores, *odd]), "<u4").tobytes()
+
+
+def unpacked(shape: ProfileShape, rows: int, counts: bytes) -> Profile:
+    """Return the profile of `packed` counts."""
+    numbers = iter(np.frombuffer(counts, "<u4").tolist())
+    features = {name: tuple(islice(numbers, part.bins)) for name, part in shape.parts.items()}
+    scores = tuple(islice(numbers, shape.score.bins))
+    odd = {name: (next(numbers), next(numbers)) for name in shape.paired}
+    return Profile(shape.fingerprint, rows, features, scores, odd)
 
 
 def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> None:

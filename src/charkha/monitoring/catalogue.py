@@ -77,9 +77,10 @@ def _nulls(model: Model, home: Home, now_us: int) -> dict[str, Nulls]:
     champion = home.ledger.deployment(model.name).champion
     if champion is None:
         return {}
-    reference = BundleStore(home.bundles).manifest(model.name, champion.version).reference
+    bundles = BundleStore(home.bundles)
+    reference = bundles.manifest(model.name, champion.version).reference
     window_us = parse_duration(model.monitors.window)
-    current = ProfileReader(home, model.name).profile(champion.version, now_us - window_us, now_us)
+    current = ProfileReader(home, model.name, bundles).profile(champion.version, now_us - window_us, now_us)
     return {name: Nulls(_null_share(reference, name), _null_share(current, name)) for name in reference.features}
 
 

@@ -1,22 +1,21 @@
 """From the log of predictions and labels to tables and profiles, a little further each time.
 
 Three tables grow: `predictions/<model>` (as served, with their features), `labels/<model>` and `profiles/<model>`
-(counts per day, version and role). How far the log was read is a checkpoint in the ledger, set once the parts are
-written: what a process has written that died in between is deleted by the next collection, and written again.
+(counts per hour, version, role and replica). How far the log was read is a checkpoint in the ledger, set once the parts
+are written: what a process has written that died in between is deleted by the next collection, and written again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import msgspec
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.bundles.profile import Profile, merge, profile_of, profile_of_scores
+from charkha.bundles.profile import ProfileShape
 from charkha.bundles.store import BundleStore
+from charkha.monitoring.hours import add_hours, hours_of, hours_table, read_hours
 from charkha.monitoring.logged import Step, logged_steps, steps_of
 from charkha.monitoring.parts import Part, current, days, parse_part
 from charkha.serving.labels import decode_labels, label_stream
-from charkha.serving.prediction_frames import features_logged
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.model import Model
 from charkha.storage.home import Home
@@ -25,8 +24,6 @@ from charkha.storage.log import Position
 
 # A part that has this many rows is not added to any more: adding rewrites it.
 FULL_PART_ROWS = 50_000
-
-PROFILE_SCHEMA = pl.Schema({"version": pl.String(), "role": pl.String(), "rows": pl.Int64(), "profile": pl.Binary()})
 
 
 @frozen
@@ -48,7 +45,7 @@ def labels_table(model: str) -> str:
 
 
 def profiles_table(model: str) -> str:
-    """Return the name of the table of a model's profiles per day, version and role."""
+    """Return the name of the table of a model's profiles per hour, version, role and replica."""
     return f"profiles/{model}"
 
 
@@ -158,32 +155,16 @@ def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _profile(model: str, bundles: BundleStore, old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the profiles of a part: those it had, merged with those of the rows that are new.
-
-    Of rows without their features the scores count.
-    """
-    profiles = {} if old is None else read_profiles(old)
-    of_versions = rows.filter(pl.col("role") != "fallback")
-    for (version, role), group in of_versions.partition_by("version", "role", as_dict=True).items():
-        shape = bundles.manifest(model, version).shape
-        logged = features_logged(group)
-        featured, others = group.filter(logged), group.filter(~logged)
-        of_scores = profile_of_scores(shape, others["score"].to_numpy())
-        profile = merge(profile_of(shape, featured, featured["score"].to_numpy()), of_scores)
-        known = profiles.get((version, role))
-        profiles[version, role] = merge(known, profile) if known else profile
-    return _profile_rows(profiles)
+    """Return the profiles of a part: those it had, merged with those of the rows that are new."""
+    scored = rows.filter(pl.col("role") != "fallback")
+    shapes = shapes_of(model, bundles, [scored] if old is None else [old, scored])
+    profiles = {} if old is None else read_hours(old, shapes)
+    for (version,), group in scored.partition_by("version", as_dict=True).items():
+        add_hours(profiles, hours_of(shapes[version], version, group))
+    return hours_table(profiles, shapes)
 
 
-def read_profiles(rows: pl.DataFrame) -> dict[tuple[str, str], Profile]:
-    """Return the profiles of one part, by version and role."""
-    columns = rows.select("version", "role", "profile").iter_rows()
-    return {(version, role): msgspec.msgpack.decode(packed, type=Profile) for version, role, packed in columns}
-
-
-def _profile_rows(profiles: dict[tuple[str, str], Profile]) -> pl.DataFrame:
-    rows = [
-        (version, role, profile.rows, msgspec.msgpack.encode(profile))
-        for (version, role), profile in sorted(profiles.items())
-    ]
-    return pl.DataFrame(rows, schema=PROFILE_SCHEMA, orient="row")
+def shapes_of(model: str, bundles: BundleStore, tables: Iterable[pl.DataFrame]) -> dict[str, ProfileShape]:
+    """Return the shapes of the versions in some tables. Raises UnknownBundle."""
+    versions = sorted({version for table in tables for version in table["version"].unique()})
+    return {version: bundles.manifest(model, version).shape for version in versions}

@@ -50,7 +50,7 @@ class Lookout:
 
     @profiles.default
     def _of_its_predictions(self) -> ProfileReader:
-        return ProfileReader(self.home, self.model.name)
+        return ProfileReader(self.home, self.model.name, self.bundles)
 
     def look(self, now_us: int) -> Situation:
         """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
