@@ -12,10 +12,10 @@ from logged import BUNDLES, MODEL, START_US, Version, label, make_model, predict
 from charkha.bundles.profile import Profile, merge, profile_of
 from charkha.monitoring import collect as collecting
 from charkha.monitoring import logged as logged_rows
-from charkha.monitoring.collect import collect, labels_table, predictions_table, profiles_table, shapes_of
-from charkha.monitoring.hours import read_hours
+from charkha.monitoring.collect import collect, labels_table, predictions_table, profiles_table
 from charkha.monitoring.parts import current, parse_part
 from charkha.monitoring.profiles import ProfileReader
+from charkha.monitoring.tiles import summed
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
@@ -109,9 +109,10 @@ def whole_profile(rows: pl.DataFrame) -> Profile:
 def profiled(home: Home) -> dict[tuple[str, str], Profile]:
     table, merged = profiles_table(MODEL), dict[tuple[str, str], Profile]()
     for part in home.tables.parts(table):
-        rows = home.tables.read(table, part)
-        for of, profile in read_hours(rows, shapes_of(MODEL, BUNDLES, [rows])).items():
-            key = (of.version, of.role)
+        tiles = home.tables.read(table, part)
+        for key, of_role in tiles.partition_by("version", "role", as_dict=True).items():
+            profile = summed(BUNDLES.manifest(MODEL, "v1").shape, of_role)
+            assert profile is not None
             merged[key] = merge(merged[key], profile) if key in merged else profile
     return merged
 

@@ -6,13 +6,14 @@ add up: the profile of a day is the merge of its hours.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import chain, islice, pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 import numpy as np
 import polars as pl
+from attrs import frozen
 
 from charkha.bundles.conditional import Conditional, learn_conditional
 from charkha.bundles.edges import places_of, ruler_edges, tenth_edges
@@ -87,6 +88,27 @@ class ProfileShape(msgspec.Struct, frozen=True, dict=True):
         """The numbers that are looked at beside the others."""
         return self.conditional.names if self.conditional else ()
 
+    @cached_property
+    def starts(self) -> dict[str, int]:
+        """Where the bins of each feature begin, when all are numbered through: first the features, then the score."""
+        widths = [part.bins for part in self.parts.values()]
+        return dict(zip(self.parts, accumulate(widths, initial=0), strict=False))
+
+    @cached_property
+    def score_start(self) -> int:
+        """Where the bins of the score begin."""
+        return sum(part.bins for part in self.parts.values())
+
+    @cached_property
+    def odd_start(self) -> int:
+        """Where the counts begin of the numbers that are looked at beside the others: how many, and how many odd."""
+        return self.score_start + self.score.bins
+
+    @cached_property
+    def width(self) -> int:
+        """How many bins there are in all."""
+        return self.odd_start + 2 * len(self.paired)
+
     def by_tenths(self, name: str, counts: tuple[int, ...]) -> tuple[int, ...]:
         """Return the counts of a feature by its tenths; those of text as they are."""
         part = self.parts[name]
@@ -130,47 +152,67 @@ def profile_of(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> 
 
     frame: a column for every feature of the shape. scores: float64 (rows,). Raises ProfileMismatch.
     """
-    return profiles_of(shape, frame, scores, np.zeros(frame.height, np.int64), 1)[0]
-
-
-def profiles_of(
-    shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray, groups: IntArray, count: int
-) -> list[Profile]:
-    """Count the rows of many groups at once, as `profile_of` does each. groups: int64 (rows,), from 0 up."""
-    _check_rows(shape, frame, scores)
-    codes = _codes(shape, frame)
-    features = {name: _by_group(code, shape.parts[name].bins, groups, count) for name, code in codes.items()}
-    in_score = _by_group(_number_codes(shape.score.edges, scores), shape.score.bins, groups, count)
-    odd: dict[str, list[tuple[int, int]]] = {}
-    for name, is_odd in shape.conditional.odd(codes) if shape.conditional else ():
-        known = codes[name] < shape.parts[name].bins - 1
-        had, odd_ones = (np.bincount(groups[rows], minlength=count).tolist() for rows in (known, known & is_odd))
-        odd[name] = list(zip(had, odd_ones, strict=True))
-    rows = np.bincount(groups, minlength=count).tolist()
-    return [
-        Profile(
-            shape.fingerprint,
-            rows[group],
-            {name: counts[group] for name, counts in features.items()},
-            in_score[group],
-            {name: counts[group] for name, counts in odd.items()},
-        )
-        for group in range(count)
-    ]
+    found = tally(shape, frame, scores, np.zeros(frame.height, np.int64), 1)
+    return profile_from(shape, frame.height, found.dense(shape.width)[0])
 
 
 def empty_profile(shape: ProfileShape) -> Profile:
     """Return the profile of no rows: merging it changes nothing."""
-    return profile_of_scores(shape, np.empty(0))
+    return profile_from(shape, 0, np.zeros(shape.width, np.int64))
 
 
-def profile_of_scores(shape: ProfileShape, scores: FloatArray) -> Profile:
-    """Return the profile of rows of which nothing but the scores is known. scores: float64 (rows,)."""
-    counts = {name: (0,) * part.bins for name, part in shape.parts.items()}
-    odd = dict.fromkeys(shape.paired, (0, 0))
-    nobody = np.zeros(len(scores), np.int64)
-    in_score = _by_group(_number_codes(shape.score.edges, scores), shape.score.bins, nobody, 1)[0]
-    return Profile(shape.fingerprint, len(scores), counts, in_score, odd)
+def profile_from(shape: ProfileShape, rows: int, counts: IntArray) -> Profile:
+    """Return the profile of counts in the order of `tally`: int64 (shape.width,)."""
+    numbers = counts.tolist()
+    features = {name: tuple(numbers[start : start + shape.parts[name].bins]) for name, start in shape.starts.items()}
+    odd = iter(numbers[shape.odd_start :])
+    return Profile(
+        shape.fingerprint,
+        rows,
+        features,
+        tuple(numbers[shape.score_start : shape.odd_start]),
+        {name: (next(odd), next(odd)) for name in shape.paired},
+    )
+
+
+@frozen(eq=False)
+class Tally:
+    """How many rows of each group lie in each bin, where any do: int64 (k,) each.
+
+    Bins are numbered through: those of the features in the order of the shape, those of the score, and of each number
+    that is looked at beside the others how many rows have it, and in how many it does not go with them.
+    """
+
+    groups: IntArray
+    bins: IntArray
+    counts: IntArray
+
+    def dense(self, width: int, groups: int = 1) -> IntArray:
+        """Return the counts of all bins: int64 (groups, width)."""
+        counts = np.zeros((groups, width), np.int64)
+        counts[self.groups, self.bins] = self.counts
+        return counts
+
+
+def tally(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray, groups: IntArray, count: int) -> Tally:
+    """Count the rows of many groups at once. groups: int64 (rows,), from 0 to `count` - 1. Raises ProfileMismatch."""
+    _check_rows(shape, frame, scores)
+    codes = _codes(shape, frame)
+    parts = [_counted(code, shape.starts[name], shape.parts[name].bins, groups, count) for name, code in codes.items()]
+    parts.append(_counted(_number_codes(shape.score.edges, scores), shape.score_start, shape.score.bins, groups, count))
+    for place, (name, is_odd) in enumerate(shape.conditional.odd(codes) if shape.conditional else ()):
+        known = codes[name] < shape.parts[name].bins - 1
+        for offset, chosen in enumerate((known, known & is_odd)):
+            start = shape.odd_start + 2 * place + offset
+            parts.append(_counted(np.zeros(int(chosen.sum()), np.int64), start, 1, groups[chosen], count))
+    return _joined(parts)
+
+
+def tally_scores(shape: ProfileShape, scores: FloatArray, groups: IntArray, count: int) -> Tally:
+    """Count rows of which nothing but the scores is known, as `tally` does. scores: float64 (rows,)."""
+    return _joined(
+        [_counted(_number_codes(shape.score.edges, scores), shape.score_start, shape.score.bins, groups, count)]
+    )
 
 
 def merge(a: Profile, b: Profile) -> Profile:
@@ -183,21 +225,6 @@ def merge(a: Profile, b: Profile) -> Profile:
     features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
     odd = {name: (had + b.odd[name][0], odd + b.odd[name][1]) for name, (had, odd) in a.odd.items()}
     return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores), odd)
-
-
-def packed(shape: ProfileShape, profile: Profile) -> bytes:
-    """Return the counts of a profile, little-endian uint32, in the order of its shape: features, scores, odd."""
-    features, odd = (profile.features[name] for name in shape.parts), (profile.odd[name] for name in shape.paired)
-    return np.fromiter(chain.from_iterable([*features, profile.scores, *odd]), "<u4").tobytes()
-
-
-def unpacked(shape: ProfileShape, rows: int, counts: bytes) -> Profile:
-    """Return the profile of `packed` counts."""
-    numbers = iter(np.frombuffer(counts, "<u4").tolist())
-    features = {name: tuple(islice(numbers, part.bins)) for name, part in shape.parts.items()}
-    scores = tuple(islice(numbers, shape.score.bins))
-    odd = {name: (next(numbers), next(numbers)) for name in shape.paired}
-    return Profile(shape.fingerprint, rows, features, scores, odd)
 
 
 def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) -> None:
@@ -241,6 +268,12 @@ def _text_codes(categories: tuple[str, ...], values: pl.Series) -> IntArray:
     return codes
 
 
-def _by_group(codes: IntArray, width: int, groups: IntArray, count: int) -> list[tuple[int, ...]]:
-    counts = np.bincount(groups * width + codes, minlength=count * width).reshape(count, width)
-    return list(map(tuple, counts.tolist()))
+def _counted(codes: IntArray, start: int, width: int, groups: IntArray, count: int) -> Tally:
+    counts = np.bincount(groups * width + codes, minlength=count * width)
+    some = np.flatnonzero(counts)
+    return Tally(some // width, start + some % width, counts[some])
+
+
+def _joined(parts: Sequence[Tally]) -> Tally:
+    groups, bins, counts = ([getattr(part, name) for part in parts] for name in ("groups", "bins", "counts"))
+    return Tally(np.concatenate(groups), np.concatenate(bins), np.concatenate(counts))

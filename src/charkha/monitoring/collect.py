@@ -1,20 +1,20 @@
 """From the log of predictions and labels to tables and profiles, a little further each time.
 
 Three tables grow: `predictions/<model>` (as served, with their features), `labels/<model>` and `profiles/<model>`
-(counts per hour, version, role and replica). How far the log was read is a checkpoint in the ledger, set once the parts
-are written: what a process has written that died in between is deleted by the next collection, and written again.
+(counts per ten minutes, version, role and replica). How far the log was read is a checkpoint in the ledger, set once
+the parts are written: what a process has written that died in between is deleted by the next collection, and written
+again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 from attrs import evolve, frozen
 
-from charkha.bundles.profile import ProfileShape
 from charkha.bundles.store import BundleStore
-from charkha.monitoring.hours import add_hours, hours_of, hours_table, read_hours
 from charkha.monitoring.logged import Step, logged_steps, steps_of
 from charkha.monitoring.parts import Part, current, days, parse_part
+from charkha.monitoring.tiles import SCHEMA, added, tiles_of
 from charkha.serving.labels import decode_labels, label_stream
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.model import Model
@@ -45,7 +45,7 @@ def labels_table(model: str) -> str:
 
 
 def profiles_table(model: str) -> str:
-    """Return the name of the table of a model's profiles per hour, version, role and replica."""
+    """Return the name of the table of a model's profiles per ten minutes, version, role and replica."""
     return f"profiles/{model}"
 
 
@@ -155,16 +155,7 @@ def _append(old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _profile(model: str, bundles: BundleStore, old: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the profiles of a part: those it had, merged with those of the rows that are new."""
-    scored = rows.filter(pl.col("role") != "fallback")
-    shapes = shapes_of(model, bundles, [scored] if old is None else [old, scored])
-    profiles = {} if old is None else read_hours(old, shapes)
-    for (version,), group in scored.partition_by("version", as_dict=True).items():
-        add_hours(profiles, hours_of(shapes[version], version, group))
-    return hours_table(profiles, shapes)
-
-
-def shapes_of(model: str, bundles: BundleStore, tables: Iterable[pl.DataFrame]) -> dict[str, ProfileShape]:
-    """Return the shapes of the versions in some tables. Raises UnknownBundle."""
-    versions = sorted({version for table in tables for version in table["version"].unique()})
-    return {version: bundles.manifest(model, version).shape for version in versions}
+    """Return the tiles of a part: those it had, and those of the rows that are new, added up."""
+    scored = rows.filter(pl.col("role") != "fallback").partition_by("version", as_dict=True)
+    new = [tiles_of(bundles.manifest(model, version).shape, version, group) for (version,), group in scored.items()]
+    return added([*([] if old is None or old.schema != SCHEMA else [old]), *new])
