@@ -24,7 +24,7 @@ from charkha.monitoring.sequential.shares import Shares
 MONTH_HOURS = 720
 HISTORY_HOURS = 8 * 168
 # Models that are simulated together: enough for NumPy, few enough for the memory.
-TOGETHER = 25
+TOGETHER = 10
 # Of a model's checks.
 SHARES, COUNTS = 0.4, 0.15
 
@@ -53,8 +53,8 @@ def quiet(model_months: int = 1_000, checks: int = 40, seed: int = 0, budget: Bu
     """Simulate months in which nothing happens. budget: of a model; one alarm a year of hourly looks unless given."""
     began, spent = time.perf_counter(), budget or Budget(1.0, 1.0, checks)
     false, unusable, widened = 0, 0, []
-    for models in _parts(model_months):
-        for null, month in _months(np.random.default_rng([seed, model_months, unusable, false]), models, checks, spent):
+    for part, models in enumerate(_parts(model_months)):
+        for null, month in _months(np.random.default_rng([seed, part]), models, checks, spent):
             rang = alarms(null.null.log_e(*month), null.null.alike, spent.log_level) & null.usable
             false, unusable = false + int(rang.sum()), unusable + int((~null.usable).sum())
             widened.append(null.null.width * null.null.alike)

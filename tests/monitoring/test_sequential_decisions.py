@@ -10,6 +10,7 @@ from charkha.monitoring.sequential.blocks import block_sums, slots, usual, usual
 from charkha.monitoring.sequential.budget import HOURS_PER_YEAR, Budget
 from charkha.monitoring.sequential.discoveries import e_bh, over
 from charkha.monitoring.sequential.onset import onset
+from charkha.monitoring.sequential.trail import Trail
 
 
 def test_a_budget_by_hand() -> None:
@@ -57,6 +58,22 @@ def test_few_discoveries_are_wrong() -> None:
         found.append(discovered[:10].mean())
     assert np.mean(wrong) <= alpha
     assert np.mean(found) > 0.5
+
+
+def test_few_discoveries_of_trails_are_wrong() -> None:
+    """60 streams, a third of which moved in the middle: looked at after a patience of 200 blocks."""
+    random, steps, wrong, found = np.random.default_rng(3), np.array([0.5, 1.0, 2.0]), [], []
+    for _ in range(40):
+        z = random.normal(size=(200, 60))
+        z[100:, :20] += 1
+        trail = Trail.start(60, 3)
+        for block, each in enumerate(z):
+            trail = trail.looked(block, each[:, None] * steps - steps**2 / 2, np.ones(60))
+        discovered = e_bh(over(trail.evidence, len(z)), 0.1)
+        wrong.append(discovered[20:].sum() / max(discovered.sum(), 1))
+        found.append(discovered[:20].mean())
+    assert np.mean(wrong) <= 0.1
+    assert np.mean(found) > 0.9
 
 
 def test_the_first_discovery_needs_what_the_budget_asks_for() -> None:

@@ -141,6 +141,8 @@ def test_a_share_that_follows_the_week_is_judged_by_its_hour() -> None:
     night = (np.full((1, 1), 180.0), rows[:1])
     assert by_hour.log_e(*night, usual[:1]).max() > 20 > flat.log_e(*night).max()
     assert by_hour.log_e(*night, usual[12:13]).max() < 1
+    unknown = by_hour.log_e(*night, np.full((1, 1), np.nan))
+    assert np.all(unknown == by_hour.log_e(*night)), "of an hour that is not known, the share of all"
 
 
 def test_a_history_that_is_too_short_is_refused() -> None:
@@ -153,5 +155,7 @@ def test_a_history_that_is_too_short_is_refused() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="hits between 0 and the rows"):
         Shares.of(np.full((20, 1), 3.0), np.full((20, 1), 2.0))
+    with pytest.raises(ValueError, match="hits between 0 and the rows"):
+        Shares.of(np.full((20, 1), np.nan), np.full((20, 1), 2.0))
     with pytest.raises(ValueError, match="counts that are not negative"):
         Counts.of(np.full((20, 1), -3.0), np.full((20, 1), 2.0))

@@ -44,16 +44,17 @@ class Shares(PerCheck):
     def of(cls, hits: FloatArray, rows: FloatArray, usual: FloatArray | None = None) -> Self:
         """Learn from a history of blocks (blocks, checks): how many rows each had, and how many of them hits.
 
-        usual: the share to be expected of each block, where it depends on the hour of the week.
+        usual: the share to be expected of each block, where it depends on the hour of the week; NaN: not known.
         Raises ValueError for a history that is too short, or has more hits than rows.
         """
-        if np.any((hits < 0) | (hits > rows)):
+        if not np.all((hits >= 0) & (hits <= rows)):
             raise ValueError("expected hits between 0 and the rows of their block")
         all_hits, all_rows = hits.sum(axis=0), rows.sum(axis=0)
         blocks = (rows > 0).sum(axis=0).astype(np.float64)
         enough(blocks)
         share = (all_hits + 0.5) / (all_rows + 1)  # the prior of Jeffreys: none so far is not never
-        expected = share if usual is None else np.clip(usual, share / 1000, 1 - (1 - share) / 1000)
+        expected = share if usual is None else np.where(np.isfinite(usual), usual, share)
+        expected = np.clip(expected, share / 1000, 1 - (1 - share) / 1000)
         variance = np.where(rows > 0, rows * expected * (1 - expected), np.inf)
         over = excess(((hits - rows * expected) ** 2 / variance).sum(axis=0), blocks)
         correlation = over * blocks / np.maximum((all_rows - blocks), 1.0)
@@ -63,9 +64,9 @@ class Shares(PerCheck):
         return cls(logit(share), 1 / correlation - 1, error, np.ones_like(share), np.ones_like(share))
 
     def log_e(self, *observed: FloatArray) -> FloatArray:
-        """Return log e-values (…, checks, 2 × steps), a rise first, of hits, rows and, if so learnt, the usual."""
+        """Return log e-values (…, checks, 2 × steps), a rise first, of hits, rows and, if learnt so, usual shares."""
         hits, rows, *usual = observed
-        at = _odds(usual[0]) if usual else np.broadcast_to(self.log_odds, hits.shape[-1:])
+        at = np.where(np.isfinite(usual[0]), _odds(usual[0]), self.log_odds) if usual else self.log_odds
         margin = MARGIN * self.error * np.sqrt(self.width * self.alike)
         rise = self._rise(hits, rows, at + margin)
         fall = self._rise(rows - hits, rows, -at + margin)
