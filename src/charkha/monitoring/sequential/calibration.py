@@ -1,0 +1,95 @@
+"""Nulls that would have been quiet in their own healthy history.
+
+Real hours are alike, have seasons and outliers, and no model of them is right. So every null is tried on the history
+it was learnt from: first it is widened by what the autocorrelation of its own evidence asks for, then the detector runs
+over the history at many levels, and where it rings more often than that level allows, the null is widened further,
+until it does not. The low levels are the telling ones: a month of hours cannot show an alarm a year, but it shows
+whether the level of one in fifty hours keeps its word, and a detector that is honest at all low levels is honest above.
+"""
+
+from typing import Generic, TypeVar
+
+import numpy as np
+from attrs import frozen
+from scipy.special import pdtrik
+
+from charkha.monitoring.sequential.alarms import alarms
+from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
+from charkha.monitoring.sequential.budget import Budget
+from charkha.monitoring.sequential.dependence import autocorrelation
+from charkha.monitoring.sequential.null import Null
+
+AnyNull = TypeVar("AnyNull", bound=Null)
+
+# Looks to one false alarm, at which a history is long enough to see whether they keep their word.
+LEVELS = (10.0, 30.0, 100.0)
+# A null is widened by this factor at a time, and given up beyond the limit: it would see nothing any more.
+STEP, MOST = 1.3, 200.0
+# As many alarms as come by chance, of what a level allows, in all but this share of histories.
+CHANCE = 0.05
+
+
+@frozen(eq=False)
+class Calibrated(Generic[AnyNull]):
+    """A null after it was tried on its history, and what was found; arrays are (checks,).
+
+    alarms_before, alarms_after: of its history, at the levels together, before and after it was widened. usable: false
+    where it still rings too often, as when the history is not healthy.
+    """
+
+    null: AnyNull
+    blocks: int
+    alarms_before: IntArray
+    alarms_after: IntArray
+    usable: BoolArray
+
+    def said(self, check: int) -> str:
+        """Say what was done to one check."""
+        width, alike = float(self.null.width[check]), float(self.null.alike[check])
+        before, after = int(self.alarms_before[check]), int(self.alarms_after[check])
+        told = f"tried on {self.blocks} healthy blocks; variance of sums × {alike:.1f}, as blocks are alike"
+        if width > 1:
+            told += f", and of each × {width:.1f}, for alarms in that history: {before} → {after}"
+        return told if self.usable[check] else f"{told}; it still rings too often: look whether the history is healthy"
+
+
+def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) -> Calibrated[AnyNull]:
+    """Widen a null until it keeps its budget in its own history: `observed`, as the null's `log_e` takes it."""
+    ones, blocks = np.ones_like(null.alike), len(observed[0])
+    null = null.widened(ones, _alike(null.log_e(*observed)))
+    counts = _alarms(null, observed, budget)
+    before, after, width = counts.sum(axis=0), counts.sum(axis=0), ones
+    loud = _too_many(counts, blocks, budget)
+    while np.any(trying := loud & (width < MOST)):
+        width = np.where(trying, width * STEP, width)
+        some = null.only(trying).widened(width[trying], ones[trying])
+        counts = _alarms(some, tuple(each[..., trying] for each in observed), budget)
+        after[trying], loud[trying] = counts.sum(axis=0), _too_many(counts, blocks, budget)
+    return Calibrated(null.widened(width, ones), blocks, before, after, ~loud)
+
+
+def _alike(log_e: FloatArray) -> FloatArray:
+    """Return the autocorrelation of the evidence: of a small rise or a small fall, whichever is the more alike."""
+    half = log_e.shape[-1] // 2
+    return np.maximum(*(autocorrelation(log_e[..., each]) for each in (0, half)))
+
+
+def _levels(budget: Budget) -> list[float]:
+    return [*(level for level in LEVELS if level < budget.looks_between), budget.looks_between]
+
+
+def _alarms(null: Null, observed: tuple[FloatArray, ...], budget: Budget) -> IntArray:
+    """Return how often each check rings at each level: int64 (levels, checks)."""
+    log_e, levels = null.log_e(*observed), np.log(_levels(budget))
+    return np.stack([alarms(log_e, null.alike, float(level)).sum(axis=0) for level in levels])
+
+
+def _too_many(counts: IntArray, blocks: int, budget: Budget) -> BoolArray:
+    allowed = np.array([_by_chance(blocks / level) for level in _levels(budget)])
+    loud: BoolArray = np.any(counts > allowed[:, None], axis=0)
+    return loud
+
+
+def _by_chance(expected: float) -> float:
+    """Return the number that a Poisson count of this mean exceeds in at most CHANCE of cases."""
+    return max(float(np.ceil(pdtrik(1 - CHANCE, expected))), 0.0)

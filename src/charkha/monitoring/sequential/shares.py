@@ -1,0 +1,95 @@
+"""Evidence that a share (of nulls, of errors, of one category) is not what it was.
+
+Hits among the rows of a block are beta-binomial under the null: the share itself varies from hour to hour, and how
+much is estimated from the history. The evidence of a block is its likelihood ratio for log odds that moved by each
+of some steps, to either side: betting by a mixture (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random
+variables by betting"), the bets those of a likelihood.
+
+A history does not tell the share exactly. The ratio's null therefore stands at the edge of what the history cannot
+tell apart; as the ratio grows with the share, its mean is at most 1 for every share on the healthy side of the edge.
+"""
+
+from typing import Self
+
+import numpy as np
+from attrs import frozen
+from scipy.special import expit, gammaln, logit
+
+from charkha.monitoring.sequential.arrays import FloatArray
+from charkha.monitoring.sequential.null import MARGIN, PerCheck, enough, excess
+
+# In log odds: from what one may care to know (2 % → 2.5 %) to a flood (2 % → 53 %).
+STEPS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+# No hour is exactly like another; and below 1e-6 the logarithms of gamma functions would lose the digits that matter.
+LEAST_CORRELATION, MOST_CORRELATION = 1e-6, 0.9
+# Shares beyond these odds are told apart no more.
+MOST_LOG_ODDS = 25.0
+
+
+@frozen(eq=False)
+class Shares(PerCheck):
+    """What shares are healthy. All float64 (checks,).
+
+    log_odds: of the share. concentration: a + b of the beta distribution of the share over blocks. error: the standard
+    error of the log odds, were blocks independent. width, alike: see `Null`.
+    """
+
+    log_odds: FloatArray
+    concentration: FloatArray
+    error: FloatArray
+    width: FloatArray
+    alike: FloatArray
+
+    @classmethod
+    def of(cls, hits: FloatArray, rows: FloatArray, usual: FloatArray | None = None) -> Self:
+        """Learn from a history of blocks (blocks, checks): how many rows each had, and how many of them hits.
+
+        usual: the share to be expected of each block, where it depends on the hour of the week; NaN: not known.
+        Raises ValueError for a history that is too short, or has more hits than rows.
+        """
+        if not np.all((hits >= 0) & (hits <= rows)):
+            raise ValueError("expected hits between 0 and the rows of their block")
+        all_hits, all_rows = hits.sum(axis=0), rows.sum(axis=0)
+        blocks = (rows > 0).sum(axis=0).astype(np.float64)
+        enough(blocks)
+        share = (all_hits + 0.5) / (all_rows + 1)  # the prior of Jeffreys: none so far is not never
+        expected = share if usual is None else np.where(np.isfinite(usual), usual, share)
+        expected = np.clip(expected, share / 1000, 1 - (1 - share) / 1000)
+        variance = np.where(rows > 0, rows * expected * (1 - expected), np.inf)
+        over = excess(((hits - rows * expected) ** 2 / variance).sum(axis=0), blocks)
+        correlation = over * blocks / np.maximum((all_rows - blocks), 1.0)
+        correlation = np.clip(correlation, LEAST_CORRELATION, MOST_CORRELATION)
+        total = (rows * share * (1 - share) * (1 + (rows - 1) * correlation)).sum(axis=0, where=rows > 0)
+        error = np.sqrt(total) / (all_rows + 1) / (share * (1 - share))
+        return cls(logit(share), 1 / correlation - 1, error, np.ones_like(share), np.ones_like(share))
+
+    def log_e(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values (…, checks, 2 × steps), a rise first, of hits, rows and, if learnt so, usual shares."""
+        hits, rows, *usual = observed
+        at = np.where(np.isfinite(usual[0]), _odds(usual[0]), self.log_odds) if usual else self.log_odds
+        margin = MARGIN * self.error * np.sqrt(self.width * self.alike)
+        rise = self._rise(hits, rows, at + margin)
+        fall = self._rise(rows - hits, rows, -at + margin)
+        return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
+
+    def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
+        """Return the log likelihood ratios of log odds that are higher by each step."""
+        a, b = _beta(self.concentration, log_odds)
+        more_a, less_b = _beta(self.concentration[:, None], log_odds[..., None] + STEPS)
+        misses, more_hits = rows - hits, hits[..., None]
+        gained = gammaln(more_hits + more_a) - gammaln(hits + a)[..., None]
+        lost = gammaln(misses[..., None] + less_b) - gammaln(misses + b)[..., None]
+        both = gammaln(a) + gammaln(b)
+        ratios: FloatArray = gained + lost + both[..., None] - gammaln(more_a) - gammaln(less_b)
+        return ratios
+
+
+def _beta(concentration: FloatArray, log_odds: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a and b of beta distributions with these means."""
+    bounded = np.clip(log_odds, -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    return concentration * expit(bounded), concentration * expit(-bounded)
+
+
+def _odds(share: FloatArray) -> FloatArray:
+    bounded: FloatArray = np.clip(logit(share), -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    return bounded
