@@ -25,7 +25,8 @@ class Incident:
     harmful: whether it has to be found; what is not harmful must not be reported. every_row: whether all rows of what
     it hits are changed. within, rows: it should be found once so long a time has passed and so many questions were hit
     (for what is seen in labels: so many labels of them known), whichever is later.
-    by_labels: whether it is seen in labels alone. touches: the frames it changes.
+    by_labels: whether it is seen in labels alone. touches: the frames it changes. reaches: whether what a fault hits
+    reaches the model at all.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Incident:
     within: str
     rows: int
     by_labels: bool = False
+    reaches: Callable[[Fault, FeaturePlan], bool] = lambda fault, plan: True
     touches: Set[str]
 
     def resolved(self, fault: Fault, traffic: Traffic, plan: FeaturePlan) -> Fault:
@@ -60,6 +62,10 @@ class Incident:
             found = f"traffic of model {traffic.model!r} that has none"
             raise BadFault(fault, f"something that {self.kind} can hit", found, "Leave this kind out for this model.")
         return evolve(fault, size=size, subject=possible[fault.seed % len(possible)])
+
+    def harms(self, fault: Fault, plan: FeaturePlan) -> bool:
+        """Say whether a fault has to be found: what does not reach the model, as a row that a key repeats, has not."""
+        return self.harmful and self.reaches(fault, plan)
 
     def culprits(self, fault: Fault, plan: FeaturePlan) -> tuple[str, ...]:
         """Return the names of which a diagnosis may give any as the culprit, the exact one first."""

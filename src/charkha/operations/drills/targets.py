@@ -17,6 +17,8 @@ Subjects = Callable[[Traffic, FeaturePlan], list[str]]
 _SUBJECT = re.compile(r"(?P<name>[^\[\]=]+)(?:\[(?P<segment>[^\[\]]+=[^\[\]]*)\])?")
 # A field of the request with more values than this makes no segments.
 MOST_SEGMENTS = 60
+# One with more than this has no categories: it tells things apart.
+MOST_CATEGORIES = 300
 
 
 @frozen
@@ -80,18 +82,18 @@ def nothing(traffic: Traffic, plan: FeaturePlan) -> list[str]:
 
 def source_fields(traffic: Traffic, plan: FeaturePlan) -> list[str]:
     """Fields of sources of which a view makes a feature that scales with them, and numbers of the request."""
-    return [*_source_fields(plan, scaling=True), *_request_fields(traffic, plan, numbers=True)]
+    return [*_source_fields(plan, scaling=True), *_request_fields(traffic, plan, (float,))]
 
 
 def any_fields(traffic: Traffic, plan: FeaturePlan) -> list[str]:
     """Fields of sources that a view reads, and fields of the request that a feature reads."""
-    asked = [*_request_fields(traffic, plan, numbers=True), *_request_fields(traffic, plan, numbers=False)]
-    return [*_source_fields(plan, scaling=False), *asked]
+    return [*_source_fields(plan, scaling=False), *_request_fields(traffic, plan, (float, str))]
 
 
-def text_fields(traffic: Traffic, plan: FeaturePlan) -> list[str]:
-    """Texts of the request that a feature or a view's key reads."""
-    return _request_fields(traffic, plan, numbers=False)
+def categories(traffic: Traffic, plan: FeaturePlan) -> list[str]:
+    """Texts and whole numbers of the request that a feature or a view's key reads, and that have few values."""
+    names = [*_request_fields(traffic, plan, (str,)), *_request_fields(traffic, plan, (int,))]
+    return [name for name in names if traffic.predictions[name].n_unique() <= MOST_CATEGORIES]
 
 
 def views(traffic: Traffic, plan: FeaturePlan) -> list[str]:
@@ -140,10 +142,9 @@ def _source_fields(plan: FeaturePlan, *, scaling: bool) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _request_fields(traffic: Traffic, plan: FeaturePlan, *, numbers: bool) -> list[str]:
+def _request_fields(traffic: Traffic, plan: FeaturePlan, kinds: tuple[type, ...]) -> list[str]:
     keys = {key for view in plan.views for key in view.entity.keys}
     read = [
         name for name in traffic.request_fields if name in plan.request and (name in keys or downstream(plan, [name]))
     ]
-    kinds = (float,) if numbers else (str,)
     return [REQUEST_PREFIX + name for name in read if plan.request[name] in kinds]

@@ -11,12 +11,13 @@ from charkha.monitoring.traffic import AGE_PREFIX, Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows, lots, where
 from charkha.operations.drills.fault import Fault, Rescore
 from charkha.operations.drills.incident import Incident, check_subject
-from charkha.operations.drills.targets import text_fields
+from charkha.operations.drills.targets import categories
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.aggregates import Aggregate
 from charkha.spec.views import FeatureView
 
-NEW = "new category"
+# By how much the number of a category that never was lies above the others.
+ABOVE = 1_000
 
 
 def with_unknown_value(
@@ -40,36 +41,45 @@ def with_unknown_value(
     return found
 
 
+def spelt_otherwise(values: pl.Series) -> pl.Series:
+    """Return categories that mean the same and are written otherwise."""
+    return values + ("_" if values.dtype == pl.String else ABOVE)
+
+
+def never_seen(values: pl.Series, text: str) -> pl.Series:
+    """Return as many times one category that is not among others."""
+    new = text if values.dtype == pl.String else (values.max() or 0) + 2 * ABOVE  # type: ignore[operator]
+    return pl.Series([new], dtype=values.dtype, strict=False).new_from_index(0, len(values))
+
+
 def _counts(view: FeatureView) -> set[str]:
     declared = [each for each in view.windows if isinstance(each, Aggregate) and each.measure.kind == "count"]
     return {f"{view.name}.{name}" for each in declared for name in each.features()}
 
 
 def _category_rename(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
-    check_subject(fault, text_fields(traffic, rescore.plan), "a text of the request")
+    check_subject(fault, categories(traffic, rescore.plan), "a field of the request with few values")
     column = str(fault.subject).removeprefix(REQUEST_PREFIX)
     frequent = traffic.predictions[str(fault.subject)].drop_nulls().value_counts(sort=True)[str(fault.subject)]
     renamed = frequent.head(max(1, round(fault.size or 1)))
 
-    def spelt_otherwise(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
+    def renamed_ones(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
         values = rows[str(fault.subject)]
         hit = values.is_in(renamed.implode()).fill_null(value=False).to_numpy().astype(np.bool_)
-        return with_unknown_value(rescore.plan, rows, column, hit, values + "_")
+        return with_unknown_value(rescore.plan, rows, column, hit, spelt_otherwise(values))
 
-    return bend_source(traffic, hit_rows(traffic, fault), rescore, spelt_otherwise)
+    return bend_source(traffic, hit_rows(traffic, fault), rescore, renamed_ones)
 
 
 def _new_category(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
-    check_subject(fault, text_fields(traffic, rescore.plan), "a text of the request")
+    check_subject(fault, categories(traffic, rescore.plan), "a field of the request with few values")
     column = str(fault.subject).removeprefix(REQUEST_PREFIX)
 
-    def never_seen(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
+    def newcomers(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
         hit = lots(rows, fault.seed, fault.kind) < (fault.size or 0.0)
-        return with_unknown_value(
-            rescore.plan, rows, column, hit, pl.Series([NEW], dtype=pl.String).new_from_index(0, rows.height)
-        )
+        return with_unknown_value(rescore.plan, rows, column, hit, never_seen(rows[str(fault.subject)], "new category"))
 
-    return bend_source(traffic, hit_rows(traffic, fault), rescore, never_seen)
+    return bend_source(traffic, hit_rows(traffic, fault), rescore, newcomers)
 
 
 INCIDENTS = (
@@ -78,7 +88,7 @@ INCIDENTS = (
         cause="source",
         words="the most frequent categories of a field are spelt otherwise",
         inject=_category_rename,
-        subjects=text_fields,
+        subjects=categories,
         unit="categories",
         size=1.0,
         every_row=False,
@@ -91,7 +101,7 @@ INCIDENTS = (
         cause="source",
         words="a share of the rows has a category that never was before",
         inject=_new_category,
-        subjects=text_fields,
+        subjects=categories,
         unit="share of the rows",
         size=0.2,
         every_row=False,

@@ -13,7 +13,9 @@ from charkha.operations.drills.earlier import view_as_of
 from charkha.operations.drills.fault import Fault, Rescore
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import replicas, sources
+from charkha.spec.aggregates import Aggregate
 from charkha.spec.durations import HOUR_US
+from charkha.spec.views import FeatureView
 
 
 def _time_zone_shift(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
@@ -35,6 +37,7 @@ def _time_zone_shift(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffi
                 too_old = _too_old(found, rows, view.name, view.max_age_us)
                 names = [f"{view.name}.{column}" for column in view.latest if f"{view.name}.{column}" in rows.columns]
                 found |= {name: where(too_old, rows[name].clear(rows.height), rows[name]) for name in names}
+                found |= _shorter_windows(view, rows, -shift_us)
         return found
 
     bent = bend_source(traffic, hit_rows(traffic, fault), rescore, shifted)
@@ -44,6 +47,20 @@ def _time_zone_shift(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffi
     )
     late = pl.when(hit).then(pl.col("late_s") - shift_us / 1e6).otherwise(pl.col("late_s")).alias("late_s")
     return evolve(bent, arrivals=bent.arrivals.with_columns(late))
+
+
+def _shorter_windows(view: FeatureView, rows: pl.DataFrame, shift_us: int) -> dict[str, pl.Series]:
+    """Return windows whose newest rows seem so much older: as much of each is gone as the shift is of its length."""
+    found = {}
+    for declared in (each for each in view.windows if isinstance(each, Aggregate)):
+        for window in declared.windows():
+            left = 1.0 - min(1.0, shift_us / window.size_us)
+            for name in (f"{view.name}.{each}" for each in window.names if f"{view.name}.{each}" in rows.columns):
+                if declared.measure.kind in ("count", "sum", "decayed_sum"):
+                    found[name] = rows[name] * left
+                elif left == 0.0:
+                    found[name] = rows[name].clear(rows.height)
+    return found
 
 
 def _older(rows: pl.DataFrame, view: str, seconds: float) -> dict[str, pl.Series]:

@@ -21,10 +21,12 @@ UNIT = "log-odds; of a number, standard deviations of the model's errors"
 
 
 def _turned(traffic: Traffic, fault: Fault, strength: FloatArray, asked: pl.DataFrame) -> Traffic:
-    """Raise the truth where the subject is above its median, and lower it below: what it says is another thing."""
+    """Raise the truth on that side of the subject's median where the model says less, and lower it on the other."""
     values = asked[str(fault.subject)]
-    above = (values > values.median()).fill_null(value=False).to_numpy()
-    shift = np.where(above, 1.0, -1.0) * strength * (fault.size or 0.0)
+    above = (values > values.median()).fill_null(value=False)
+    sides = [asked["score"].filter(side).mean() for side in (above, ~above)]
+    more = above.to_numpy() if (sides[0] or 0.0) < (sides[1] or 0.0) else ~above.to_numpy()  # type: ignore[operator]
+    shift = np.where(more, 1.0, -1.0) * strength * (fault.size or 0.0)
     return moved_truth(traffic, asked, shift, fault.seed)
 
 
@@ -70,7 +72,7 @@ INCIDENTS = (
     Incident(
         kind="concept_sudden",
         cause="concept",
-        words="from one day on a feature means another thing: above its median the truth is higher, below it lower",
+        words="a feature means the contrary: the truth is higher on the side of its median where it was lower",
         inject=_sudden,
         subjects=by_weight,
         unit=UNIT,

@@ -62,6 +62,7 @@ INCIDENTS = (
         size=1.0,
         within="6h",
         rows=200,
+        reaches=lambda fault, plan: bool(_counted(plan, str(fault.subject))),
         touches={"predictions", "recomputed", "arrivals"},
     ),
 )

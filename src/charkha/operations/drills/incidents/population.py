@@ -10,9 +10,9 @@ from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows, lots
 from charkha.operations.drills.fault import Fault, Rescore
 from charkha.operations.drills.incident import Incident
-from charkha.operations.drills.incidents.categories import with_unknown_value
+from charkha.operations.drills.incidents.categories import never_seen, with_unknown_value
 from charkha.operations.drills.questions import drawn, exchanged, is_binary, questions, within
-from charkha.operations.drills.targets import numeric_features, segments, text_fields
+from charkha.operations.drills.targets import categories, numeric_features, segments
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.model import FloatArray
 
@@ -51,14 +51,13 @@ def _bins(asked: pl.DataFrame, subject: str) -> pl.Series:
 def _shifted(traffic: Traffic, fault: Fault, rescore: Rescore, sign: float) -> Traffic:
     """Draw questions towards the bins with the largest excess loss (sign 1), or those with the smallest (-1)."""
     every = questions(traffic)
-    frame = pl.DataFrame({"bin": _bins(every, str(fault.subject)), "loss": pl.Series(excess_loss(traffic, every))})
+    asked = every.filter(pl.Series(within(every, fault.within(traffic.span))))
+    frame = pl.DataFrame({"bin": _bins(asked, str(fault.subject)), "loss": pl.Series(excess_loss(traffic, asked))})
     by_bin = frame.with_columns(pl.col("loss").fill_nan(None)).group_by("bin").agg(pl.col("loss").mean())
     order = by_bin.with_columns(rank=pl.col("loss").fill_null(0.0).rank("ordinal").cast(pl.Float64))
     placed = frame.join(order.select("bin", "rank"), on="bin", how="left", maintain_order="left")["rank"].to_numpy()
     steepness = sign * (fault.size or 0.0) / max(1, by_bin.height - 1)
-    inside = within(every, fault.within(traffic.span))
-    asked, weights = every.filter(pl.Series(inside)), np.exp(steepness * placed[inside])
-    donors = drawn(weights, fault.seed)
+    donors = drawn(np.exp(steepness * placed), fault.seed)
     return exchanged(traffic, asked["id"], asked["id"].gather(pl.Series(donors)), rescore)
 
 
@@ -76,9 +75,7 @@ def _new_segment(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
 
     def newcomers(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
         hit = lots(rows, fault.seed, fault.kind) < (fault.size or 0.0)
-        cities = (lots(rows, fault.seed, "city") * 3).astype(int)
-        named = pl.Series(cities).cast(pl.String)
-        return with_unknown_value(rescore.plan, rows, column, hit, "new segment " + named)
+        return with_unknown_value(rescore.plan, rows, column, hit, never_seen(rows[str(fault.subject)], "new segment"))
 
     return bend_source(traffic, hit_rows(traffic, fault), rescore, newcomers)
 
@@ -117,7 +114,7 @@ INCIDENTS = (
         cause="population",
         words="a share of the rows is of a segment of which nothing is known: new values of a field, and no history",
         inject=_new_segment,
-        subjects=text_fields,
+        subjects=categories,
         unit="share of the rows",
         size=0.3,
         every_row=False,

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from attrs import evolve
 
-from charkha.features.segments import IntArray
+from charkha.monitoring.performance import Span
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import lots
 from charkha.operations.drills.fault import BadFault, Fault, Rescore
@@ -14,32 +14,36 @@ from charkha.operations.drills.targets import in_segment, segments
 from charkha.spec.durations import DAY_US
 
 THURSDAY = 3  # 1 January 1970, counted from Monday
+# Questions of another time stand for those of now where there are at least a fifth as many.
+FEWEST = 5
 
 
 def _seasonal_shift(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
-    """Have the questions of so many days before in the place of those of now."""
+    """Have the questions of so many days before, or of as many as there are, in the place of those of now."""
     every, span = questions(traffic), fault.within(traffic.span)
-    days = round(min(fault.size or 0.0, (span.since_us - _first_us(every)) / DAY_US))
-    if days < 1:
-        raise BadFault(fault, "a day of traffic before it", "less", "Begin it later, or give longer traffic.")
     asked = every.filter(pl.Series(within(every, span)))
-    donors = _nearest(every["_at_us"].to_numpy(), asked["_at_us"].to_numpy() - days * DAY_US)
-    return exchanged(traffic, asked["id"], every["id"].gather(pl.Series(donors)), rescore)
+    ago_us = min(round((fault.size or 0.0) * DAY_US), span.since_us - traffic.span.since_us)
+    then = every.filter(pl.Series(within(every, Span(span.since_us - ago_us, span.until_us - ago_us))))
+    if then.height < asked.height / FEWEST or not then.height:
+        found = f"{then.height} questions, for {asked.height} of now"
+        raise BadFault(fault, "traffic so many days before", found, "Begin it later, or choose another number of days.")
+    return exchanged(traffic, asked["id"], spread(then["id"], asked.height), rescore)
 
 
 def _holiday(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
     """Have those who ask on the Sunday before in the place of those of now, and fewer of them."""
     every, span = questions(traffic), fault.within(traffic.span)
     asked = every.filter(pl.Series(within(every, span)))
-    since_sunday = (asked["_at_us"].to_numpy() // DAY_US + THURSDAY + 1) % 7
-    at_us = asked["_at_us"].to_numpy()
-    sunday_us = at_us - np.where(since_sunday == 0, 7, since_sunday) * DAY_US
-    donors = _nearest(every["_at_us"].to_numpy(), np.where(sunday_us < _first_us(every), at_us, sunday_us))
+    by_day = (every["_at_us"] // DAY_US).to_numpy()
     kept = pl.Series(lots(asked, fault.seed, fault.kind) < (fault.size or 0.0))
-    quiet = without(traffic, asked["id"].filter(~kept))
-    stay = asked["id"].filter(kept)
-    swapped = exchanged(quiet, stay, every["id"].gather(pl.Series(donors)).filter(kept), rescore)
-    return evolve(swapped, vitals=louder(traffic.vitals, span, fault.size or 0.0))
+    donors = [asked["id"].clear()]
+    for (day,), of_day in asked.group_by(pl.col("_at_us") // DAY_US, maintain_order=True):
+        since_sunday = (int(day) + THURSDAY + 1) % 7 or 7
+        sunday = every["id"].filter(pl.Series(by_day == int(day) - since_sunday))
+        quiet = len(sunday) < of_day.height / FEWEST  # nobody asks on Sundays: fewer ask, and ask what they do
+        donors.append(of_day["id"] if quiet else spread(sunday, of_day.height))
+    bent = exchanged(traffic, asked["id"], pl.concat(donors), rescore)
+    return evolve(without(bent, asked["id"].filter(~kept)), vitals=louder(traffic.vitals, span, fault.size or 0.0))
 
 
 def _marketing_burst(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
@@ -57,15 +61,9 @@ def _marketing_burst(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffi
     return evolve(burst, vitals=louder(traffic.vitals, span, fault.size or 1.0))
 
 
-def _first_us(every: pl.DataFrame) -> int:
-    return int(every["_at_us"].to_numpy().min(initial=1 << 62))
-
-
-def _nearest(times_us: IntArray, wanted_us: IntArray) -> IntArray:
-    """Return the places of the times next to those that are wanted; different ones for those that follow each other."""
-    order = np.argsort(times_us, kind="stable")
-    places = np.searchsorted(times_us[order], wanted_us).clip(max=len(times_us) - 1)
-    return np.asarray(order[places])
+def spread(ids: pl.Series, count: int) -> pl.Series:
+    """Return ids in their order, drawn out or thinned to so many, each as often as the others."""
+    return ids.gather(pl.Series(np.arange(count) * len(ids) // max(1, count)))
 
 
 INCIDENTS = (
