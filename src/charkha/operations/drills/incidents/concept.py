@@ -85,7 +85,7 @@ INCIDENTS = (
     Incident(
         kind="concept_gradual",
         cause="concept",
-        words="the same, little by little over four weeks",
+        words="a feature comes to mean the contrary, little by little over four weeks",
         inject=_gradual,
         subjects=by_weight,
         unit=UNIT,
@@ -98,7 +98,7 @@ INCIDENTS = (
     Incident(
         kind="concept_recurring",
         cause="concept",
-        words="the same, every other week",
+        words="a feature means the contrary every other week",
         inject=_recurring,
         subjects=by_weight,
         unit=UNIT,

@@ -12,9 +12,10 @@ from charkha.operations.drills.questions import is_binary
 from charkha.spec.durations import DAY_US
 
 
-def _hit(traffic: Traffic, fault: Fault) -> pl.Expr:
-    span = fault.within(traffic.span)
-    return pl.col("_label_known_us").is_between(span.since_us, span.until_us, closed="left")
+def _hit(fault: Fault) -> pl.Expr:
+    """Say which labels became known within a fault; without an end, also those that come after the last question."""
+    until_us = (1 << 62) if fault.until_us is None else fault.until_us
+    return pl.col("_label_known_us").is_between(fault.since_us, until_us, closed="left")
 
 
 def _drawn(traffic: Traffic, fault: Fault) -> pl.Series:
@@ -23,7 +24,7 @@ def _drawn(traffic: Traffic, fault: Fault) -> pl.Series:
 
 def _label_outage(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
     """Lose the labels of the span; where it has an end they come all at once then."""
-    hit = _hit(traffic, fault) & _drawn(traffic, fault)
+    hit = _hit(fault) & _drawn(traffic, fault)
     if fault.until_us is None:
         return evolve(traffic, labels=traffic.labels.filter(~hit))
     late = pl.when(hit).then(fault.until_us).otherwise(pl.col("_label_known_us")).alias("_label_known_us")
@@ -33,7 +34,7 @@ def _label_outage(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
 def _biased_label_delay(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
     """Have the labels that are true, or larger than most, come days later than the others."""
     limit = 0.5 if is_binary(traffic) else traffic.labels["label"].median()
-    hit = _hit(traffic, fault) & (pl.col("label") > limit)
+    hit = _hit(fault) & (pl.col("label") > limit)
     late = pl.when(hit).then(round((fault.size or 0.0) * DAY_US)).otherwise(0)
     labels = traffic.labels.with_columns(pl.col("_label_known_us") + late)
     return evolve(traffic, labels=labels.sort("_label_known_us", maintain_order=True))
@@ -41,7 +42,7 @@ def _biased_label_delay(traffic: Traffic, fault: Fault, rescore: Rescore) -> Tra
 
 def _label_corruption(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
     """Turn labels over by lot; numbers are exchanged among those that are drawn."""
-    hit = traffic.labels.select(hit=_hit(traffic, fault) & _drawn(traffic, fault))["hit"]
+    hit = traffic.labels.select(hit=_hit(fault) & _drawn(traffic, fault))["hit"]
     values = traffic.labels["label"].to_numpy().copy()
     places = np.flatnonzero(hit.to_numpy())
     if is_binary(traffic):
