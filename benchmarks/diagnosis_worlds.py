@@ -33,6 +33,7 @@ from charkha.monitoring.traffic import AGE_PREFIX, ARRIVALS, LABELS, PREDICTIONS
 from charkha.operations.drills.rescoring import BundleRescore
 from charkha.spec.model import FloatArray, Model
 from charkha.spec.project import load_project
+from charkha.spec.views import FeatureView
 from charkha.storage.home import Home, open_home
 from charkha.training.dataset import features_of, label_rows, sources_of, without_truth_ahead
 from charkha.training.pipeline import Order, dataset_and_parts, train
@@ -199,26 +200,27 @@ def _latencies(random: np.random.Generator, count: int) -> FloatArray:
 
 
 def _ages(model: Model, root: Path, asked: pl.DataFrame) -> dict[str, pl.Series]:
-    """Return of each view how long ago the newest row of the key became known, in seconds; null where there is none.
+    """Return of each view how old the newest was that the state held of a key, in seconds, as the server logs it.
 
-    A source without times is as old as can be told: 0 for the keys that it has.
+    Of a view with latest values by the event time of the newest row; of any other since its newest tile began, one
+    of the shortest hop. Null where nothing is stored, and of a source without times.
     """
-    ages = {}
-    for view in model.views:
-        rows = read_rows(view.source, root).drop_nulls("_known_us")
-        known = pl.DataFrame({"key": key_column(rows, view.entity.keys), "_known_us": rows["_known_us"]})
-        known = known.drop_nulls().sort("_known_us").with_columns(_us="_known_us")
-        questions = pl.DataFrame({"key": key_column(asked, view.entity.keys), "_us": asked["_at_us"]})
-        found = (
-            questions.with_row_index("_row")
-            .sort("_us")
-            .join_asof(known, on="_us", by="key", strategy="backward", check_sortedness=False)
-        )
-        seconds = (found["_us"] - found["_known_us"]).cast(pl.Float64) / 1e6
-        if view.source.static:
-            seconds = seconds * 0.0
-        ages[view.name] = seconds.gather(found["_row"].arg_sort())
-    return ages
+    return {view.name: _age(view, root, asked) for view in model.views}
+
+
+def _age(view: FeatureView, root: Path, asked: pl.DataFrame) -> pl.Series:
+    if view.source.static:
+        return pl.Series([None], dtype=pl.Float64).new_from_index(0, asked.height)
+    rows = read_rows(view.source, root).drop_nulls("_known_us")
+    hop_us = min((window.hop_us for window in view.all_windows()), default=1)
+    newest = pl.col("_event_us").cum_max().over("key") if view.latest else pl.col("_known_us") // hop_us * hop_us
+    known = rows.select("_known_us", "_event_us").with_columns(key_column(rows, view.entity.keys).alias("key"))
+    known = known.drop_nulls("key").sort("_known_us", maintain_order=True).select("key", "_known_us", _newest=newest)
+    questions = pl.DataFrame({"key": key_column(asked, view.entity.keys), "_known_us": asked["_at_us"]})
+    ordered = questions.with_row_index("_row").sort("_known_us")
+    found = ordered.join_asof(known, on="_known_us", by="key", strategy="backward", check_sortedness=False)
+    seconds = (found["_known_us"] - found["_newest"]).cast(pl.Float64) / 1e6
+    return seconds.gather(found["_row"].arg_sort())
 
 
 def _vitals(predictions: pl.DataFrame) -> pl.DataFrame:

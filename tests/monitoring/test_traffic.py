@@ -10,10 +10,10 @@ from logged import BUNDLES, MODEL, START_US, Version, label, predict
 
 import charkha as ck
 from charkha.monitoring.changes import Change, ledger_changes
-from charkha.monitoring.collect import collect
+from charkha.monitoring.collect import collect, predictions_table
 from charkha.monitoring.performance import Span
 from charkha.monitoring.recorded import arrivals, read_traffic, vitals_table
-from charkha.monitoring.traffic import VITALS, BadTraffic, empty_traffic
+from charkha.monitoring.traffic import PREDICTIONS, VITALS, BadTraffic, empty_traffic
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Model
 from charkha.storage.home import Home, open_home
@@ -116,15 +116,27 @@ def test_the_tables_of_collect_become_traffic(home: Home, tmp_path: Path) -> Non
     early = read_traffic(home, model(), SPAN, START_US + 2 * HOUR_US, root=tmp_path)
     assert early.predictions["id"].to_list() == ids
     assert early.predictions["score"].to_list() == [0.1, 0.2]
-    assert early.predictions["replica"].to_list() == [None, None]  # was not logged
+    assert early.predictions.columns[: len(PREDICTIONS)] == PREDICTIONS.names()
     assert early.features == ("traffic.count_1h", "plane.maker")
-    assert early.predictions["age.traffic"].null_count() == 2
     assert early.predictions["request.carrier"].to_list() == ["UA", "AA"]
     assert early.labels["label"].to_list() == [1.0, 0.0]
     late = read_traffic(home, model(), SPAN, START_US + 4 * HOUR_US, root=tmp_path)
     assert late.labels["label"].to_list() == [1.0, 0.0, 0.0]
     assert late.vitals.is_empty()
     assert late.recomputed.is_empty()
+
+
+def test_what_was_not_logged_is_missing(home: Home, tmp_path: Path) -> None:
+    predict(home, START_US + 1, [Version("v0001", "champion", [0.1, 0.2])])
+    collect(home, model(), BUNDLES)
+    (part,) = home.tables.parts(predictions_table(MODEL))
+    old = home.tables.read(predictions_table(MODEL), part)
+    younger = [name for name in ("replica", "bundle", "features_logged", "age.traffic") if name in old.columns]
+    home.tables.write(predictions_table(MODEL), part, old.drop(younger))
+    rows = read_traffic(home, model(), SPAN, SPAN.until_us, root=tmp_path).predictions
+    assert rows.select("replica", "bundle", "age.traffic").null_count().row(0) == (2, 2, 2)
+    assert rows["features_logged"].to_list() == [True, True]
+    assert rows["traffic.count_1h"].null_count() == 0
 
 
 def test_a_home_without_predictions_is_traffic_without_rows(home: Home, tmp_path: Path) -> None:

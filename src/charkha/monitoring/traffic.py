@@ -75,7 +75,8 @@ class Traffic:
     predictions: one row per version that scored, with the columns of PREDICTIONS (`replica` and `bundle`, the digest of
         the artifact that answered, null where they were not logged), `request.<field>` for each field of a request,
         every feature by full name (Float64 or String; null where `features_logged` is False) and `age.<view>`, Float64
-        seconds since the newest row of its key was known; null where nothing is stored.
+        seconds: how old the newest was that the state held of its key; null where it held nothing, and of views of a
+        source without times.
     labels: one row per label record; of one id, later ones correct earlier ones.
     arrivals: rows of a source by the hour in which they became known; late_s: the mean of known minus event time;
         duplicates: rows that were there already, or came twice.
