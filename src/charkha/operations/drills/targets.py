@@ -147,4 +147,5 @@ def _request_fields(traffic: Traffic, plan: FeaturePlan, kinds: tuple[type, ...]
     read = [
         name for name in traffic.request_fields if name in plan.request and (name in keys or downstream(plan, [name]))
     ]
-    return [REQUEST_PREFIX + name for name in read if plan.request[name] in kinds]
+    names = [REQUEST_PREFIX + name for name in read if plan.request[name] in kinds]
+    return [name for name in names if traffic.predictions[name].n_unique() > 1]

@@ -62,10 +62,11 @@ def _sibling(view: FeatureView, feature: str) -> str | None:
 
 
 def with_nulls(traffic: Traffic, plan: FeaturePlan) -> list[str]:
-    """Return the numbers of which some are null, those with most nulls first."""
+    """Return the numbers of which one in a hundred is null, those with most nulls first."""
     numbers = numeric_features(traffic, plan)
-    shares = {name: traffic.predictions[name].null_count() for name in numbers}
-    return sorted((name for name in numbers if shares[name]), key=lambda name: -shares[name])
+    counts = {name: traffic.predictions[name].null_count() for name in numbers}
+    enough = (name for name in numbers if counts[name] > 0.01 * traffic.predictions.height)
+    return sorted(enough, key=lambda name: -counts[name])
 
 
 def _imputation(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
