@@ -2,6 +2,7 @@
 
 from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
 from charkha.spec.contracts import Contract, Expect
+from charkha.spec.drills import incident
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
 from charkha.spec.model import Costs, Label, Model, Split
@@ -67,6 +68,7 @@ __all__ = [
     "distinct",
     "first",
     "iceberg",
+    "incident",
     "last",
     "last_k",
     "max",

@@ -93,6 +93,21 @@ class Recomputer:
         ]
         return tally.report(self.model.name, features)
 
+    def recompute(self, served: pl.DataFrame) -> pl.DataFrame:
+        """Return `id`, `version` and the features of served predictions as the sources give them now, in any order.
+
+        served: as of `decode_predictions`, with the features logged and without what the fallback answered. Raises what
+        `verify` raises.
+        """
+        frames = [pl.DataFrame(schema={"id": pl.String(), "version": pl.String()})]
+        for versions in self._versions_by_plan(served["version"].unique(maintain_order=True).to_list()):
+            frame = served.filter(pl.col("version").is_in(versions))
+            plan = self.bundles.read(self.model.name, versions[0]).plan
+            asked = _requests(plan, frame)
+            features = features_as_seen(plan, asked, self._rows_asked(plan, asked), self.engine)
+            frames.append(frame.select("id", "version").hstack(features))
+        return pl.concat(frames, how="diagonal_relaxed")
+
     def _compare(self, tally: Tally, served: pl.DataFrame, version: str) -> None:
         plan = self.bundles.read(self.model.name, version).plan
         asked = _requests(plan, served)

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from charkha.spec.drills import DeclaredIncident
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.misuse import misused_word
 from charkha.spec.model import Model
@@ -32,10 +33,14 @@ MODULE = "charkha_definition"
 
 @frozen(eq=False)
 class Definition:
-    """What a Python file makes: its models, and its feature views, used or not. In the order of its lines."""
+    """What a Python file makes: its models, its feature views, used or not, and incidents for drills.
+
+    In the order of its lines.
+    """
 
     models: tuple[Model, ...]
     views: tuple[FeatureView, ...]
+    incidents: tuple[DeclaredIncident, ...] = ()
 
 
 def load_definition(file: Path, root: Path) -> Definition:
@@ -52,7 +57,7 @@ def load_definition(file: Path, root: Path) -> Definition:
     if not models:
         remedy = "Assign a ck.Model(…), or a list of them, to a name of the module."
         raise DefinitionError([Fault(file.name, "at least one model", "none", remedy)])
-    return Definition(models, tuple(_made(module, FeatureView)))
+    return Definition(models, tuple(_made(module, FeatureView)), tuple(_made(module, DeclaredIncident)))
 
 
 class _FromSource(SourceFileLoader):

@@ -21,9 +21,11 @@ from typing import Literal
 from attrs import frozen
 
 from charkha.spec.check import all_sources, all_views, check
+from charkha.spec.checks.incidents import incident_faults
 from charkha.spec.checks.values import listing, quote, way_to
 from charkha.spec.checks.views import view_faults
 from charkha.spec.definition import Definition, load_definition
+from charkha.spec.drills import DeclaredIncident
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
@@ -57,6 +59,7 @@ class Project:
     fsync: whether the disk confirms each append ("always") or the operating system does ("never").
     online_gb: the size that the online state can grow to.
     unused_views: the sound feature views that the definition makes and no model reads. Their state is not kept.
+    incidents: those that the definition declares for drills, by name.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Project:
     fsync: Literal["never", "always"] = "never"
     online_gb: int = 16
     unused_views: tuple[FeatureView, ...] = ()
+    incidents: Mapping[str, DeclaredIncident] = {}
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -99,6 +103,7 @@ def load_project(start: Path) -> Project:
         fsync="always" if values.get("fsync") == "always" else "never",
         online_gb=int(values.get("online_gb", 16)),
         unused_views=tuple(view for view in definition.views if view not in used and not list(view_faults(view))),
+        incidents={each.name: each for each in definition.incidents},
     )
 
 
@@ -114,6 +119,7 @@ def _checked_definition(file: Path, settings: Mapping[str, object]) -> Definitio
     except DefinitionError as error:
         raise DefinitionError([*faults, *error.faults]) from error
     faults += check(found.models)
+    faults += incident_faults(found.incidents)
     if faults:
         raise DefinitionError(faults)
     return found

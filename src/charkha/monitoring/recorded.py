@@ -1,0 +1,159 @@
+"""The traffic of a model as its home has it: from the tables of `collect`, the ledger and the rows of its sources.
+
+What was not logged yet when a row was written (replica, bundle, ages, vitals) is missing: null, or a frame of no rows.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from charkha.bundles.store import BundleStore
+from charkha.features.plan import plan_features
+from charkha.features.rows import known_rows, stamped_rows
+from charkha.monitoring.changes import ledger_changes
+from charkha.monitoring.collect import labels_table, predictions_table
+from charkha.monitoring.parts import current, day_of, parse_part
+from charkha.monitoring.performance import Span
+from charkha.monitoring.served import sample_of
+from charkha.monitoring.traffic import AGE_PREFIX, ARRIVALS, LABELS, PREDICTIONS, RECOMPUTED, VITALS, Traffic
+from charkha.monitoring.verify import Recomputer
+from charkha.serving.prediction_frames import PREDICTION_SCHEMA, REQUEST_PREFIX, features_logged
+from charkha.spec.durations import HOUR_US
+from charkha.spec.model import Model
+from charkha.spec.sources import Source
+from charkha.storage.home import Home
+from charkha.storage.log import Log
+
+# So many predictions are recomputed from the sources, unless a caller wants another number.
+SAMPLE = 2_000
+
+
+def vitals_table(model: str) -> str:
+    """Return the name of the table of what replicas told of themselves while they served a model."""
+    return f"vitals/{model}"
+
+
+def read_traffic(
+    home: Home,
+    model: Model,
+    span: Span,
+    as_of_us: int,
+    *,
+    root: Path,
+    recomputer: Recomputer | None = None,
+    sample: int = SAMPLE,
+) -> Traffic:
+    """Return the traffic of a span as it could be known at `as_of_us`, as far as `collect` has come.
+
+    root: the project's folder, against which the paths of data are read. recomputer: recomputes the features of a
+    sample; without it there are none. Raises DataError for sources that cannot be read, and what `Recomputer.recompute`
+    raises.
+    """
+    known = Span(span.since_us, min(span.until_us, as_of_us + 1))
+    raw = _predictions(home, model, known)
+    predictions = _completed(model, raw)
+    logged = raw.filter(features_logged(raw) & (pl.col("role") != "fallback"))
+    drawn = sample_of([logged], sample) if recomputer is not None and sample else None
+    features = [name for name in predictions.columns if _is_feature(name)]
+    recomputed = None if drawn is None or recomputer is None else recomputer.recompute(drawn)
+    return Traffic(
+        model=model.name,
+        span=span,
+        predictions=predictions,
+        labels=_labels(home, model, predictions["id"], as_of_us),
+        arrivals=pl.concat(
+            [pl.DataFrame(schema=ARRIVALS), *(arrivals(each, root, home.log, known) for each in model.sources)]
+        ),
+        vitals=_vitals(home, model, known),
+        recomputed=_as_served(recomputed, predictions.select(features)),
+        changes=ledger_changes(home.ledger, BundleStore(home.bundles), model.name, known),
+    )
+
+
+def arrivals(source: Source, root: Path, log: Log | None, span: Span) -> pl.DataFrame:
+    """Return how the rows of a source came in a span, hour by hour, as of ARRIVALS. Raises DataError.
+
+    An hour without rows has no row. A static source, whose rows have no times, has none at all.
+    """
+    if source.static:
+        return pl.DataFrame(schema=ARRIVALS)
+    came = stamped_rows(source, root, log)
+    kept = known_rows(came, source)
+    hour = (pl.col("_known_us") // HOUR_US * HOUR_US).alias("_hour_us")
+    within = (pl.col("_known_us") >= span.since_us) & (pl.col("_known_us") < span.until_us)
+    late = (pl.col("_known_us") - pl.col("_event_us")).mean() / 1e6
+    counted = came.filter(within).group_by(hour).agg(rows=pl.len().cast(pl.Int64), late_s=late)
+    first = kept.filter(within & pl.col("_first")).group_by(hour).agg(_first=pl.len().cast(pl.Int64))
+    both = counted.join(first, on="_hour_us", how="left").sort("_hour_us")
+    repeated = pl.col("rows") - pl.col("_first").fill_null(0)
+    return both.with_columns(source=pl.lit(source.name), duplicates=repeated).select(ARRIVALS.names())
+
+
+def _predictions(home: Home, model: Model, span: Span) -> pl.DataFrame:
+    frames = [pl.DataFrame(schema=PREDICTION_SCHEMA)]
+    table, first, last = predictions_table(model.name), day_of(span.since_us), day_of(max(0, span.until_us - 1))
+    within = (pl.col("_at_us") >= span.since_us) & (pl.col("_at_us") < span.until_us)
+    parts = current(parse_part(name) for name in home.tables.parts(table))
+    frames += [home.tables.read(table, part.name).filter(within) for part in parts if first <= part.day <= last]
+    return pl.concat(frames, how="diagonal_relaxed").sort("_at_us", maintain_order=True)
+
+
+def _completed(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return predictions with every column that traffic has, and none that it has not."""
+    plan = plan_features(model)
+    rows = rows.with_columns(features_logged(rows).alias("features_logged"))
+    found = [name for name in rows.columns if _is_feature(name)]
+    numbers = [name for name in found if rows.schema[name] != pl.String()]
+    missing = [*(name for name in plan.names if name not in found), *(AGE_PREFIX + view.name for view in plan.views)]
+    wanted: dict[str, pl.DataType] = {name: pl.Float64() for name in missing if name not in rows.columns}
+    wanted |= {name: kind for name, kind in PREDICTIONS.items() if name not in rows.columns}
+    rows = rows.with_columns(
+        pl.col(numbers).cast(pl.Float64),
+        *(pl.lit(None, kind).alias(name) for name, kind in wanted.items()),
+        *(
+            pl.lit(None).alias(REQUEST_PREFIX + name)
+            for name in plan.request
+            if REQUEST_PREFIX + name not in rows.columns
+        ),
+    )
+    asked = [name for name in rows.columns if name.startswith(REQUEST_PREFIX)]
+    features = [name for name in rows.columns if _is_feature(name)]
+    return rows.select(*PREDICTIONS, *asked, *features, *(name for name in rows.columns if name.startswith(AGE_PREFIX)))
+
+
+def _is_feature(name: str) -> bool:
+    others = {*PREDICTIONS, *PREDICTION_SCHEMA}
+    return name not in others and not name.startswith((REQUEST_PREFIX, AGE_PREFIX, "_"))
+
+
+def _labels(home: Home, model: Model, ids: pl.Series, as_of_us: int) -> pl.DataFrame:
+    tables = home.tables
+    frames = (tables.read(labels_table(model.name), name) for name in _parts(home, labels_table(model.name)))
+    known = pl.col("_label_known_us") <= as_of_us
+    of_these = pl.DataFrame({"id": ids.unique()}, schema={"id": pl.String()})
+    found = [frame.filter(known).join(of_these, on="id", how="semi").select(LABELS.names()) for frame in frames]
+    return pl.concat([pl.DataFrame(schema=LABELS), *found]).sort("_label_known_us", maintain_order=True)
+
+
+def _vitals(home: Home, model: Model, span: Span) -> pl.DataFrame:
+    table = vitals_table(model.name)
+    within = (pl.col("_minute_us") >= span.since_us) & (pl.col("_minute_us") < span.until_us)
+    found = [home.tables.read(table, name).filter(within).select(VITALS.names()) for name in home.tables.parts(table)]
+    return pl.concat([pl.DataFrame(schema=VITALS), *found])
+
+
+def _parts(home: Home, table: str) -> Iterable[str]:
+    return [part.name for part in current(parse_part(name) for name in home.tables.parts(table))]
+
+
+def _as_served(recomputed: pl.DataFrame | None, served: pl.DataFrame) -> pl.DataFrame:
+    """Return recomputed features in the columns and types of those that were served."""
+    rows = pl.DataFrame(schema=RECOMPUTED) if recomputed is None else recomputed
+    return rows.select(
+        *RECOMPUTED,
+        *(
+            (pl.col(name) if name in rows.columns else pl.lit(None)).cast(kind).alias(name)
+            for name, kind in served.schema.items()
+        ),
+    )

@@ -1,0 +1,55 @@
+"""Incidents of a user's own, for drills: a function that bends served rows, under a declared name."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import polars as pl
+from attrs import frozen
+
+# What is at fault, in the order in which a diagnosis asks: what each means is in docs/drills.md.
+Cause = Literal["infrastructure", "skew", "source", "label", "concept", "prior", "population", "benign"]
+CAUSES: tuple[Cause, ...] = ("infrastructure", "skew", "source", "label", "concept", "prior", "population", "benign")
+Bend = Callable[[pl.DataFrame, float, int], pl.DataFrame]
+
+
+@frozen(eq=False)
+class DeclaredIncident:
+    """An incident that a project declares; made by `charkha.incident`.
+
+    bend: (rows, size, seed) → the same rows in the same order, some of their columns changed: `request.<field>`,
+    features, `age.<view>`, `score`, `decision`, `latency_us`. Features that read a changed column are computed anew,
+    and so are scores, unless the function changes these.
+    """
+
+    name: str
+    bend: Bend
+    cause: Cause
+    harmful: bool
+    every_row: bool
+    within: str
+    rows: int
+    size: float
+
+
+def incident(
+    name: str,
+    *,
+    cause: Cause,
+    harmful: bool = True,
+    every_row: bool = True,
+    within: str = "2h",
+    rows: int = 200,
+    size: float = 1.0,
+) -> Callable[[Bend], DeclaredIncident]:
+    """Declare an incident of one's own, written above the function that makes it.
+
+    cause: what a diagnosis should call it. "source": the recomputed features are bent as well, for the sources are;
+    of every other cause only what was served is. harmful: whether it must be found, `within` so long and so many rows
+    that it hits. every_row: whether the function changes all rows it is given. size: how strong it is unless a drill
+    says otherwise.
+    """
+
+    def declared(bend: Bend) -> DeclaredIncident:
+        return DeclaredIncident(name, bend, cause, harmful, every_row, within, rows, size)
+
+    return declared
