@@ -1,22 +1,19 @@
 """The Open Inference Protocol (V2) over gRPC: the methods, each from the bytes of its request to its response."""
 
-import math
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import grpc
-from attrs import frozen
 from google.protobuf.message import DecodeError, Message
 
 from charkha.serving.body import Limits
-from charkha.serving.calls import Reply, RequestHeaders
-from charkha.serving.correlation import REQUEST_ID, request_id_of
+from charkha.serving.calls import Reply
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.protocols.described import Described
+from charkha.serving.protocols.grpc_calls import Calls, GrpcCall, Method
 from charkha.serving.protocols.grpc_tensors import read_question, write_response
 from charkha.serving.protocols.inference_messages import (
     ModelInferRequest,
@@ -33,43 +30,19 @@ from charkha.serving.protocols.inference_messages import (
     ServerReadyResponse,
 )
 from charkha.serving.protocols.tensors import output_tensors, rows_of, version_of
-from charkha.serving.refusals import Malformed, shortened
+from charkha.serving.refusals import Malformed
 from charkha.serving.responses import Prediction
-from charkha.serving.router import told_of
+from charkha.serving.tracing import Traces
 
 SERVICE = "inference.GRPCInferenceService"
 
 Request = TypeVar("Request", bound=Message)
-Context = grpc.aio.ServicerContext[bytes, bytes]
-Method = Callable[[bytes, Context], Awaitable[bytes]]
-Code = grpc.StatusCode
-
-# What a status of HTTP is called here; others of the client's fault are an INVALID_ARGUMENT.
-_CODES: Mapping[int, grpc.StatusCode] = {
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    409: Code.FAILED_PRECONDITION,
-    429: Code.RESOURCE_EXHAUSTED,
-    500: Code.INTERNAL,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
-
-
-@frozen(eq=False)
-class GrpcCall:
-    """A call. message: as it came. metadata: names in lower case. timeout_seconds: how long its client waits."""
-
-    message: bytes
-    metadata: RequestHeaders
-    timeout_seconds: float
 
 
 class InferenceService:
     """The methods of the protocol, answered at the desk that all protocols share.
 
-    keyring: whose keys are asked for; None where everybody may everything.
+    keyring, traces: of its `Calls`.
     """
 
     def __init__(
@@ -79,9 +52,11 @@ class InferenceService:
         limits: Limits,
         metrics: ServingMetrics,
         keyring: Keyring | None = None,
+        *,
+        traces: Traces | None = None,
     ) -> None:
-        self._desk, self._described, self._limits, self._metrics = desk, described, limits, metrics
-        self._keyring = keyring
+        self._desk, self._described, self._limits = desk, described, limits
+        self._calls = Calls(SERVICE, metrics, keyring, traces)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the methods as a server takes them; messages are read here, so that faults in them are told."""
@@ -97,33 +72,12 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _method(
-        self, name: str, need: Need, kind: type[Request], method: Callable[[Request, GrpcCall], Awaitable[Reply]]
+        self, name: str, need: Need, kind: type[Request], answer: Callable[[Request, GrpcCall], Awaitable[Reply]]
     ) -> Method:
-        """Return a method that asks for a key, reads its request, is counted, and says in words why it failed."""
-        route = f"/{SERVICE}/{name}"
+        async def answered(call: GrpcCall) -> Reply:
+            return await answer(_message(kind, call.message), call)
 
-        async def called(request: bytes, context: Context) -> bytes:
-            started = time.perf_counter()
-            status = 200
-            shown = dict(context.invocation_metadata() or ())
-            request_id = request_id_of(shown)
-            try:
-                if self._keyring is not None:
-                    self._keyring.admit(shown, need)
-                remaining = context.time_remaining()
-                call = GrpcCall(request, shown, math.inf if remaining is None else remaining)
-                reply = await method(_message(kind, request), call)
-                context.set_trailing_metadata((*reply.headers, (REQUEST_ID, request_id)))
-                return reply.body
-            except Exception as error:
-                status, refusal, headers = told_of(error, shown, request_id)
-                context.set_trailing_metadata((*headers, (REQUEST_ID, request_id)))
-                await context.abort(_CODES.get(status, Code.INVALID_ARGUMENT), shortened(refusal.message))
-                raise
-            finally:
-                self._metrics.answered(route, status, time.perf_counter() - started)
-
-        return called
+        return self._calls.method(name, need, answered)
 
     async def server_live(self, request: ServerLiveRequest, call: GrpcCall) -> Reply:
         """Say that the process answers."""
