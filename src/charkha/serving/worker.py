@@ -89,7 +89,8 @@ def open_app(
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followers = [Follower(followed) for followed in (service.kill_switch, service, keyring) if followed is not None]
+    followed_by = (service.kill_switch, service, keyring, metrics.rule_hits)
+    followers = [Follower(followed) for followed in followed_by if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
@@ -115,6 +116,7 @@ def open_app(
         threads.close()
         for follower in followers:
             follower.stop()
+        metrics.rule_hits.refresh()
         once.close()
         if traces is not None:
             traces.close()
