@@ -1,7 +1,7 @@
 """The service: who answers, what is logged, what follows the ledger, and what a failing version may not do."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_ids import InvalidPredictionId
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.routing import position
+from charkha.serving.scoring import Part
 from charkha.serving.service import NoChampion, Service, UnknownModel, WrongRequest
 from charkha.spec.project import Project, load_project
 from charkha.storage.ledger import Assignment
@@ -71,6 +72,9 @@ class Notes:
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
+
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
+        pass
 
     def shadows_left_out(self, model: str, rows: int) -> None:
         self.left_out += rows

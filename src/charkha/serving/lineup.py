@@ -74,6 +74,12 @@ class LineUp:
         """The positions of the plans that shadows alone need."""
         return tuple(dict.fromkeys(each.plan for each in self.shadows if each.plan not in self.answering_plans))
 
+    @cached_property
+    def ruled(self) -> tuple[Player, ...]:
+        """Those who may answer, and whose versions have rules."""
+        answering = (self.champion, *self.challengers, *([self.former] if self.former else []))
+        return tuple(player for player in answering if player.bundle.rules.declared)
+
     @property
     def instead(self) -> Cause | None:
         """Why the fallback is to answer every call, if it is."""

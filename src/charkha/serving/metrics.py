@@ -6,7 +6,7 @@ imported), so that whichever answers the scrape tells of all.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -28,6 +28,8 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.metric_files import CountsFile, Together
 from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
+from charkha.serving.rule_hits import RuleHits
+from charkha.serving.scoring import Part
 from charkha.serving.service import Service
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -112,6 +114,14 @@ class ServingMetrics:
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
+        self.rule_hits = RuleHits(
+            Counter(
+                "charkha_rule_hits",
+                "Rows that were answered, and for which a rule held.",
+                ["model", "rule", "shadow"],
+                registry=registry,
+            )
+        )
         self._rate_limited = Counter(
             "charkha_rate_limited", "Calls refused because their API key had used its rate.", ["key"], registry=registry
         )
@@ -147,6 +157,10 @@ class ServingMetrics:
         if model not in self._sheds:
             self._sheds[model] = self._shed.labels(model)
         self._sheds[model].inc()
+
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
+        """Have the hits of rules counted."""
+        self.rule_hits.leave(model, parts)
 
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """Count a failure of a version; the first of each kind is logged with its trace."""
@@ -189,6 +203,7 @@ class ServingMetrics:
     def deployed(self, lineup: LineUp) -> None:
         """Count a line-up, and log who is in it."""
         self._deployments.labels(lineup.model).inc()
+        self.rule_hits.declared(lineup)
         roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
         if lineup.absent:
             _logger.error("model %s: generation %d cannot be loaded: on its fallback", lineup.model, lineup.generation)
@@ -226,6 +241,7 @@ class ServingMetrics:
 
     def exposition(self) -> bytes:
         """Return everything in the format that Prometheus reads."""
+        self.rule_hits.refresh()
         return generate_latest(self.registry)
 
 

@@ -229,10 +229,11 @@ class Service:
         told = [answers(*each) for each in answering]
         if before_log is not None:
             before_log(told)
+        who = [part.parts() for part in parts]
         logged = log.append(
             [
-                record(question, part.parts(), first, us)
-                for (question, part, first), us in zip(answering, took, strict=True)
+                record(question, own, first, us)
+                for question, own, first, us in zip(questions, who, firsts, took, strict=True)
             ]
         )
         logged_ns = time.perf_counter_ns()
@@ -243,6 +244,9 @@ class Service:
             staged(stages)
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
+        if lineup.ruled:
+            for own in who:
+                self._observer.ruled(lineup.model, own)
         if lineup.fallback is not None:
             for cause, rows in fallen_back(scored):
                 self._observer.fell_back(lineup.model, cause, rows)
