@@ -250,12 +250,12 @@ class Current(Collector):
         for name, lineup in self._service.line_ups().items():
             killed.add_metric([name], float(lineup.killed is not None))
         failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
-        for name, problem in self._service.log_problems().items():
+        for name, problem in self._service.standing.log_problems().items():
             failing.add_metric([name], float(problem is not None))
         stuck = GaugeMetricFamily(
             "charkha_deployment_failing", "1 while the newest deployment cannot be loaded.", labels=["model"]
         )
-        for name, fails in self._service.deployments_failing().items():
+        for name, fails in self._service.standing.deployments_failing().items():
             stuck.add_metric([name], float(fails))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()
