@@ -100,7 +100,10 @@ class ServingMetrics:
             "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
         )
         self._left_out = Counter(
-            "charkha_shadow_rows_left_out", "Rows that shadows did not score.", ["model"], registry=registry
+            "charkha_shadow_rows_left_out",
+            "Rows of which the log has not what shadows made.",
+            ["model"],
+            registry=registry,
         )
         self._log_failures = Counter(
             "charkha_log_failures",
@@ -170,7 +173,7 @@ class ServingMetrics:
             _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
 
     def shadows_left_out(self, model: str, rows: int) -> None:
-        """Count rows that shadows did not score, for they could not keep up."""
+        """Count rows of which the log has not what shadows made of them."""
         self._left_out.labels(model).inc(rows)
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
