@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from serving_fixtures import Watch
 from serving_project import MODEL, Stage, champion, deploy, open_stage, requests, write_bundle
 
 from charkha.bundles.store import BundleStore
-from charkha.serving import backoff
 from charkha.serving.backoff import Backoff
 from charkha.serving.service import Service
 from charkha.spec.policies import Fallback
@@ -17,23 +17,6 @@ from charkha.storage.ledger import Assignment
 
 CHALLENGER = Assignment("v8", "challenger", 1.0)
 SHADOW = Assignment("v9", "shadow")
-
-
-class Watch:
-    """A watch that is told the time (s)."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    made = Watch()
-    monkeypatch.setattr(backoff, "monotonic", made)
-    return made
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
 from charkha.serving.answering import answered
 from charkha.serving.beside import AtOnce, Beside
+from charkha.serving.catching_up import CatchingUp
 from charkha.serving.fallback import fallen_back
 from charkha.serving.kill_switch import KillSwitch
 from charkha.serving.labels import LabelLog
@@ -89,6 +90,7 @@ class Service:
         self._clock = clock
         self._observer: Observer = observer or Quiet()
         self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        self._state = CatchingUp(self._feed, project.root, clock)
         self._gate = Gate(project.sources, home, clock)
         self._predictions = {
             name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
@@ -98,7 +100,7 @@ class Service:
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
-        self.standing = Standing(self._lineups, self._predictions)
+        self.standing = Standing(self._lineups, self._state, self._predictions)
 
     @property
     def observer(self) -> Observer:
@@ -112,6 +114,7 @@ class Service:
         While this loads, or waits for a disk, only who follows `kill_switch` as well hears of kills.
         """
         changed = [self.kill_switch.refresh(), self._lineups.refresh()]
+        self._state.try_again()
         for log in self._predictions.values():
             log.look_again()
         return any(changed)
@@ -307,9 +310,8 @@ class Service:
             labels.close()
 
     def _prepare(self, lineup: LineUp) -> None:
-        """Have the state hold what a line-up reads, for a version may know other views than we define; and try it."""
-        views = [view for plan in lineup.plans for view in plan.views]
-        self._feed.materialise(self.project.root, self._clock.now(), views=views)
+        """Have the state hold what a line-up reads, and try it."""
+        self._state.prepare(lineup)
         warm(lineup, self._home.online, self._clock.now())
         self._predictions[lineup.model].settle()
         self._labels[lineup.model].settle()

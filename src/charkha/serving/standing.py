@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from charkha.serving.catching_up import CatchingUp
 from charkha.serving.lineups import LineUps
 from charkha.serving.policed_log import PolicedLog
+from charkha.serving.problems import Problem, together
 
 
 @frozen
@@ -13,7 +15,8 @@ class Readiness:
     """Whether predictions are answered, and by whom.
 
     champions: model → version, None where there is none. generations: model → the deployment loaded, 0 for none.
-    problems: model → what of its deployment could not be loaded, in words that clients may read.
+    problems: model → what of its deployment could not be loaded, or keeps its state or its log from going on, in words
+        that clients may read.
     """
 
     ready: bool
@@ -27,14 +30,16 @@ class Standing:
     """Says how models stand. logs: of the predictions of each model, all of them. May be asked from any thread."""
 
     lineups: LineUps
+    state: CatchingUp
     logs: Mapping[str, PolicedLog]
 
     def ready(self) -> Readiness:
         """Say who answers: ready when somebody answers for some model, and for each that was deployed at the start, and
-        no call is refused because the log takes none.
+        no call is refused because the log takes none. A state that lacks rows which nobody was told are taken is a
+        problem, and answers all the same.
         """
         lineups, full = self.lineups.all(), self.log_problems()
-        problems = {name: problem.told for name, problem in self.lineups.problems.items()}
+        problems = {name: problem.told for name, problem in self._problems().items()}
         problems |= {name: _also(problems.get(name), said) for name, said in full.items() if said}
         champions: dict[str, str | None] = dict.fromkeys(self.logs)
         champions |= {name: each.champion.version for name, each in lineups.items() if each.answering}
@@ -43,8 +48,8 @@ class Standing:
         return Readiness(ready, champions, self.lineups.generations, problems)
 
     def problems(self) -> dict[str, str]:
-        """Return, by model, what of its deployment could not be loaded, in words for the server's own log."""
-        return {name: problem.said for name, problem in self.lineups.problems.items()}
+        """Return, by model, what could not be loaded or applied to the state, in words for the server's own log."""
+        return {name: problem.said for name, problem in self._problems().items()}
 
     def log_problems(self) -> dict[str, str | None]:
         """Return of each model why its predictions cannot be logged now; None where they can."""
@@ -54,6 +59,11 @@ class Standing:
         """Return of each model whether its newest deployment could not be loaded."""
         failed = self.lineups.failed
         return {name: name in failed for name in self.logs}
+
+    def _problems(self) -> dict[str, Problem]:
+        of_lineups, of_state = self.lineups.problems, self.state.problems
+        found = {name: [each[name] for each in (of_lineups, of_state) if name in each] for name in self.logs}
+        return {name: problem for name, each in found.items() if (problem := together(each))}
 
 
 def _also(problem: str | None, full: str) -> str:
