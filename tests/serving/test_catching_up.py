@@ -14,7 +14,9 @@ from serving_project import MODEL, NOW_US, Stage, champion, deploy, open_stage, 
 from charkha.features.events import PARTITION, EventBatch, encode_events, event_stream
 from charkha.serving.follower import Follower
 from charkha.serving.service import Service
+from charkha.spec.project import Project
 from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.log import Log
 from charkha.storage.online import OnlineStoreFull
 
 ROWS = 3000
@@ -25,12 +27,12 @@ FULL = [
 ]
 
 
-def logged_only(stage: Stage) -> None:
+def log_only(project: Project, log: Log) -> None:
     """Log rows as a process does that dies before it applies them."""
-    fields = tuple(stage.project.sources["trips"].fields)
+    fields = tuple(project.sources["trips"].fields)
     rows = [tuple(value if name[-3:] != "_at" else NOW_US for name, value in zip(fields, trip(n), strict=True))
             for n in range(ROWS)]  # fmt: skip
-    writer = stage.home.log.writer(event_stream("trips"), PARTITION)
+    writer = log.writer(event_stream("trips"), PARTITION)
     writer.append([encode_events(EventBatch("trips", NOW_US, fields, rows))])
     writer.close()
 
@@ -71,7 +73,7 @@ def test_a_worker_goes_on_with_the_state_it_holds_and_catches_up_later(
 ) -> None:
     with open_stage(tmp_path) as stage:
         before = score(stage.service)
-        logged_only(stage)
+        log_only(stage.project, stage.home.log)
         with full(monkeypatch, error):
             service = Service(stage.project, stage.home, stage.clock, "w1")
             service.refresh()
@@ -138,7 +140,7 @@ def test_a_disk_without_a_byte_left_is_caught_up_with_once_there_is_room(
 ) -> None:
     with open_stage(tmp_path) as stage:
         before = score(stage.service)
-        logged_only(stage)
+        log_only(stage.project, stage.home.log)
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(1 << 12))
