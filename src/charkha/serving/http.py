@@ -169,7 +169,7 @@ class Api:
 
     async def models(self, call: Call) -> Reply:
         """`GET /v1/models`."""
-        readiness, line_ups = self._service.ready(), self._service.line_ups()
+        readiness, line_ups = self._service.standing.ready(), self._service.line_ups()
         served: list[ServedModel] = []
         for name, model in self._service.project.models.items():
             players = line_ups[name].players if name in line_ups else ()
@@ -188,7 +188,7 @@ class Api:
 
         Probes have no keys: where these are asked for, who shows none learns no more than that.
         """
-        state, ends = self._service.ready(), self._ends()
+        state, ends = self._service.standing.ready(), self._ends()
         ready = state.ready and not ends
         told = Ready(ready, state.champions, state.problems, ends)
         if not self._knows(call.headers):

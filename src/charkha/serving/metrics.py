@@ -102,7 +102,10 @@ class ServingMetrics:
             "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
         )
         self._left_out = Counter(
-            "charkha_shadow_rows_left_out", "Rows that shadows did not score.", ["model"], registry=registry
+            "charkha_shadow_rows_left_out",
+            "Rows of which the log has not what shadows made.",
+            ["model"],
+            registry=registry,
         )
         self._log_failures = Counter(
             "charkha_log_failures",
@@ -184,7 +187,7 @@ class ServingMetrics:
             _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
 
     def shadows_left_out(self, model: str, rows: int) -> None:
-        """Count rows that shadows did not score, for they could not keep up."""
+        """Count rows of which the log has not what shadows made of them."""
         self._left_out.labels(model).inc(rows)
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
@@ -266,12 +269,12 @@ class Current(Collector):
         for name, lineup in self._service.line_ups().items():
             killed.add_metric([name], float(lineup.killed is not None))
         failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
-        for name, problem in self._service.log_problems().items():
+        for name, problem in self._service.standing.log_problems().items():
             failing.add_metric([name], float(problem is not None))
         stuck = GaugeMetricFamily(
             "charkha_deployment_failing", "1 while the newest deployment cannot be loaded.", labels=["model"]
         )
-        for name, fails in self._service.deployments_failing().items():
+        for name, fails in self._service.standing.deployments_failing().items():
             stuck.add_metric([name], float(fails))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()

@@ -58,7 +58,7 @@ class Observer(Protocol):
         ...
 
     def shadows_left_out(self, model: str, rows: int) -> None:
-        """Shadows could not keep up, and did not score rows."""
+        """What shadows make of rows is not in the log: they could not keep up, or the log took no more."""
         ...
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
