@@ -4,14 +4,27 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from operator_world import FIRST_DAY, ROWS_PER_DAY, VISITS, history, make_model, make_operator, make_project, midnight
+from operator_world import (
+    FIRST_DAY,
+    ROWS_PER_DAY,
+    VISITS,
+    history,
+    make_model,
+    make_operator,
+    make_project,
+    midnight,
+    trainer,
+)
 
 import charkha as ck
 from charkha.bundles.store import BundleStore
 from charkha.clock import SimulatedClock
 from charkha.monitoring.logged import logged_predictions
-from charkha.operations.replay import Stage, replay
+from charkha.operations.operator import Operator
+from charkha.operations.replay import BundleNotLoaded, Stage, replay
 from charkha.storage.home import open_home
+from charkha.storage.ledger import Assignment, Decision, Draft
+from charkha.training.tracking import NoTracker
 
 ASKED = make_model().features
 SEEN = ck.FeatureView("seen", ck.Entity("kind"), VISITS, latest=["y"])
@@ -41,3 +54,37 @@ def test_a_replay_logs_all_features_for_its_report_reads_them(tmp_path: Path) ->
         counts = replay(stage, midnight(FIRST_DAY + 1), lambda *_: None)
         logged = logged_predictions(home, "visit", BundleStore(home.bundles))
     assert (logged.height, logged["features_logged"].sum()) == (counts.predictions, counts.predictions)
+
+
+class Breaking(Operator):
+    """An operator that deploys, on one of its days, a version that is not there."""
+
+    def break_from(self, day: int, role: str) -> "Breaking":
+        self.day, self.role, self.ticks = day, role, 0
+        return self
+
+    def tick(self, model: str) -> list[Decision]:
+        decided, ledger = super().tick(model), self._home.ledger
+        self.ticks += 1
+        if self.ticks != self.day:
+            return decided
+        deployment = ledger.deployment(model)
+        others = [each for each in deployment.assignments if each.role != self.role]
+        broken = Assignment("v9", self.role, 1.0)  # type: ignore[arg-type]
+        draft = Draft("break", self._clock.now(), model, "test", "deploy", "for a test", {})
+        return [*decided, ledger.decide(draft, deploy=[*others, broken], expect_generation=deployment.generation)]
+
+
+@pytest.mark.parametrize("fallback", [None, ck.Fallback(decision=False, previous=True)])
+@pytest.mark.parametrize(("day", "role"), [(1, "champion"), (3, "champion"), (3, "shadow")])
+def test_a_bundle_that_cannot_be_loaded_stops_a_replay(
+    tmp_path: Path, day: int, role: str, fallback: ck.Fallback | None
+) -> None:
+    project = make_project(tmp_path, fallback=fallback)
+    with open_home(project.home) as home:
+        clock = SimulatedClock(midnight(FIRST_DAY))
+        operator = Breaking(project, home, clock, trainer(home, clock, NoTracker()), NoTracker()).break_from(day, role)
+        stage = Stage(project, home, project.models["visit"], clock, operator)
+        with pytest.raises(BundleNotLoaded, match=f"{role} v9.*expected version 'v9'.*charkha replay visit --fresh"):
+            replay(stage, midnight(FIRST_DAY + 4), lambda *_: None)
+    assert clock.now() < midnight(FIRST_DAY + 3)

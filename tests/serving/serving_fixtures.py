@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from serving_project import Stage, champion, deploy, open_stage, write_bundle, write_project
 
+from charkha.serving import backoff
 from charkha.serving.metrics import ServingMetrics
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
@@ -38,3 +39,21 @@ def home(project: Project) -> Iterator[Home]:
     """The home of `project`, open."""
     with open_home(project.home) as opened:
         yield opened
+
+
+class Watch:
+    """A watch that is told the time (s)."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """By which what failed is due to be tried again."""
+    made = Watch()
+    monkeypatch.setattr(backoff, "monotonic", made)
+    return made

@@ -13,6 +13,7 @@ import pytest
 from attrs import frozen
 from server_process import Client, ServerProcess, server
 from serving_project import DEFINITION, champion, deploy, write_bundle, write_project
+from test_catching_up import log_only
 from test_server import event, serving_workers, wait_until
 
 from charkha.bundles.store import BundleStore
@@ -20,6 +21,7 @@ from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_home
+from charkha.storage.segment_log import SegmentLog
 
 MODEL = "late_trip"
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -158,6 +160,14 @@ def test_a_server_starts_while_the_whole_home_is_full(tmp_path: Path, disk: Disk
     project = written(tmp_path, "serve_unlogged")
     with server(project.root) as running:
         assert asked(running)[0] == 200
+    log_only(project, SegmentLog(project.home / "log"))
     disk.fill()
     with server(project.root) as running:
         all_answer(running, is_unlogged)
+        client = running.client()
+        status, state = client.get("/readyz")
+        assert (status, state["champions"][MODEL]) == (200, "v1")
+        assert "the online state lacks rows that were logged" in state["problems"][MODEL]
+        disk.make_room()
+        wait_until(lambda: client.get("/readyz")[1]["problems"] == {})
+        client.close()

@@ -31,38 +31,38 @@ def test_a_deployment_that_fails_makes_no_server_unready_that_answers(stage: Sta
     assert not failing(stage, metrics, MODEL)
     deploy(stage.home, champion("v9"))
     stage.service.refresh()
-    state = stage.service.ready()
+    state = stage.service.standing.ready()
     assert (state.ready, state.champions[MODEL]) == (True, "v1")
     assert "generation 2" in state.problems[MODEL]
     assert failing(stage, metrics, MODEL)
     write_bundle(stage.project, stage.home, "v9")
     stage.service.refresh()
-    assert stage.service.ready().problems == {}
+    assert stage.service.standing.ready().problems == {}
     assert not failing(stage, metrics, MODEL)
 
 
 def test_a_first_deployment_that_fails_takes_no_other_model_along(stage: Stage) -> None:
     deploy(stage.home, champion("v9"), model=OTHER)
     stage.service.refresh()
-    state = stage.service.ready()
+    state = stage.service.standing.ready()
     assert (state.ready, list(state.problems)) == (True, [OTHER])
 
 
 def test_a_server_that_lacks_a_model_at_its_start_is_not_ready(stage: Stage) -> None:
     deploy(stage.home, champion("v9"), model=OTHER)
     with started(stage) as service:
-        assert not service.ready().ready
+        assert not service.standing.ready().ready
         service.refresh()
-        assert not service.ready().ready
+        assert not service.standing.ready().ready
         write_bundle(stage.project, stage.home, "v9", name=OTHER)
         service.refresh()
-        assert service.ready().ready
+        assert service.standing.ready().ready
 
 
 def test_a_model_on_its_fallback_is_answered_for(tmp_path: Path) -> None:
     with open_stage(tmp_path, fallback=Fallback(decision=True)) as stage:
         deploy(stage.home, champion("v9"))
         with started(stage) as service:
-            state = service.ready()
+            state = service.standing.ready()
             assert (state.ready, state.champions[MODEL]) == (True, None)
             assert "UnknownBundle" in state.problems[MODEL]

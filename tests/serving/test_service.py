@@ -1,7 +1,7 @@
 """The service: who answers, what is logged, what follows the ledger, and what a failing version may not do."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_ids import InvalidPredictionId
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.routing import position
+from charkha.serving.scoring import Part
 from charkha.serving.service import NoChampion, Service, UnknownModel, WrongRequest
 from charkha.spec.project import Project, load_project
 from charkha.storage.ledger import Assignment
@@ -71,6 +72,9 @@ class Notes:
 
     def not_evaluated(self, model: str, failure: Failure, time_us: int) -> None:
         self.not_evaluated_rows[failure.name] = self.not_evaluated_rows.get(failure.name, 0) + failure.rows
+
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
+        pass
 
     def shadows_left_out(self, model: str, rows: int) -> None:
         self.left_out += rows
@@ -269,14 +273,14 @@ def test_a_deployment_that_cannot_be_loaded_leaves_the_former_one(stage: Stage) 
     deploy(stage.home, champion("v2"))
     assert not stage.service.refresh()
     assert stage.service.predict(MODEL, requests("Pune")).versions == ["v1"]
-    state = stage.service.ready()
+    state = stage.service.standing.ready()
     assert state.ready  # as are all servers: they follow one ledger
     assert state.problems[MODEL].startswith("generation 2 could not be loaded: BundleCorrupt")
     assert "estimator.bin" not in state.problems[MODEL]
     assert "estimator.bin" in stage.service.problems()[MODEL]
     deploy(stage.home, champion("v1"))
     assert stage.service.refresh()
-    assert stage.service.ready().ready
+    assert stage.service.standing.ready().ready
 
 
 def test_a_deployment_is_tried_again_until_it_loads(stage: Stage) -> None:
@@ -284,14 +288,14 @@ def test_a_deployment_is_tried_again_until_it_loads(stage: Stage) -> None:
     assert not stage.service.refresh()
     write_bundle(stage.project, stage.home, "v2")
     assert stage.service.refresh()
-    assert stage.service.ready().champions[MODEL] == "v2"
+    assert stage.service.standing.ready().champions[MODEL] == "v2"
 
 
 def test_a_shadow_that_cannot_be_loaded_is_left_out(stage: Stage) -> None:
     deploy(stage.home, champion("v1"), Assignment("v9", "shadow", 1.0))
     assert stage.service.refresh()
     assert stage.service.predict(MODEL, requests("Pune")).versions == ["v1"]
-    assert "v9" in stage.service.ready().problems[MODEL]
+    assert "v9" in stage.service.standing.ready().problems[MODEL]
 
 
 def changed_project(folder: Path, old: str, new: str) -> Project:
@@ -309,7 +313,7 @@ def test_a_version_trained_on_other_request_fields_is_refused(stage: Stage, tmp_
     narrower = changed_project(tmp_path / "narrower", '"stops", "pooled"],', '"stops"],')
     service = Service(narrower, stage.home, stage.clock, "w1")
     assert not service.refresh()
-    assert "['pooled']" in service.ready().problems[MODEL]
+    assert "['pooled']" in service.standing.ready().problems[MODEL]
     with pytest.raises(NoChampion, match="pooled"):
         service.predict(MODEL, requests("Pune"))
     service.close()
@@ -371,8 +375,8 @@ def test_odd_rows_of_one_call_do_not_touch_another(stage: Stage, notes: Notes, t
 def test_a_deployment_of_nobody_serves_nobody(stage: Stage) -> None:
     deploy(stage.home)
     assert stage.service.refresh()
-    assert stage.service.ready().champions[MODEL] is None
-    assert not stage.service.ready().ready
+    assert stage.service.standing.ready().champions[MODEL] is None
+    assert not stage.service.standing.ready().ready
     with pytest.raises(NoChampion):
         stage.service.predict(MODEL, requests("Pune"))
 

@@ -1,5 +1,7 @@
 """Shadows score beside the answers: they neither delay nor fail one, whatever they do."""
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +107,26 @@ def test_one_piece_of_work_may_be_of_more_rows_than_may_wait() -> None:
     assert made.do(done.set, 1000)
     made.close(SECONDS)
     assert done.is_set()
+
+
+def test_what_a_full_disk_keeps_from_the_log_is_left_out_and_no_refused_prediction(
+    stage: Stage, aside: InThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = ServingMetrics()
+    service = Service(stage.project, stage.home, stage.clock, "w1", metrics, beside=aside)
+    go_on = hold(service, monkeypatch)
+    service.predict(MODEL, requests("Pune", "Agra"))
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", refuse)
+        go_on.set()
+        aside.close(SECONDS)
+    told = metrics.exposition()
+    assert b'charkha_shadow_rows_left_out_total{model="late_trip"} 2.0' in told
+    assert b"charkha_log_failures_total{" not in told
+    assert "No space left" in service.standing.ready().problems[MODEL]
+    assert logged(stage)["role"].to_list() == ["champion", "champion"]
+    service.close()
+
+
+def refuse(descriptor: int, data: bytes, position: int) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -56,7 +56,7 @@ def test_the_constant_and_the_rules_of_the_definition_answer(tmp_path: Path) -> 
             assert (found.versions, found.roles) == (["v1"] * 2, ["fallback"] * 2)
             assert (found.decisions, list(found.rules)) == ([False, True], [(), ("far",)])
             assert found.scores.tolist() == [0.2, 0.2]
-            assert service.ready().champions[MODEL] is None
+            assert service.standing.ready().champions[MODEL] is None
             assert service.line_ups()[MODEL].players == ()
             assert not service.refresh()
     frame = logged(stage)
@@ -120,7 +120,7 @@ def test_a_restart_leaves_a_challenger_out_that_cannot_be_loaded(tmp_path: Path)
         deploy(stage.home, champion("v1"), Assignment("v9", "challenger", 1.0))
         with restarted(stage, None) as service:
             assert service.predict(MODEL, requests("Pune")).roles == ["champion"]
-            assert service.ready().problems[MODEL].startswith("challenger v9 left out: UnknownBundle")
+            assert service.standing.ready().problems[MODEL].startswith("challenger v9 left out: UnknownBundle")
 
 
 def test_clients_learn_no_paths_or_digests(tmp_path: Path) -> None:

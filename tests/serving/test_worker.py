@@ -54,11 +54,11 @@ def test_the_follower_follows_and_stops(stage: Stage) -> None:
     follower.start()
     write_bundle(stage.project, stage.home, "v2")
     deploy(stage.home, champion("v2"))
-    wait_until(lambda: stage.service.ready().champions["late_trip"] == "v2")
+    wait_until(lambda: stage.service.standing.ready().champions["late_trip"] == "v2")
     follower.stop()
     deploy(stage.home, champion("v1"))
     time.sleep(0.05)
-    assert stage.service.ready().champions["late_trip"] == "v2"
+    assert stage.service.standing.ready().champions["late_trip"] == "v2"
 
 
 def test_the_follower_says_a_problem_once_and_goes_on(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +69,7 @@ def test_the_follower_says_a_problem_once_and_goes_on(stage: Stage, caplog: pyte
     time.sleep(0.05)
     assert caplog.text.count("expected version 'v2'") == 1
     write_bundle(stage.project, stage.home, "v2")
-    wait_until(lambda: stage.service.ready().ready)
+    wait_until(lambda: stage.service.standing.ready().ready)
     follower.stop()
 
 

@@ -244,3 +244,17 @@ def test_the_file_takes_no_more_than_it_holds(tmp_path: Path) -> None:
         writer.put(b"a", b"1")
     store.close()
     assert os.stat(tmp_path / "data.mdb").st_blocks * 512 < 1 << 20
+
+
+def test_a_disk_that_is_full_before_the_commit_says_so_too(tmp_path: Path) -> None:
+    store = LmdbOnline(tmp_path)
+
+    def spill() -> None:
+        with store.write() as writer:
+            writer.put(b"a", b"1")
+            raise lmdb.DiskError("mdb_put: no space")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        spill()
+    assert list(store.scan(b"")) == []
+    store.close()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from charkha.clock import Clock, to_iso
 from charkha.features.cutting import Doing
 from charkha.features.declared import DataError
-from charkha.features.kept import KeptViews, state_of
+from charkha.features.kept import KeptViews, registered_views, state_of
 from charkha.features.news import Files, news_of
 from charkha.features.plan import view_to_plain
 from charkha.features.prepared import Bounds, Preparation, Prepared
@@ -27,6 +27,7 @@ from charkha.features.progress import (
     set_taken,
     set_view_registry,
     taken_of,
+    view_registry,
 )
 from charkha.features.state import declaration_digest, view_digest
 from charkha.spec.sources import Query
@@ -123,6 +124,12 @@ class Builder:
             if missing:
                 _register(state, [*self._kept.registered().values(), *missing.values()])
         return len(missing)
+
+    def holds(self, views: Sequence[FeatureView]) -> bool:
+        """Say whether the store holds the state of views, and what came of the files of their sources."""
+        with self._store.read() as state:
+            kept = registered_views(view_registry(state))
+            return all(view_digest(view) in kept and taken_of(state, view.source.name) is not None for view in views)
 
     def _dropped(self, state: OnlineWriter, *, anew: bool) -> list[FeatureView]:
         """Drop state if asked to, or if it has applied more than the log holds; return whose views others had built."""

@@ -7,6 +7,7 @@ each call by itself as yet.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 from attrs import define, evolve, field, frozen
@@ -24,6 +25,7 @@ from charkha.serving.service import NoChampion, Service
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
+from charkha.storage.ledger import Deployment
 from charkha.training.dataset import without_truth_ahead
 
 OnProgress = Callable[[int, int, str], None]
@@ -33,6 +35,22 @@ _TOGETHER = 64  # rows that are scored in one go
 
 class ReplayRefused(Exception):
     """A replay that cannot begin; says why and the way out."""
+
+
+class BundleNotLoaded(Exception):
+    """A deployment of which not every version can be loaded: a replay without it would tell of another model.
+
+    folder: of the model's bundles. problem: which version, and why.
+    """
+
+    def __init__(self, deployment: Deployment, folder: Path, problem: str) -> None:
+        self.deployment, self.folder, self.problem = deployment, folder, problem
+        model, versions = deployment.model, ", ".join(f"{each.role} {each.version}" for each in deployment.assignments)
+        super().__init__(
+            f"model '{model}': expected generation {deployment.generation} ({versions}) to be loaded from {folder}, "
+            f"but {problem}. A replay does not go on with the fallback, or with less than what is deployed. Put right "
+            f"what keeps the bundle from being loaded, and replay anew: charkha replay {model} --fresh"
+        )
 
 
 @frozen
@@ -58,8 +76,8 @@ class Stage:
 def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
     """Replay history from the clock's time to `until_us` (µs) and return how much of it there was.
 
-    on_progress: called with µs done, µs in all, and what is going on. Raises ReplayRefused, DataError, TruthKnownAhead
-    and NoChampion.
+    on_progress: called with µs done, µs in all, and what is going on. Raises ReplayRefused, DataError, TruthKnownAhead,
+    NoChampion and BundleNotLoaded.
     """
     project, home, model, from_us = stage.project, stage.home, stage.model, stage.clock.now()
     _refuse_what_cannot_be_replayed(stage, until_us)
@@ -71,13 +89,21 @@ def replay(stage: Stage, until_us: int, on_progress: OnProgress) -> Counts:
     decided = stage.operator.tick(model.name)
     service = Service(_all_logged(project), home, stage.clock, partition="replay")
     try:
-        service.refresh()
+        _follow(stage, service)
         if model.name not in service.line_ups():
             why = f"{decided[-1].reason}. " if decided else ""
             raise NoChampion(model.name, f"{why}All of it: charkha --home {home.folder} history {model.name}")
         return _drive(stage, service, plan, on_progress)
     finally:
         service.close()
+
+
+def _follow(stage: Stage, service: Service) -> None:
+    """Have the service take over what is deployed now, all of it. Raises BundleNotLoaded."""
+    service.refresh()
+    name = stage.model.name
+    if problem := service.problems().get(name):
+        raise BundleNotLoaded(stage.home.ledger.deployment(name), stage.home.bundles / name, problem)
 
 
 def _all_logged(project: Project) -> Project:
@@ -119,7 +145,7 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
         on_progress(call.time_us - plan.from_us, plan.until_us - plan.from_us, f"replaying {to_iso(call.time_us)[:10]}")
         asking.settle()
         if stage.operator.tick(name):
-            service.refresh()
+            _follow(stage, service)
 
     acts: Mapping[Kind, Callable[[Call], None]] = {
         Kind.EVENTS: push,

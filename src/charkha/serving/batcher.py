@@ -17,7 +17,7 @@ import msgspec
 
 from charkha.serving.deadline import Deadline
 from charkha.serving.observer import Stages
-from charkha.serving.once import Claim, Once
+from charkha.serving.once import Claimed, Once
 from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed, Overloaded
 from charkha.serving.responses import Prediction, predictions
@@ -40,7 +40,7 @@ class _Asked(msgspec.Struct, frozen=True, eq=False):
 
     rows: Sequence[Row]
     came_ns: int
-    claim: Claim | None
+    claim: Claimed | None
     span: Any
 
 
@@ -107,7 +107,7 @@ class Batcher:
             raise Overloaded(wait, "calls")
 
     def predict(
-        self, rows: Sequence[Row], timeout_seconds: float = math.inf, claim: Claim | None = None
+        self, rows: Sequence[Row], timeout_seconds: float = math.inf, claim: Claimed | None = None
     ) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
@@ -125,7 +125,7 @@ class Batcher:
         self._rows += len(rows)
         return waiting.answer
 
-    def answer_now(self, rows: Sequence[Row], deadline: Deadline, claim: Claim | None = None) -> list[Prediction]:
+    def answer_now(self, rows: Sequence[Row], deadline: Deadline, claim: Claimed | None = None) -> list[Prediction]:
         """Answer a call of many rows by itself, in whichever thread this is called. Raises as `predict` does."""
         cause = deadline.passed(self._service, self._model)
         return self._predicted([_Asked(rows, deadline.came_ns, claim, self._span())], cause)
@@ -209,5 +209,6 @@ class Batcher:
         ends = list(accumulate(len(call.rows) for call in batch))
         parts = [each[low:high] for low, high in pairwise((0, *ends))]
         claimed = [(call.claim, part) for call, part in zip(batch, parts, strict=True) if call.claim]
+        said = [(one.claim, one.form(part)) for one, part in claimed]
         assert self._once is not None
-        self._once.keep(self._model, each[0].id, claimed)
+        self._once.keep(self._model, each[0].id, sum(len(part) for _, part in claimed), said)

@@ -6,14 +6,18 @@ each, in their order. So the same rows get the same answers however they came.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from charkha.serving.batcher import MOST_ROWS, Batcher
 from charkha.serving.body import Limits
+from charkha.serving.calls import Reply, RequestHeaders
 from charkha.serving.contracts import request_check
 from charkha.serving.deadline import Deadline
-from charkha.serving.once import Claim, Once
+from charkha.serving.once import KEY_HEADER, Claim, Claimed, Form, Once, digest_of
+from charkha.serving.parts_once import PartsOnce
 from charkha.serving.refusals import Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.schemas import request_frame, request_schema, utc_rows
@@ -24,6 +28,17 @@ from charkha.serving.tracing import Traces
 
 # A bulk call is answered, and logged, so many rows at a time: each is one record.
 BULK_ROWS = 10_000
+
+
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """What a call asks: rows that have passed the model's schema, and how its protocol says their answers.
+
+    is_many: how errors name a field: `rows[2].city`.
+    """
+
+    rows: Sequence[Any]
+    form: Form
+    is_many: bool = True
 
 
 class Desk:
@@ -53,6 +68,60 @@ class Desk:
         """Raise Overloaded if a call that comes now would wait too long; nothing of it needs to be read yet."""
         self._batchers[name].admit()
 
+    async def reply(
+        self,
+        name: str,
+        headers: RequestHeaders,
+        body: bytes,
+        timeout_seconds: float,
+        *,
+        read: Callable[[], Asked],
+        kind: str = "",
+    ) -> Reply:
+        """Return the reply to a call; where it has an Idempotency-Key, the one that it had before.
+
+        headers: of the call, or its metadata. read: reads the body. kind: of `digest_of`. Raises what `read` raises,
+        and as `predictions` and `Once.reply`.
+        """
+        if self.once is None or KEY_HEADER not in headers:
+            asked = read()
+            return asked.form(await self.predictions(name, asked.rows, timeout_seconds, is_many=asked.is_many))
+        answer = partial(self._reply_once, self.once, name, timeout_seconds, read)
+        return await self.once.reply(name, headers, digest_of(kind, body), timeout_seconds, answer)
+
+    async def _reply_once(
+        self, once: Once, name: str, timeout_seconds: float, read: Callable[[], Asked], claim: Claim
+    ) -> Reply:
+        if (known := once.known(name, claim)) is not None:
+            return known
+        asked = read()
+        claimed = Claimed(claim, asked.form)
+        return asked.form(
+            await self.predictions(name, asked.rows, timeout_seconds, is_many=asked.is_many, claim=claimed)
+        )
+
+    async def reply_bulk(
+        self,
+        name: str,
+        headers: RequestHeaders,
+        body: bytes,
+        timeout_seconds: float,
+        *,
+        answered: Callable[[PartsOnce | None], Reply],
+        kind: str,
+    ) -> Reply:
+        """Return what `answered` replies to a bulk call, in a thread; it is given what knows the parts that were
+        answered before, where the call has an Idempotency-Key. The rest is as for `reply`.
+        """
+        once, run = self.once, self.threads.bulk.run
+        if once is None or KEY_HEADER not in headers:
+            return await run(answered, None)
+
+        async def answer(claim: Claim) -> Reply:
+            return await run(answered, PartsOnce(once, name, claim))
+
+        return await once.reply(name, headers, await run(digest_of, kind, body), timeout_seconds, answer)
+
     async def predictions(
         self,
         name: str,
@@ -60,7 +129,7 @@ class Desk:
         timeout_seconds: float = math.inf,
         *,
         is_many: bool = True,
-        claim: Claim | None = None,
+        claim: Claimed | None = None,
     ) -> list[Prediction]:
         """Return the answers of a call, which are in the log then.
 
@@ -92,14 +161,20 @@ class Desk:
         asked = self._asked(name, rows, is_many=is_many)
         return await self._long(name, self._answered_with_reasons, name, asked, most, deadline)
 
-    def answer_bulk(self, name: str, rows: Sequence[Row], deadline: Deadline) -> list[Answers]:
+    def answer_bulk(
+        self, name: str, rows: Sequence[Row], deadline: Deadline, once: PartsOnce | None = None
+    ) -> list[Answers]:
         """Return the answers of very many rows, part by part; in a thread. Raises as `predictions`, for all or none.
 
-        A part that is answered is in the log, also when a later one fails or comes too late.
+        A part that is answered is in the log, also when a later one fails or comes too late; and is answered no more
+        where `once` knows it.
         """
         asked = self._asked(name, rows, is_many=True)
-        parts = [asked[low : low + BULK_ROWS] for low in range(0, len(asked), BULK_ROWS)]
-        return [self._part(name, part, deadline) for part in parts]
+        parts = [] if once is None else once.known()
+        for low in range(sum(len(part.ids) for part in parts), len(asked), BULK_ROWS):
+            keep = None if once is None else partial(once.keep, len(parts))
+            parts.append(self._part(name, asked[low : low + BULK_ROWS], deadline, keep))
+        return parts
 
     def _asked(self, name: str, rows: Sequence[Row], *, is_many: bool) -> Sequence[Row]:
         fields = self._models[name].request_fields
@@ -107,9 +182,11 @@ class Desk:
             check.refuse(rows, request_frame(fields, rows), is_many=is_many)
         return utc_rows(fields, rows)
 
-    def _part(self, name: str, rows: Sequence[Row], deadline: Deadline) -> Answers:
+    def _part(
+        self, name: str, rows: Sequence[Row], deadline: Deadline, keep: Callable[[Sequence[Answers]], None] | None
+    ) -> Answers:
         cause = deadline.passed(self.service, name)
-        return self.service.answer([self.service.ask_rows(name, rows, cause=cause)])[0]
+        return self.service.answer([self.service.ask_rows(name, rows, cause=cause)], before_log=keep)[0]
 
     def _answered_with_reasons(self, name: str, rows: Sequence[Row], most: int, deadline: Deadline) -> list[Prediction]:
         cause = deadline.passed(self.service, name)

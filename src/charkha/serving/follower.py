@@ -9,7 +9,9 @@ _logger = logging.getLogger("charkha.serving")
 
 
 class Followed(Protocol):
-    """What follows the ledger: a service its deployments, a switch its kills, a ring its keys."""
+    """What follows the ledger: a service its deployments, a switch its kills, a ring its keys. Or what counts the hits
+    of rules, which follows the answers.
+    """
 
     def refresh(self) -> bool:
         """Take over what the ledger says now; return whether anything changed."""

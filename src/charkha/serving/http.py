@@ -14,12 +14,11 @@ from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, RequestHeaders, json_reply
 from charkha.serving.contracts import events_refused
-from charkha.serving.desk import Desk
+from charkha.serving.desk import Asked, Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.ending import Looked
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
-from charkha.serving.once import KEY_HEADER, Claim, answer_of
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
 from charkha.serving.patience import Patience
@@ -117,7 +116,7 @@ class Api:
         models, sources = project.models, project.sources
         self._service = service
         self._metrics = metrics
-        self._limits, self._ends, self._once = limits, ends, desk.once
+        self._limits, self._ends = limits, ends
         self._patience = Patience(limits.body_seconds)
         self._schemas = Schemas(
             desk.requests,
@@ -141,18 +140,13 @@ class Api:
         if call.query and (most := reasons_asked(call)):
             rows, is_many = self._schemas.requests[name].decode(body)
             each = await self.desk.predictions_with_reasons(name, rows, most, timeout_seconds, is_many=is_many)
-            return _told(each, is_many=is_many)
-        if self._once is not None and KEY_HEADER in call.headers:
-            answer = partial(self._answer_once, name, body, timeout_seconds)
-            return await self._once.reply(name, call, body, timeout_seconds, answer)
-        rows, is_many = self._schemas.requests[name].decode(body)
-        return _told(await self.desk.predictions(name, rows, timeout_seconds, is_many=is_many), is_many=is_many)
+            return _told_many(each) if is_many else _told_one(each)
+        read = partial(self._read, name, body)
+        return await self.desk.reply(name, call.headers, body, timeout_seconds, read=read)
 
-    async def _answer_once(self, name: str, body: bytes, timeout_seconds: float, claim: Claim) -> None:
-        rows, claim.is_many = self._schemas.requests[name].decode(body)
-        each = await self.desk.predictions(name, rows, timeout_seconds, is_many=claim.is_many, claim=claim)
-        if not each[0].logged:  # which was not known when it was to be remembered
-            claim.answer = answer_of(each, is_many=claim.is_many)
+    def _read(self, name: str, body: bytes) -> Asked:
+        rows, is_many = self._schemas.requests[name].decode(body)
+        return Asked(rows, _told_many if is_many else _told_one, is_many)
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
@@ -175,7 +169,7 @@ class Api:
 
     async def models(self, call: Call) -> Reply:
         """`GET /v1/models`."""
-        readiness, line_ups = self._service.ready(), self._service.line_ups()
+        readiness, line_ups = self._service.standing.ready(), self._service.line_ups()
         served: list[ServedModel] = []
         for name, model in self._service.project.models.items():
             players = line_ups[name].players if name in line_ups else ()
@@ -194,7 +188,7 @@ class Api:
 
         Probes have no keys: where these are asked for, who shows none learns no more than that.
         """
-        state, ends = self._service.ready(), self._ends()
+        state, ends = self._service.standing.ready(), self._ends()
         ready = state.ready and not ends
         told = Ready(ready, state.champions, state.problems, ends)
         if not self._knows(call.headers):
@@ -218,5 +212,9 @@ class Api:
         )
 
 
-def _told(each: list[Prediction], *, is_many: bool) -> Reply:
-    return json_reply(Predictions(each) if is_many else each[0])
+def _told_one(each: list[Prediction]) -> Reply:
+    return json_reply(each[0])
+
+
+def _told_many(each: list[Prediction]) -> Reply:
+    return json_reply(Predictions(each))

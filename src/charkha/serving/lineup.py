@@ -15,6 +15,9 @@ from charkha.spec.model import Model
 from charkha.spec.policies import Fallback
 from charkha.storage.ledger import Deployment
 
+# Role and version → why it could not be loaded.
+LeftOut = Mapping[tuple[Role, str], Problem]
+
 
 @frozen(eq=False)
 class Player:
@@ -74,6 +77,12 @@ class LineUp:
         """The positions of the plans that shadows alone need."""
         return tuple(dict.fromkeys(each.plan for each in self.shadows if each.plan not in self.answering_plans))
 
+    @cached_property
+    def ruled(self) -> tuple[Player, ...]:
+        """Those who may answer, and whose versions have rules."""
+        answering = (self.champion, *self.challengers, *([self.former] if self.former else []))
+        return tuple(player for player in answering if player.bundle.rules.declared)
+
     @property
     def instead(self) -> Cause | None:
         """Why the fallback is to answer every call, if it is."""
@@ -92,16 +101,16 @@ class LineUp:
 
 def line_up(
     model: Model, deployment: Deployment, bundles: BundleStore, former: str | None = None, *, whole: bool = True
-) -> tuple[LineUp | None, list[Problem]]:
-    """Load what a deployment names; return the line-up, None without a champion, and the problems met.
+) -> tuple[LineUp | None, LeftOut]:
+    """Load what a deployment names; return the line-up, None without a champion, and who was left out of it.
 
     former: the champion before, if the fallback asks it. whole: whether there is a line-up to keep, which is better
     than half of this one. A champion that cannot be loaded raises (UnknownBundle, BundleCorrupt, UnusableBundle, …),
-    and so does a challenger where it is to be whole. Others that cannot be loaded are left out, and are problems.
+    and so does a challenger where it is to be whole. Others that cannot be loaded are left out.
     """
     champion = deployment.champion
     if champion is None:
-        return None, []
+        return None, {}
     others = [each for each in deployment.serving if each is not champion]
     must = [champion, *(others if whole else ())]
     may: list[tuple[str, Role, float]] = [] if whole else [(each.version, each.role, each.share) for each in others]
@@ -109,13 +118,13 @@ def line_up(
     if former is not None:
         may.append((former, "fallback", 1.0))
     loaded = [Loaded(each.version, each.role, each.share, usable_bundle(model, each.version, bundles)) for each in must]
-    problems: list[Problem] = []
+    left_out: dict[tuple[Role, str], Problem] = {}
     for version, role, share in may:
         try:
             loaded.append(Loaded(version, role, share, usable_bundle(model, version, bundles)))
         except Exception as error:
-            problems.append(problem_of(f"{role} {version} left out", error))
-    return assemble(model, deployment.generation, loaded), problems
+            left_out[role, version] = problem_of(f"{role} {version} left out", error)
+    return assemble(model, deployment.generation, loaded), left_out
 
 
 @frozen(eq=False)

@@ -9,7 +9,8 @@ from typing import TypeVar
 from attrs import evolve
 
 from charkha.bundles.store import BundleStore
-from charkha.serving.lineup import LineUp, line_up
+from charkha.serving.backoff import Backoff
+from charkha.serving.lineup import LeftOut, LineUp, line_up
 from charkha.serving.observer import Observer
 from charkha.serving.problems import Problem, problem_of, together
 from charkha.serving.stand_in import stand_in
@@ -36,6 +37,7 @@ class LineUps:
         self._generations = dict.fromkeys(models, 0)
         self._problems: dict[str, Problem] = {}
         self._failed: frozenset[str] = frozenset()
+        self._left_out: dict[str, tuple[LeftOut, Backoff]] = {}
         self._awaited: frozenset[str] | None = None
         self._killed: Mapping[str, str] = {}
         self._refreshing = threading.Lock()
@@ -45,7 +47,8 @@ class LineUps:
         """Load what the ledger deploys now and swap it in; return whether anything changed.
 
         A deployment that cannot be loaded leaves the former one in place, is told by `problems`, and is tried again at
-        the next refresh. Where there is no former one, the fallback answers, if the model declares one.
+        the next refresh. Where there is no former one, the fallback answers, if the model declares one. Who was left
+        out of a line-up is tried again too, ever more seldom.
         """
         with self._refreshing:
             current = self._home.ledger.generations()
@@ -54,6 +57,8 @@ class LineUps:
                 self._awaited = frozenset(stale)
             with _often_interrupted():
                 swapped = [self._swap(self._models[name]) for name in stale]
+                due = [name for name, (_, again) in self._left_out.items() if again.is_due and name not in stale]
+                swapped += [self._complete(self._models[name]) for name in due]
         return any(swapped)
 
     def kill(self, killed: Mapping[str, str]) -> bool:
@@ -108,7 +113,7 @@ class LineUps:
     def _swap(self, model: Model) -> bool:
         deployment = self._home.ledger.deployment(model.name)
         try:
-            lineup, problems = line_up(
+            lineup, left_out = line_up(
                 model, deployment, self._bundles, self._former(model), whole=not self._is_unserved(model.name)
             )
             if lineup is not None:
@@ -119,10 +124,37 @@ class LineUps:
             self._problems = {**self._problems, model.name: problem}
             return self._stand_in(model, deployment)
         self._failed -= {model.name}
-        self._problems = _replaced(self._problems, model.name, together(problems))
-        self._install(model.name, lineup)
+        self._take(model.name, lineup, left_out)
         self._generations[model.name] = deployment.generation
         return True
+
+    def _complete(self, model: Model) -> bool:
+        """Try again who was left out of the line-up that answers; return whether any of them is back.
+
+        What answers stays as it is until the line-up is better: also where the champion's files are gone by now.
+        """
+        before, again = self._left_out[model.name]
+        deployment = self._home.ledger.deployment(model.name)
+        if deployment.generation != self._generations[model.name]:
+            return False
+        try:
+            lineup, left_out = line_up(model, deployment, self._bundles, self._former(model), whole=False)
+            if lineup is not None and left_out.keys() < before.keys():
+                self._prepare(lineup)
+                self._take(model.name, lineup, left_out)
+                return True
+            problems = [left_out.get(who, problem) for who, problem in before.items()]
+        except Exception as error:
+            problems = [*before.values(), problem_of("those left out were tried again", error)]
+        self._problems = _replaced(self._problems, model.name, together(problems))
+        again.failed()
+        return False
+
+    def _take(self, model: str, lineup: LineUp | None, left_out: LeftOut) -> None:
+        """Have a line-up answer, and remember who is to be tried again."""
+        self._problems = _replaced(self._problems, model, together(left_out.values()))
+        self._left_out = _replaced(self._left_out, model, (left_out, Backoff()) if left_out else None)
+        self._install(model, lineup)
 
     def _stand_in(self, model: Model, deployment: Deployment) -> bool:
         """Where nobody answers for a model, have its fallback do so; say whether that is new."""

@@ -6,7 +6,7 @@ imported), so that whichever answers the scrape tells of all.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -28,6 +28,8 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.metric_files import CountsFile, Together
 from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
+from charkha.serving.rule_hits import RuleHits
+from charkha.serving.scoring import Part
 from charkha.serving.service import Service
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -100,7 +102,10 @@ class ServingMetrics:
             "charkha_fallbacks", "Rows that the fallback answered.", ["model", "cause"], registry=registry
         )
         self._left_out = Counter(
-            "charkha_shadow_rows_left_out", "Rows that shadows did not score.", ["model"], registry=registry
+            "charkha_shadow_rows_left_out",
+            "Rows of which the log has not what shadows made.",
+            ["model"],
+            registry=registry,
         )
         self._log_failures = Counter(
             "charkha_log_failures",
@@ -112,6 +117,14 @@ class ServingMetrics:
         self._deployments = Counter("charkha_deployments_loaded", "Line-ups swapped in.", ["model"], registry=registry)
         self._events = Counter("charkha_events", "Rows pushed.", ["source", "outcome"], registry=registry)
         self._labels = Counter("charkha_labels", "Labels logged.", ["model"], registry=registry)
+        self.rule_hits = RuleHits(
+            Counter(
+                "charkha_rule_hits",
+                "Rows that were answered, and for which a rule held.",
+                ["model", "rule", "shadow"],
+                registry=registry,
+            )
+        )
         self._rate_limited = Counter(
             "charkha_rate_limited", "Calls refused because their API key had used its rate.", ["key"], registry=registry
         )
@@ -148,6 +161,10 @@ class ServingMetrics:
             self._sheds[model] = self._shed.labels(model)
         self._sheds[model].inc()
 
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
+        """Have the hits of rules counted."""
+        self.rule_hits.leave(model, parts)
+
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """Count a failure of a version; the first of each kind is logged with its trace."""
         self._failures.labels(model, player.version, player.role).inc()
@@ -170,7 +187,7 @@ class ServingMetrics:
             _logger.warning("model %s: %s could not be evaluated for %d of %d rows. One of them: %s", *said)
 
     def shadows_left_out(self, model: str, rows: int) -> None:
-        """Count rows that shadows did not score, for they could not keep up."""
+        """Count rows of which the log has not what shadows made of them."""
         self._left_out.labels(model).inc(rows)
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
@@ -189,6 +206,7 @@ class ServingMetrics:
     def deployed(self, lineup: LineUp) -> None:
         """Count a line-up, and log who is in it."""
         self._deployments.labels(lineup.model).inc()
+        self.rule_hits.declared(lineup)
         roles = ", ".join(f"{player.role} {player.version}" for player in lineup.players)
         if lineup.absent:
             _logger.error("model %s: generation %d cannot be loaded: on its fallback", lineup.model, lineup.generation)
@@ -226,6 +244,7 @@ class ServingMetrics:
 
     def exposition(self) -> bytes:
         """Return everything in the format that Prometheus reads."""
+        self.rule_hits.refresh()
         return generate_latest(self.registry)
 
 
@@ -250,12 +269,12 @@ class Current(Collector):
         for name, lineup in self._service.line_ups().items():
             killed.add_metric([name], float(lineup.killed is not None))
         failing = GaugeMetricFamily("charkha_log_failing", "1 while predictions cannot be logged.", labels=["model"])
-        for name, problem in self._service.log_problems().items():
+        for name, problem in self._service.standing.log_problems().items():
             failing.add_metric([name], float(problem is not None))
         stuck = GaugeMetricFamily(
             "charkha_deployment_failing", "1 while the newest deployment cannot be loaded.", labels=["model"]
         )
-        for name, fails in self._service.deployments_failing().items():
+        for name, fails in self._service.standing.deployments_failing().items():
             stuck.add_metric([name], float(fails))
         ages = GaugeMetricFamily("charkha_source_age_seconds", "Age of the newest known row.", labels=["source"])
         now_us = self._clock.now()

@@ -1,10 +1,12 @@
 """Who is told what goes on in serving: metrics and logs, kept out of the service itself."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from charkha.features.evaluate import Failure
 from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_log import Cause
+from charkha.serving.scoring import Part
 
 # The parts of answering a batch, in their order.
 STAGES = ("wait", "features", "model", "log")
@@ -39,6 +41,10 @@ class Observer(Protocol):
         """A call was refused because there were too many."""
         ...
 
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
+        """A batch of a model with rules was answered and logged. parts: who answered which of its rows."""
+        ...
+
     def failed(self, model: str, player: Player, error: Exception) -> None:
         """A version failed; the call was answered without it: by the champion, or the fallback."""
         ...
@@ -52,7 +58,7 @@ class Observer(Protocol):
         ...
 
     def shadows_left_out(self, model: str, rows: int) -> None:
-        """Shadows could not keep up, and did not score rows."""
+        """What shadows make of rows is not in the log: they could not keep up, or the log took no more."""
         ...
 
     def not_logged(self, model: str, reason: str, rows: int, *, refused: bool) -> None:
@@ -81,6 +87,9 @@ class Quiet:
         """Do nothing."""
 
     def shed(self, model: str) -> None:
+        """Do nothing."""
+
+    def ruled(self, model: str, parts: Sequence[Part]) -> None:
         """Do nothing."""
 
     def failed(self, model: str, player: Player, error: Exception) -> None:

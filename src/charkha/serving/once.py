@@ -6,7 +6,8 @@ Whichever worker it comes to, and whatever died meanwhile. Three things see to i
     remembered  the answer, and where in the log its record will be, written just before the record is
     log         says whether it was: an answer whose record is not there was never given, and is made anew
 
-A call that is refused is not remembered: its key may come again with another body.
+A call that is refused is not remembered: its key may come again with another body. All protocols come through here:
+what is remembered is a reply as its protocol says it.
 """
 
 import asyncio
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import define
+from attrs import frozen
 
 from charkha.clock import Clock
-from charkha.serving.calls import Call, Reply
+from charkha.serving.calls import JSON, Reply, RequestHeaders
 from charkha.serving.prediction_log import LogPlace
 from charkha.serving.refusals import DeadlinePassed, Refused
-from charkha.serving.responses import Prediction, Predictions
+from charkha.serving.responses import Prediction
 from charkha.serving.service import Service
 from charkha.storage.key_locks import KeyLocks
 from charkha.storage.recent import RecentValues
@@ -35,7 +36,7 @@ WINDOW_SECONDS = 600.0
 LONGEST_KEY = 255
 # By either of these a call shows whose it is.
 _CREDENTIALS = ("authorization", "x-api-key")
-_REPEATED = ("idempotent-replayed", "true")
+REPEATED = ("idempotent-replayed", "true")
 # How often it is looked whether another worker has answered, and for how long where the client does not say.
 _LOOK_SECONDS, _MOST_SECONDS = 0.004, 30.0
 
@@ -58,26 +59,44 @@ class KeyReused(Refused):
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The answer to a key. asked: digest of the body. place, first_id: where its record begins, if it was logged."""
+    """The answer to a key. asked: `digest_of` the call. place, first_id: where its record begins, if it was logged."""
 
     model: str
     asked: bytes
     place: LogPlace
     first_id: str
-    answer: bytes
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = tuple(JSON)
 
 
-@define(eq=False)
+@frozen
 class Claim:
-    """A call with a key, while it is answered. key, asked: digests of 16 bytes. answer: once there is one."""
+    """A call with a key, while it is answered. key, asked: digests of 16 bytes."""
 
     key: bytes
     asked: bytes
-    is_many: bool = False
-    answer: bytes = b""
+
+    def part(self, number: int) -> "Claim":
+        """Return the claim of a part of a call that is logged as several records; the first stands for the call."""
+        if not number:
+            return self
+        of_part = b"".join((self.key, self.asked, number.to_bytes(4)))
+        return Claim(blake2b(of_part, digest_size=16).digest(), self.asked)
 
 
-Answer = Callable[[Claim], Coroutine[Any, Any, None]]
+# How a protocol says the answers of a call.
+Form = Callable[[list[Prediction]], Reply]
+
+
+@frozen
+class Claimed:
+    """The claim of a call, and the form of its answer."""
+
+    claim: Claim
+    form: Form
+
+
+Answer = Callable[[Claim], Coroutine[Any, Any, Reply]]
 _encode, _decoder = msgspec.msgpack.encode, msgspec.msgpack.Decoder(Remembered)
 
 
@@ -88,28 +107,24 @@ class Once:
         self._service, self._clock = service, clock
         self._recent = RecentValues(folder, WINDOW_SECONDS)
         self._locks = KeyLocks(folder / "keys.lock")
-        self._here: dict[bytes, asyncio.Task[None]] = {}
+        self._here: dict[bytes, asyncio.Task[Reply]] = {}
         with suppress(OSError):  # opened now, since a disk that is full later has no room for that
             self._recent.get(b"\0", clock.now())
 
     async def reply(
-        self,
-        model: str,
-        call: Call,
-        body: bytes,
-        timeout_seconds: float,
-        answer: Answer,
+        self, model: str, headers: RequestHeaders, asked: bytes, timeout_seconds: float, answer: Answer
     ) -> Reply:
-        """Return what a key was answered before, else what `answer` puts into its claim.
+        """Return what `answer` replies, of which there is one at a time for a key; it looks first what is `known`.
 
-        Raises KeyReused, DeadlinePassed, Refused (400) for what is no key, and whatever `answer` raises.
+        headers: of the call, or its metadata. asked: `digest_of` it. Raises DeadlinePassed, Refused (400) for what is
+        no key, and whatever `answer` raises.
         """
-        claim = Claim(_scoped(model, call), blake2b(body, digest_size=16).digest())
+        claim = Claim(_scoped(model, headers), asked)
         began = time.monotonic()
         while True:
             first = self._here.get(claim.key)
             if first is None and self._locks.try_lock(claim.key):
-                return await self._first(model, claim, answer)
+                return await self._first(claim, answer)
             if time.monotonic() - began > min(timeout_seconds, _MOST_SECONDS):
                 raise DeadlinePassed(time.monotonic() - began)
             if first is None:
@@ -117,52 +132,11 @@ class Once:
             else:
                 await asyncio.wait([first], timeout=min(timeout_seconds, _MOST_SECONDS))
 
-    def keep(self, model: str, first_id: str, answered: Sequence[tuple[Claim, Sequence[Prediction]]]) -> None:
-        """Remember answers that are about to be logged as one record. first_id: of the record.
+    def known(self, model: str, claim: Claim) -> Reply | None:
+        """Return what a claim was answered before; None where it was not, or that is not in the log.
 
-        Raises LogFull where they cannot be remembered, and the policy of the model's log is to refuse then.
+        Raises KeyReused, and LogFull as `keep`.
         """
-        for claim, each in answered:
-            claim.answer = answer_of(each, is_many=claim.is_many)
-        rows = sum(len(each) for _, each in answered)
-        put = partial(self._put, model, first_id, [claim for claim, _ in answered])
-        self._service.remember(model, rows, put, self._probe)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._recent.close()
-        self._locks.close()
-
-    def _put(self, model: str, first_id: str, claims: Sequence[Claim]) -> None:
-        place = self._service.log_place(model)
-        values = {each.key: _encode(Remembered(model, each.asked, place, first_id, each.answer)) for each in claims}
-        self._recent.put(values, self._clock.now())
-
-    def _probe(self) -> None:
-        self._recent.put({}, self._clock.now())
-
-    async def _first(self, model: str, claim: Claim, answer: Answer) -> Reply:
-        """Answer while the lock is held: to the end, also where the client goes away meanwhile."""
-        try:
-            if (known := self._known(model, claim)) is not None:
-                self._locks.unlock(claim.key)
-                return Reply(200, known, (("content-type", "application/json"), _REPEATED))
-        except BaseException:
-            self._locks.unlock(claim.key)
-            raise
-        task = asyncio.get_running_loop().create_task(answer(claim))
-        self._here[claim.key] = task
-        task.add_done_callback(partial(self._leave, claim.key))
-        await asyncio.shield(task)
-        return Reply(200, claim.answer)
-
-    def _leave(self, key: bytes, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled():
-            task.exception()  # is raised where the call is awaited, if it still is
-        del self._here[key]
-        self._locks.unlock(key)
-
-    def _known(self, model: str, claim: Claim) -> bytes | None:
         found: bytes | None = None
 
         def look() -> None:
@@ -177,19 +151,57 @@ class Once:
             return None
         if known.asked != claim.asked:
             raise KeyReused
-        return known.answer
+        return Reply(200, known.body, (*known.headers, REPEATED))
+
+    def keep(self, model: str, first_id: str, rows: int, answered: Sequence[tuple[Claim, Reply]]) -> None:
+        """Remember the answers of so many rows, which are about to be logged as one record. first_id: of the record.
+
+        Raises LogFull where they cannot be remembered, and the policy of the model's log is to refuse then.
+        """
+        self._service.remember(model, rows, partial(self._put, model, first_id, answered), self._probe)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._recent.close()
+        self._locks.close()
+
+    def _put(self, model: str, first_id: str, answered: Sequence[tuple[Claim, Reply]]) -> None:
+        place = self._service.log_place(model)
+        values = {
+            claim.key: _encode(Remembered(model, claim.asked, place, first_id, reply.body, tuple(reply.headers)))
+            for claim, reply in answered
+        }
+        self._recent.put(values, self._clock.now())
+
+    def _probe(self) -> None:
+        self._recent.put({}, self._clock.now())
+
+    async def _first(self, claim: Claim, answer: Answer) -> Reply:
+        """Answer while the lock is held: to the end, also where the client goes away meanwhile."""
+        task = asyncio.get_running_loop().create_task(answer(claim))
+        self._here[claim.key] = task
+        task.add_done_callback(partial(self._leave, claim.key))
+        return await asyncio.shield(task)
+
+    def _leave(self, key: bytes, task: "asyncio.Task[Reply]") -> None:
+        if not task.cancelled():
+            task.exception()  # is raised where the call is awaited, if it still is
+        del self._here[key]
+        self._locks.unlock(key)
 
 
-def answer_of(each: Sequence[Prediction], *, is_many: bool) -> bytes:
-    """Return the body of an answer. is_many: rows were asked, not a row."""
-    return msgspec.json.encode(Predictions(list(each)) if is_many else each[0])
+def digest_of(kind: str, body: bytes) -> bytes:
+    """Return the digest of what a call asks. kind: what else than its body says how that is read and answered."""
+    digest = blake2b(kind.encode(), digest_size=16)
+    digest.update(body)
+    return digest.digest()
 
 
-def _scoped(model: str, call: Call) -> bytes:
+def _scoped(model: str, headers: RequestHeaders) -> bytes:
     """Return the digest of a key: of one model, and of whoever shows these credentials."""
-    given = call.headers.get(KEY_HEADER) or ""
+    given = headers.get(KEY_HEADER) or ""
     if not (0 < len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
         said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {given[:80]!r}"
         raise Refused(400, "invalid_header", said, KEY_HEADER)
-    shown = [str(call.headers.get(name, "")) for name in _CREDENTIALS]
+    shown = [str(headers.get(name, "")) for name in _CREDENTIALS]
     return blake2b("\0".join((model, *shown, given)).encode(), digest_size=16).digest()

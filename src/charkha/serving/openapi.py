@@ -9,8 +9,7 @@ from attrs import frozen
 
 from charkha.serving.body import REASONS, TIMEOUT_HEADER
 from charkha.serving.contracts import EventsRefused
-from charkha.serving.once import KEY_HEADER, LONGEST_KEY
-from charkha.serving.protocols.openapi import KINDS, arrow_content, protocol_paths
+from charkha.serving.protocols.openapi import KINDS, ONCE, arrow_content, protocol_paths
 from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.responses import (
     Error,
@@ -46,12 +45,6 @@ _TIMEOUT = {
     "in": "header",
     "description": "How long the client waits (ms): a call that has waited longer is not answered.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
-}
-_ONCE = {
-    "name": KEY_HEADER,
-    "in": "header",
-    "description": "The same key within ten minutes gets the same answer, logged once.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
 _WHY = {
     "name": REASONS,
@@ -113,7 +106,7 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
         f"of at most {schema.limit}. Features of the entities are looked up; the prediction is made as of now."
     )
     paths = _post(f"Predict {model.name}", text, schema, answer, _REFUSALS | _BUSY | _NO_ANSWER | _UNEXPLAINED)
-    paths["post"]["parameters"] = [_TIMEOUT, _ONCE, _WHY]
+    paths["post"]["parameters"] = [_TIMEOUT, ONCE, _WHY]
     paths["post"]["requestBody"]["content"] |= arrow_content()
     paths["post"]["responses"]["200"]["content"] |= arrow_content()
     return paths

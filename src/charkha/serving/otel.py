@@ -3,16 +3,18 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from charkha.clock import Clock
-from charkha.serving.calls import Call, Reply
-from charkha.serving.correlation import REQUEST_ID, TRACE_PARENT
+from charkha.serving.calls import RequestHeaders
+from charkha.serving.correlation import TRACE_PARENT
 from charkha.serving.observer import STAGES, Stages
+from charkha.serving.tracing import Attributes, Tell
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -60,16 +62,16 @@ class OtelTraces:
         self._propagator = TraceContextTextMapPropagator()
 
     @contextmanager
-    def call(self, call: Call, pattern: str) -> Iterator[Callable[[Reply], None]]:
+    def call(self, name: str, headers: RequestHeaders, attributes: Attributes) -> Iterator[Tell]:
         """Open the span of a call; see `Traces.call`."""
-        carried = {name: given for name in (TRACE_PARENT, "tracestate") if (given := call.headers.get(name))}
+        carried = {each: given for each in (TRACE_PARENT, "tracestate") if (given := headers.get(each))}
         with self._tracer.start_as_current_span(
-            f"{call.method} {pattern}",
+            name,
             context=self._propagator.extract(carried),
             kind=self._trace.SpanKind.SERVER,
-            attributes={"http.request.method": call.method, "http.route": pattern},
+            attributes=dict(attributes),
         ) as span:
-            yield lambda reply: self._told(span, reply)
+            yield partial(self._told, span)
 
     def current(self) -> "Span | None":
         """Return the span of the call in progress, if it is recorded."""
@@ -98,8 +100,7 @@ class OtelTraces:
         context = self._trace.set_span_in_context(parent)
         return self._tracer.start_span(name, context=context, links=links, start_time=began)
 
-    def _told(self, span: "Span", reply: Reply) -> None:
-        span.set_attribute("http.response.status_code", reply.status)
-        span.set_attribute("charkha.request_id", dict(reply.headers).get(REQUEST_ID, ""))
-        if reply.status >= 500:
+    def _told(self, span: "Span", status: int, attributes: Attributes) -> None:
+        span.set_attributes(dict(attributes))
+        if status >= 500:
             span.set_status(self._trace.StatusCode.ERROR)

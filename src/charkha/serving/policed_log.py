@@ -79,17 +79,12 @@ class PolicedLog:
 
         Raises LogFull when they could not be, and the policy is to refuse then.
         """
-        began_ns = time.perf_counter_ns()
-        if self._failing is not None and began_ns < self._again_ns:
-            return self._unlogged(batches, self._failing)
-        try:
-            self._log.append(batches)
-        except (OSError, LogCorrupt) as error:
-            return self._unlogged(batches, self._fail(error))
-        self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
-        if self._failing is not None:
-            self._recover()
-        return True
+        failing = self._take(batches)
+        return True if failing is None else self._unlogged(batches, failing)
+
+    def append_beside(self, batches: Sequence[PredictionBatch]) -> bool:
+        """Log what shadows made of calls, if there is room, and say whether it is logged: no call is refused for it."""
+        return self._take(batches) is None
 
     def remember(self, rows: int, keep: Callable[[], None], probe: Callable[[], None]) -> bool:
         """Have `keep` write or read what a repeated call needs; say whether it did. rows: of the calls that it is for.
@@ -138,6 +133,20 @@ class PolicedLog:
     def close(self) -> None:
         """Close the writer."""
         self._log.close()
+
+    def _take(self, batches: Sequence[PredictionBatch]) -> str | None:
+        """Log calls, all of them or none; return why they could not be, None if they are."""
+        began_ns = time.perf_counter_ns()
+        if self._failing is not None and began_ns < self._again_ns:
+            return self._failing
+        try:
+            self._log.append(batches)
+        except (OSError, LogCorrupt) as error:
+            return self._fail(error)
+        self.seconds = (time.perf_counter_ns() - began_ns) / 1e9
+        if self._failing is not None:
+            self._recover()
+        return None
 
     def _unlogged(self, batches: Sequence[PredictionBatch], reason: str) -> bool:
         rows = sum(len(batch.requests) for batch in batches)

@@ -1,5 +1,7 @@
 """What of a deployment could not be loaded: in full for the server's own log, and as much as clients may know."""
 
+from collections.abc import Collection
+
 from attrs import frozen
 
 
@@ -22,7 +24,7 @@ def problem_of(what: str, error: Exception) -> Problem:
     return Problem(f"{what}: {error}", f"{what}: {told}")
 
 
-def together(problems: list[Problem]) -> Problem | None:
+def together(problems: Collection[Problem]) -> Problem | None:
     """Return problems as one; None where there is none."""
     if not problems:
         return None

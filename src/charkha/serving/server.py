@@ -28,6 +28,7 @@ from charkha.serving.tls import Tls, wrapped
 from charkha.serving.worker import ANSWERED, DRAIN_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project
 from charkha.storage.home import open_project
+from charkha.storage.online import OnlineStoreFull
 
 # How many connections a worker holds, most of them idle; those beyond wait in the system's queue, of this length.
 MOST_CONNECTIONS = 8192
@@ -39,6 +40,8 @@ HEAD_SECONDS = 30
 HEAD_BYTES = 64 << 10
 # A server that was just killed may still hold its port for a moment.
 PORT_SECONDS = 2.0
+
+_logger = logging.getLogger("charkha.serving")
 
 
 class NoSuchAddress(Exception):
@@ -158,11 +161,19 @@ def _grpc_address(host: str, port: int) -> str:
 
 
 def _prepare(project: Project, clock: Clock) -> None:
-    """Bring the ledger's tables and the online state up to date, once for all workers."""
+    """Bring the ledger's tables and the online state up to date, once for all workers.
+
+    Where there is no room for that, but a state to go on with, workers do so; what is in new files waits.
+    """
     with open_project(project) as home:
         feed = Feed(project.sources, project.views, home.log, home.online, clock)
-        feed.follow(project.root)
-        feed.materialise(project.root, clock.now())
+        try:
+            feed.follow(project.root)
+            feed.materialise(project.root, clock.now())
+        except (OSError, OnlineStoreFull) as error:
+            if not feed.holds(project.views):
+                raise
+            _logger.error("the online state is as it was; what is in new files waits for the next start: %s", error)
     make_room(project.home / ANSWERED, clock)
 
 

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import polars as pl
-from attrs import evolve, frozen
+from attrs import evolve
 
 from charkha.clock import Clock
 from charkha.features.feed import Feed, Pushed
@@ -17,6 +17,7 @@ from charkha.features.quarantine import Gate
 from charkha.features.request import Columns
 from charkha.serving.answering import answered
 from charkha.serving.beside import AtOnce, Beside
+from charkha.serving.catching_up import CatchingUp
 from charkha.serving.fallback import fallen_back
 from charkha.serving.kill_switch import KillSwitch
 from charkha.serving.labels import LabelLog
@@ -29,6 +30,7 @@ from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.shadows import Shadows
+from charkha.serving.standing import Standing
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -64,26 +66,13 @@ class WrongRequest(ValueError):
         super().__init__(f"model '{model}': expected its request fields as columns, {missing} are not there")
 
 
-@frozen
-class Readiness:
-    """Whether predictions are answered, and by whom.
-
-    champions: model → version, None where there is none. generations: model → the deployment loaded, 0 for none.
-    problems: model → what of its deployment could not be loaded, in words that clients may read.
-    """
-
-    ready: bool
-    champions: dict[str, str | None]
-    generations: dict[str, int]
-    problems: dict[str, str]
-
-
 class Service:
     """Answers predictions, takes events and labels, and follows the ledger. Safe to use from several threads.
 
     beside: where shadows score what was answered; before the answer is returned unless given.
     partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
     wrote before each append.
+    standing: who answers, and what is wrong. kill_switch: to be refreshed beside this.
     """
 
     def __init__(
@@ -101,6 +90,7 @@ class Service:
         self._clock = clock
         self._observer: Observer = observer or Quiet()
         self._feed = Feed(project.sources, project.views, home.log, home.online, clock)
+        self._state = CatchingUp(self._feed, project.root, clock)
         self._gate = Gate(project.sources, home, clock)
         self._predictions = {
             name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
@@ -110,6 +100,7 @@ class Service:
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
+        self.standing = Standing(self._lineups, self._state, self._predictions)
 
     @property
     def observer(self) -> Observer:
@@ -119,10 +110,11 @@ class Service:
     def refresh(self) -> bool:
         """Follow the ledger: kill and revive, load what it deploys now, swap it in; return whether anything changed.
 
-        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `ready`. While
-        this loads, or waits for a disk, only who follows `kill_switch` as well hears of kills.
+        Calls in flight keep the line-up they began with. See `LineUps.refresh` and, for what went wrong, `standing`.
+        While this loads, or waits for a disk, only who follows `kill_switch` as well hears of kills.
         """
         changed = [self.kill_switch.refresh(), self._lineups.refresh()]
+        self._state.try_again()
         for log in self._predictions.values():
             log.look_again()
         return any(changed)
@@ -229,10 +221,11 @@ class Service:
         told = [answers(*each) for each in answering]
         if before_log is not None:
             before_log(told)
+        who = [part.parts() for part in parts]
         logged = log.append(
             [
-                record(question, part.parts(), first, us)
-                for (question, part, first), us in zip(answering, took, strict=True)
+                record(question, own, first, us)
+                for question, own, first, us in zip(questions, who, firsts, took, strict=True)
             ]
         )
         logged_ns = time.perf_counter_ns()
@@ -243,6 +236,9 @@ class Service:
             staged(stages)
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
+        if lineup.ruled:
+            for own in who:
+                self._observer.ruled(lineup.model, own)
         if lineup.fallback is not None:
             for cause, rows in fallen_back(scored):
                 self._observer.fell_back(lineup.model, cause, rows)
@@ -294,35 +290,13 @@ class Service:
         lineup = self._lineups.get(model)
         return lineup is not None and lineup.fallback is not None
 
-    def ready(self) -> Readiness:
-        """Say who answers: ready when somebody answers for some model, and for each that was deployed at the start, and
-        no call is refused because the log takes none.
-        """
-        lineups, full = self._lineups.all(), self.log_problems()
-        problems = {name: problem.told for name, problem in self._lineups.problems.items()}
-        problems |= {name: _also(problems.get(name), said) for name, said in full.items() if said}
-        champions: dict[str, str | None] = dict.fromkeys(self.project.models)
-        champions |= {name: each.champion.version for name, each in lineups.items() if each.answering}
-        refusing = any(self._predictions[name].refuses for name, problem in full.items() if problem)
-        ready = bool(lineups) and not self._lineups.missing and not refusing
-        return Readiness(ready, champions, self._lineups.generations, problems)
-
-    def log_problems(self) -> dict[str, str | None]:
-        """Return of each model why its predictions cannot be logged now; None where they can."""
-        return {name: log.problem for name, log in self._predictions.items()}
-
     def log_seconds(self, model: str) -> float:
         """Return how long the newest append to a model's log took (s)."""
         return self._predictions[model].seconds
 
     def problems(self) -> dict[str, str]:
-        """Return, by model, what of its deployment could not be loaded, in words for the server's own log."""
-        return {name: problem.said for name, problem in self._lineups.problems.items()}
-
-    def deployments_failing(self) -> dict[str, bool]:
-        """Return of each model whether its newest deployment could not be loaded."""
-        failed = self._lineups.failed
-        return {name: name in failed for name in self.project.models}
+        """Return what of the ledger could not be taken over; see `Standing.problems`."""
+        return self.standing.problems()
 
     def line_ups(self) -> dict[str, LineUp]:
         """Return who answers now, by model."""
@@ -340,9 +314,8 @@ class Service:
             labels.close()
 
     def _prepare(self, lineup: LineUp) -> None:
-        """Have the state hold what a line-up reads, for a version may know other views than we define; and try it."""
-        views = [view for plan in lineup.plans for view in plan.views]
-        self._feed.materialise(self.project.root, self._clock.now(), views=views)
+        """Have the state hold what a line-up reads, and try it."""
+        self._state.prepare(lineup)
         warm(lineup, self._home.online, self._clock.now())
         self._predictions[lineup.model].settle()
         self._labels[lineup.model].settle()
@@ -366,11 +339,6 @@ def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched
         return fetch(plan, reader, asked)
     except Exception as error:
         return error
-
-
-def _also(problem: str | None, full: str) -> str:
-    said = f"predictions cannot be logged: {full}"
-    return f"{problem}; {said}" if problem else said
 
 
 def _is_stale(reader: OnlineReader, oldest_us: Mapping[str, int], time_us: int) -> bool:

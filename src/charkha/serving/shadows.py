@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 from attrs import evolve, frozen
@@ -10,7 +9,7 @@ from attrs import evolve, frozen
 from charkha.serving.answering import shadowed
 from charkha.serving.beside import Beside
 from charkha.serving.observer import Observer
-from charkha.serving.policed_log import LogFull, PolicedLog
+from charkha.serving.policed_log import PolicedLog
 from charkha.serving.scoring import Batch, Question, batch_of, each_once, record
 
 
@@ -38,9 +37,8 @@ class Shadows:
             rows = slice(low, low + len(question.rows))
             records.append(record(question, [(each.of(rows), None) for each in scored], first, took_us))
             low = rows.stop
-        if scored:
-            with suppress(LogFull):  # which the log has told of
-                self.logs[lineup.model].append(records)
+        if scored and not self.logs[lineup.model].append_beside(records):
+            self.observer.shadows_left_out(lineup.model, low)
         told = {failure.name for failure in batch.failures}
         for failure in (each for each in each_once(own.failures) if each.name not in told):
             self.observer.not_evaluated(lineup.model, failure, questions[-1].time_us)

@@ -3,22 +3,28 @@
 Each call is a span, and of its batch it has the stages: features, model and log. `otel` says it to OpenTelemetry.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from attrs import frozen
 
-from charkha.serving.calls import Call, Reply
+from charkha.serving.calls import Call, Reply, RequestHeaders
+from charkha.serving.correlation import REQUEST_ID
 from charkha.serving.observer import Stages
 from charkha.serving.router import Router
+
+REQUEST_MARK = "charkha.request_id"
+Attributes = Mapping[str, str | int]
+# Is told of a call what came of it: the status that HTTP has for that, and what else there is to say.
+Tell = Callable[[int, Attributes], None]
 
 
 class Traces(Protocol):
     """Keeps traces. A span is whatever it makes of one."""
 
-    def call(self, call: Call, pattern: str) -> AbstractContextManager[Callable[[Reply], None]]:
-        """Open the span of a call for a block, which tells what was replied. pattern: the path of its route."""
+    def call(self, name: str, headers: RequestHeaders, attributes: Attributes) -> AbstractContextManager[Tell]:
+        """Open the span of a call for a block, which tells what was replied. headers: those of its caller's trace."""
         ...
 
     def current(self) -> Any:
@@ -39,7 +45,13 @@ class TracedRouter:
 
     async def reply(self, call: Call) -> Reply:
         """Return what the router replies."""
-        with self.traces.call(call, self.router.pattern(call.path)) as tell:
+        pattern = self.router.pattern(call.path)
+        asked = {"http.request.method": call.method, "http.route": pattern}
+        with self.traces.call(f"{call.method} {pattern}", call.headers, asked) as tell:
             reply = await self.router.reply(call)
-            tell(reply)
+            said: Attributes = {
+                "http.response.status_code": reply.status,
+                REQUEST_MARK: dict(reply.headers).get(REQUEST_ID, ""),
+            }
+            tell(reply.status, said)
         return reply

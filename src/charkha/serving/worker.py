@@ -28,7 +28,7 @@ from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
 from charkha.serving.threads import WorkerThreads
 from charkha.serving.tls import Tls
-from charkha.serving.tracing import TracedRouter
+from charkha.serving.tracing import TracedRouter, Traces
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_project
 
@@ -89,14 +89,15 @@ def open_app(
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followers = [Follower(followed) for followed in (service.kill_switch, service, keyring) if followed is not None]
+    followed_by = (service.kill_switch, service, keyring, metrics.rule_hits)
+    followers = [Follower(followed) for followed in followed_by if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)
     threads = WorkerThreads()
     desk = Desk(service, once=once, traces=traces, threads=threads)
     router = build_router(service, metrics, clock, ends=ends, keyring=keyring, desk=desk)
-    beside = None if grpc is None else _grpc_server(desk, metrics, ends, keyring, grpc)
+    beside = None if grpc is None else _grpc_server(desk, metrics, ends, keyring, grpc, traces=traces)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
     gc.collect()
@@ -115,6 +116,7 @@ def open_app(
         threads.close()
         for follower in followers:
             follower.stop()
+        metrics.rule_hits.refresh()
         once.close()
         if traces is not None:
             traces.close()
@@ -127,14 +129,20 @@ def open_app(
 
 
 def _grpc_server(
-    desk: Desk, metrics: ServingMetrics, ends: Callable[[], bool], keyring: Keyring | None, place: GrpcPlace
+    desk: Desk,
+    metrics: ServingMetrics,
+    ends: Callable[[], bool],
+    keyring: Keyring | None,
+    place: GrpcPlace,
+    *,
+    traces: Traces | None,
 ) -> "GrpcServer":
     """Return the server of gRPC, whose library is loaded only where it is to serve."""
     from charkha.serving.protocols.grpc_server import GrpcServer
     from charkha.serving.protocols.grpc_service import InferenceService
 
     limits = Limits()
-    service = InferenceService(desk, Described(desk.service, ends), limits, metrics, keyring)
+    service = InferenceService(desk, Described(desk.service, ends), limits, metrics, keyring, traces=traces)
     return GrpcServer(service, place.address, limits.body_bytes, place.tls)
 
 

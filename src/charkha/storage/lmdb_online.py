@@ -111,7 +111,9 @@ class _Transaction(_Snapshot):
         except lmdb.MapFullError:
             raise self._full() from None
         except lmdb.DiskError as full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._environment.folder)) from full
+            raise self._disk_full() from full
+        if isinstance(error, lmdb.DiskError):  # a large transaction writes before it is committed
+            raise self._disk_full() from error
 
     def put(self, key: bytes, value: bytes) -> None:
         try:
@@ -152,3 +154,6 @@ class _Transaction(_Snapshot):
 
     def _full(self) -> OnlineStoreFull:
         return OnlineStoreFull(self._environment.folder, self._environment.map_bytes)
+
+    def _disk_full(self) -> OSError:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._environment.folder))

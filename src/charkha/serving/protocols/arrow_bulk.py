@@ -1,11 +1,14 @@
 """Bulk calls: very many rows as an Arrow stream, answered by one. All work but reading the body is in a thread."""
 
+from functools import partial
 from importlib.util import find_spec
 
 from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Headers, Reply
 from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Desk
+from charkha.serving.once import REPEATED
+from charkha.serving.parts_once import PartsOnce
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
 from charkha.serving.slots import Slots
@@ -48,12 +51,16 @@ class ArrowBulk:
         timeout_seconds = timeout_of(call)
         with self._calls.slot():
             body = await read_body(call, self._limits, self._patience, _KINDS)
-            deadline = Deadline.within(timeout_seconds)
-            return Reply(200, await self._desk.threads.bulk.run(self._answered, name, body, deadline), _HEADERS)
+            answered = partial(self._answered, name, body, Deadline.within(timeout_seconds))
+            return await self._desk.reply_bulk(
+                name, call.headers, body, timeout_seconds, answered=answered, kind="arrow\0"
+            )
 
-    def _answered(self, name: str, body: bytes, deadline: Deadline) -> bytes:
+    def _answered(self, name: str, body: bytes, deadline: Deadline, once: PartsOnce | None) -> Reply:
         from charkha.serving.protocols.arrow_tables import read_rows, write_answers
 
         fields = self._desk.service.project.models[name].request_fields
         deadline.passed(self._desk.service, name)
-        return write_answers(self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows), deadline))
+        answers = self._desk.answer_bulk(name, read_rows(body, fields, self._limits.rows), deadline, once)
+        repeated = (REPEATED,) if once is not None and once.is_repeated else ()
+        return Reply(200, write_answers(answers), (*_HEADERS, *repeated))

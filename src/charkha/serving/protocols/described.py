@@ -72,7 +72,7 @@ class Described:
 
     def server_ready(self) -> bool:
         """Say whether predictions are answered, and will be in a moment."""
-        return self._service.ready().ready and not self._ends()
+        return self._service.standing.ready().ready and not self._ends()
 
     def model(self, name: str, asked: str = "") -> ModelMetadata:
         """Return what a model is. Raises UnknownModel and, for a version that does not serve, UnknownVersion."""

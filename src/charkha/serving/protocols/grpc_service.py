@@ -1,19 +1,19 @@
 """The Open Inference Protocol (V2) over gRPC: the methods, each from the bytes of its request to its response."""
 
-import math
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from charkha.serving.body import Limits
-from charkha.serving.correlation import REQUEST_ID, request_id_of
-from charkha.serving.desk import Desk
+from charkha.serving.calls import Reply
+from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.protocols.described import Described
+from charkha.serving.protocols.grpc_calls import Calls, GrpcCall, Method
 from charkha.serving.protocols.grpc_tensors import read_question, write_response
 from charkha.serving.protocols.inference_messages import (
     ModelInferRequest,
@@ -30,33 +30,19 @@ from charkha.serving.protocols.inference_messages import (
     ServerReadyResponse,
 )
 from charkha.serving.protocols.tensors import output_tensors, rows_of, version_of
-from charkha.serving.refusals import Malformed, shortened
-from charkha.serving.router import told_of
+from charkha.serving.refusals import Malformed
+from charkha.serving.responses import Prediction
+from charkha.serving.tracing import Traces
 
 SERVICE = "inference.GRPCInferenceService"
 
-Asked = TypeVar("Asked", bound=Message)
-Context = grpc.aio.ServicerContext[bytes, bytes]
-Method = Callable[[bytes, Context], Awaitable[bytes]]
-Code = grpc.StatusCode
-
-# What a status of HTTP is called here; others of the client's fault are an INVALID_ARGUMENT.
-_CODES: Mapping[int, grpc.StatusCode] = {
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    409: Code.FAILED_PRECONDITION,
-    429: Code.RESOURCE_EXHAUSTED,
-    500: Code.INTERNAL,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
+Request = TypeVar("Request", bound=Message)
 
 
 class InferenceService:
     """The methods of the protocol, answered at the desk that all protocols share.
 
-    keyring: whose keys are asked for; None where everybody may everything.
+    keyring, traces: of its `Calls`.
     """
 
     def __init__(
@@ -66,9 +52,11 @@ class InferenceService:
         limits: Limits,
         metrics: ServingMetrics,
         keyring: Keyring | None = None,
+        *,
+        traces: Traces | None = None,
     ) -> None:
-        self._desk, self._described, self._limits, self._metrics = desk, described, limits, metrics
-        self._keyring = keyring
+        self._desk, self._described, self._limits = desk, described, limits
+        self._calls = Calls(SERVICE, metrics, keyring, traces)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the methods as a server takes them; messages are read here, so that faults in them are told."""
@@ -84,75 +72,65 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _method(
-        self, name: str, need: Need, kind: type[Asked], method: Callable[[Asked, float], Awaitable[Message]]
+        self, name: str, need: Need, kind: type[Request], answer: Callable[[Request, GrpcCall], Awaitable[Reply]]
     ) -> Method:
-        """Return a method that asks for a key, reads its request, is counted, and says in words why it failed."""
-        route = f"/{SERVICE}/{name}"
+        async def answered(call: GrpcCall) -> Reply:
+            return await answer(_message(kind, call.message), call)
 
-        async def called(request: bytes, context: Context) -> bytes:
-            started = time.perf_counter()
-            status = 200
-            shown = dict(context.invocation_metadata() or ())
-            request_id = request_id_of(shown)
-            marked = (REQUEST_ID, request_id)
-            context.set_trailing_metadata((marked,))
-            try:
-                if self._keyring is not None:
-                    self._keyring.admit(shown, need)
-                remaining = context.time_remaining()
-                answer = await method(_message(kind, request), math.inf if remaining is None else remaining)
-                return answer.SerializeToString()
-            except Exception as error:
-                status, refusal, headers = told_of(error, shown, request_id)
-                context.set_trailing_metadata((*headers, marked))
-                await context.abort(_CODES.get(status, Code.INVALID_ARGUMENT), shortened(refusal.message))
-                raise
-            finally:
-                self._metrics.answered(route, status, time.perf_counter() - started)
+        return self._calls.method(name, need, answered)
 
-        return called
-
-    async def server_live(self, request: ServerLiveRequest, timeout_seconds: float) -> ServerLiveResponse:
+    async def server_live(self, request: ServerLiveRequest, call: GrpcCall) -> Reply:
         """Say that the process answers."""
-        return ServerLiveResponse(live=True)
+        return _reply(ServerLiveResponse(live=True))
 
-    async def server_ready(self, request: ServerReadyRequest, timeout_seconds: float) -> ServerReadyResponse:
+    async def server_ready(self, request: ServerReadyRequest, call: GrpcCall) -> Reply:
         """Say whether predictions are answered, and will be in a moment."""
-        return ServerReadyResponse(ready=self._described.server_ready())
+        return _reply(ServerReadyResponse(ready=self._described.server_ready()))
 
-    async def model_ready(self, request: ModelReadyRequest, timeout_seconds: float) -> ModelReadyResponse:
+    async def model_ready(self, request: ModelReadyRequest, call: GrpcCall) -> Reply:
         """Say whether a model answers, or a version of it does."""
-        return ModelReadyResponse(ready=self._described.model_ready(request.name, request.version))
+        return _reply(ModelReadyResponse(ready=self._described.model_ready(request.name, request.version)))
 
-    async def server_metadata(self, request: ServerMetadataRequest, timeout_seconds: float) -> ServerMetadataResponse:
+    async def server_metadata(self, request: ServerMetadataRequest, call: GrpcCall) -> Reply:
         """Say who serves. The extension of binary tensors is one of HTTP."""
         server = self._described.server()
-        return ServerMetadataResponse(name=server.name, version=server.version)
+        return _reply(ServerMetadataResponse(name=server.name, version=server.version))
 
-    async def model_metadata(self, request: ModelMetadataRequest, timeout_seconds: float) -> ModelMetadataResponse:
+    async def model_metadata(self, request: ModelMetadataRequest, call: GrpcCall) -> Reply:
         """Say what a model takes and answers."""
         model = self._described.model(request.name, request.version)
         response = ModelMetadataResponse(name=model.name, versions=model.versions, platform=model.platform)
         for told, tensors in ((response.inputs, model.inputs), (response.outputs, model.outputs)):
             for tensor in tensors:
                 told.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        return response
+        return _reply(response)
 
-    async def infer(self, request: ModelInferRequest, timeout_seconds: float) -> ModelInferResponse:
+    async def infer(self, request: ModelInferRequest, call: GrpcCall) -> Reply:
         """Predict."""
         name = request.model_name
         self._described.require_only(name, request.model_version)
         self._desk.admit(name)
+        read = partial(self._read, request)
+        return await self._desk.reply(name, call.metadata, call.message, call.timeout_seconds, read=read, kind="grpc\0")
+
+    def _read(self, request: ModelInferRequest) -> Asked:
+        name = request.model_name
         fields = self._desk.service.project.models[name].request_fields
         question = read_question(request, fields, self._limits.rows)
-        rows = self._desk.requests[name].convert(rows_of(fields, question.tensors))
-        each = await self._desk.predictions(name, rows, timeout_seconds)
-        response = ModelInferResponse(model_name=name, model_version=version_of(each), id=question.id)
-        tensors = list(output_tensors(each, question.outputs))
-        return write_response(response, tensors, raw=bool(request.raw_input_contents))
+
+        def form(each: list[Prediction]) -> Reply:
+            response = ModelInferResponse(model_name=name, model_version=version_of(each), id=question.id)
+            tensors = list(output_tensors(each, question.outputs))
+            return _reply(write_response(response, tensors, raw=bool(request.raw_input_contents)))
+
+        return Asked(self._desk.requests[name].convert(rows_of(fields, question.tensors)), form)
 
 
-def _message(kind: type[Asked], request: bytes) -> Asked:
+def _reply(answer: Message) -> Reply:
+    return Reply(200, answer.SerializeToString(), ())
+
+
+def _message(kind: type[Request], request: bytes) -> Request:
     try:
         return kind.FromString(request)
     except DecodeError as error:

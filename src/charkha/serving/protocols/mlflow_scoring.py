@@ -9,7 +9,7 @@ import msgspec
 
 from charkha.serving.body import Limits, kind_of, read_body, timeout_of
 from charkha.serving.calls import Call, Headers, Reply, json_reply
-from charkha.serving.desk import Desk
+from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN
 from charkha.serving.patience import Patience
 from charkha.serving.protocols.described import Described
@@ -106,9 +106,22 @@ class MlflowScoring:
         self._desk.admit(name)
         timeout_seconds = timeout_of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
+        kind = kind_of(call.headers.get("content-type", ""))
+        read = partial(self._read, name, kind, body)
+        as_read = f"mlflow\0{kind}\0"
+        return await self._desk.reply(name, call.headers, body, timeout_seconds, read=read, kind=as_read)
+
+    def _read(self, name: str, kind: str, body: bytes) -> Asked:
         fields = self._desk.service.project.models[name].request_fields
-        read = read_csv if kind_of(call.headers.get("content-type", "")) == "text/csv" else read_json
-        invocation = read(body, fields, self._limits.rows)
-        rows = self._desk.requests[name].convert(invocation.records)
-        each = await self._desk.predictions(name, rows, timeout_seconds)
-        return json_reply(Details(each) if invocation.details else Scores([prediction.score for prediction in each]))
+        invocation = (read_csv if kind == "text/csv" else read_json)(body, fields, self._limits.rows)
+        return Asked(
+            self._desk.requests[name].convert(invocation.records), _detailed if invocation.details else _scored
+        )
+
+
+def _detailed(each: list[Prediction]) -> Reply:
+    return json_reply(Details(each))
+
+
+def _scored(each: list[Prediction]) -> Reply:
+    return json_reply(Scores([prediction.score for prediction in each]))

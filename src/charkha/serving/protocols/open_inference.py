@@ -8,13 +8,14 @@ import msgspec
 
 from charkha.serving.body import Limits, read_body, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
-from charkha.serving.desk import Desk
+from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN, Need
 from charkha.serving.patience import Patience
 from charkha.serving.protocols.described import Described
-from charkha.serving.protocols.infer_bodies import KINDS, InferResponse, infer_reply, read_infer
+from charkha.serving.protocols.infer_bodies import KINDS, LENGTH_HEADER, InferResponse, infer_reply, read_infer
 from charkha.serving.protocols.tensors import output_tensors, rows_of, version_of
 from charkha.serving.refusals import Refusal, Refused, shortened
+from charkha.serving.responses import Prediction
 from charkha.serving.router import Route
 
 _PATH = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?(?:/(?P<verb>ready|infer))?")
@@ -103,12 +104,20 @@ class OpenInference:
         self._desk.admit(name)
         timeout_seconds = timeout_of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
+        kind = f"infer\0{version}\0{call.headers.get(LENGTH_HEADER)}\0"
+        read = partial(self._read, name, call, body)
+        return await self._desk.reply(name, call.headers, body, timeout_seconds, read=read, kind=kind)
+
+    def _read(self, name: str, call: Call, body: bytes) -> Asked:
         fields = self._desk.service.project.models[name].request_fields
         question, binary = read_infer(call, body, fields, self._limits.rows)
         rows = self._desk.requests[name].convert(rows_of(fields, question.tensors))
-        each = await self._desk.predictions(name, rows, timeout_seconds)
-        response = InferResponse(name, [], version_of(each), question.id)
-        return infer_reply(response, list(output_tensors(each, question.outputs)), binary)
+
+        def form(each: list[Prediction]) -> Reply:
+            response = InferResponse(name, [], version_of(each), question.id)
+            return infer_reply(response, list(output_tensors(each, question.outputs)), binary)
+
+        return Asked(rows, form)
 
     async def nowhere(self, call: Call) -> Reply:
         """Refuse what is no route."""

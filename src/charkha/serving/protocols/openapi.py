@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from charkha.serving.once import KEY_HEADER, LONGEST_KEY
 from charkha.serving.protocols.arrow_bulk import KIND as ARROW
 from charkha.serving.protocols.described import ModelMetadata, ServerMetadata
 from charkha.serving.protocols.infer_bodies import InferRequest, InferResponse
@@ -28,6 +29,12 @@ _REFUSALS = {
     "429": "More calls than can be answered soon; Retry-After says when to come again",
     "503": "No version serves this model",
     "504": "The call waited longer than its X-Request-Timeout-Ms",
+}
+ONCE = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "description": "The same key within ten minutes gets the same answer, logged once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
 _MLFLOW = frozenset({"/ping", "/health", "/version", "/invocations"})
 _SHARED = {"409": "Several versions share the calls: ask without a version"}
@@ -141,6 +148,7 @@ def _post(summary: str, text: str, request: dict[str, Any], answers: list[type],
     return {
         "summary": summary,
         "description": text,
+        "parameters": [ONCE],
         "requestBody": {"required": True, "content": {"application/json": request}},
         "responses": answered | _errors(_REFUSALS, error),
     }
