@@ -83,7 +83,8 @@ class Service:
 
     beside: where shadows score what was answered; before the answer is returned unless given.
     partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
-    wrote before each append.
+    wrote before each append. replica: who is said to have answered: what stays the same when this process is replaced;
+    the partition unless given.
     """
 
     def __init__(
@@ -95,8 +96,10 @@ class Service:
         observer: Observer | None = None,
         *,
         beside: Beside | None = None,
+        replica: str | None = None,
     ) -> None:
         self.project = project
+        self.replica = replica or partition
         self._home = home
         self._clock = clock
         self._observer: Observer = observer or Quiet()
@@ -106,7 +109,7 @@ class Service:
             name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
             for name, model in project.models.items()
         }
-        self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions)
+        self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions, self.replica)
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
@@ -231,7 +234,7 @@ class Service:
             before_log(told)
         logged = log.append(
             [
-                record(question, part.parts(), first, us)
+                record(question, part.parts(), first, us, self.replica)
                 for (question, part, first), us in zip(answering, took, strict=True)
             ]
         )

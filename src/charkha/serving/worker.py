@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,8 @@ def open_app(
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
     aside = InThread()
-    service = Service(project, home, clock, claim.name, metrics, beside=aside)
+    replica = f"{socket.gethostname()}/{claim.name}"
+    service = Service(project, home, clock, claim.name, metrics, beside=aside, replica=replica)
     service.refresh()
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
