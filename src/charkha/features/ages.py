@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from attrs import frozen
 
-from charkha.features.latest import LatestRows
+from charkha.features.latest import DOUBLES, LatestRows
 from charkha.features.online import Fetched, layout_of
 from charkha.features.plan import FeaturePlan
 from charkha.features.segments import IntArray
@@ -40,8 +40,9 @@ class _Stamp:
 
     def of(self, stored: Sequence[bytes | None]) -> list[bytes]:
         if self.latest is not None:
-            stamp = self.latest.stamp
-            return [stamp(row) if row else _NOTHING for row in stored]
+            other = self.latest.stamp
+            # What is packed, as most is, without a call.
+            return [(row[1:9] if row[0] <= DOUBLES else other(row)) if row else _NOTHING for row in stored]
         low, high = -self.tile_bytes, len(_NOTHING) - self.tile_bytes
         return [tiles[low:high] if tiles else _NOTHING for tiles in stored]
 

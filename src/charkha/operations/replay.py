@@ -120,6 +120,7 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
         asking.settle()
         if stage.operator.tick(name):
             service.refresh()
+        service.vitals.refresh()
 
     acts: Mapping[Kind, Callable[[Call], None]] = {
         Kind.EVENTS: push,

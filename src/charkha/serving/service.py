@@ -29,6 +29,7 @@ from charkha.serving.prediction_log import Cause, LogPlace, PredictionLog
 from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.shadows import Shadows
+from charkha.serving.vitals import ModelVitals, Vitals
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -84,7 +85,7 @@ class Service:
     beside: where shadows score what was answered; before the answer is returned unless given.
     partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
     wrote before each append. replica: who is said to have answered: what stays the same when this process is replaced;
-    the partition unless given.
+    the partition unless given. steady_ns: of `ModelVitals`.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Service:
         *,
         beside: Beside | None = None,
         replica: str | None = None,
+        steady_ns: Callable[[], int] | None = None,
     ) -> None:
         self.project = project
         self.replica = replica or partition
@@ -110,6 +112,9 @@ class Service:
             for name, model in project.models.items()
         }
         self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions, self.replica)
+        who = (partition, self.replica)
+        vitals = {name: ModelVitals(home.log, name, *who, clock, steady_ns=steady_ns) for name in project.models}
+        self.vitals = Vitals(vitals)
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
@@ -246,9 +251,10 @@ class Service:
             staged(stages)
         for question, latency_us in zip(questions, took, strict=True):
             self._observer.predicted(lineup.model, len(question.rows), latency_us)
-        if lineup.fallback is not None:
-            for cause, rows in fallen_back(scored):
-                self._observer.fell_back(lineup.model, cause, rows)
+        fallbacks = [] if lineup.fallback is None else list(fallen_back(scored))
+        for cause, rows in fallbacks:
+            self._observer.fell_back(lineup.model, cause, rows)
+        self.vitals.of(lineup.model).answered(questions[-1].time_us, ends[-1], stages, fallbacks)
         for failure in each_once(batch.failures):
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         if lineup.shadows and logged:
@@ -341,6 +347,7 @@ class Service:
             predictions.close()
         for labels in self._labels.values():
             labels.close()
+        self.vitals.close()
 
     def _prepare(self, lineup: LineUp) -> None:
         """Have the state hold what a line-up reads, for a version may know other views than we define; and try it."""

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,12 +87,14 @@ def open_app(
     metrics = ServingMetrics()
     aside = InThread()
     replica = f"{socket.gethostname()}/{claim.name}"
-    service = Service(project, home, clock, claim.name, metrics, beside=aside, replica=replica)
+    steady_ns = time.monotonic_ns
+    service = Service(project, home, clock, claim.name, metrics, beside=aside, replica=replica, steady_ns=steady_ns)
     service.refresh()
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followers = [Follower(followed) for followed in (service.kill_switch, service, keyring) if followed is not None]
+    all_followed = (service.kill_switch, service, service.vitals, keyring)
+    followers = [Follower(followed) for followed in all_followed if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()
     traces = None if provider is None else OtelTraces(provider, clock)

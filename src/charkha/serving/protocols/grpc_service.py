@@ -91,7 +91,7 @@ class InferenceService:
 
         async def called(request: bytes, context: Context) -> bytes:
             started = time.perf_counter()
-            status = 200
+            status, model = 200, None
             shown = dict(context.invocation_metadata() or ())
             request_id = request_id_of(shown)
             marked = (REQUEST_ID, request_id)
@@ -100,7 +100,10 @@ class InferenceService:
                 if self._keyring is not None:
                     self._keyring.admit(shown, need)
                 remaining = context.time_remaining()
-                answer = await method(_message(kind, request), math.inf if remaining is None else remaining)
+                asked = _message(kind, request)
+                if isinstance(asked, ModelInferRequest):
+                    model = asked.model_name
+                answer = await method(asked, math.inf if remaining is None else remaining)
                 return answer.SerializeToString()
             except Exception as error:
                 status, refusal, headers = told_of(error, shown, request_id)
@@ -109,6 +112,8 @@ class InferenceService:
                 raise
             finally:
                 self._metrics.answered(route, status, time.perf_counter() - started)
+                if model is not None:
+                    self._desk.service.vitals.replied(model, status)
 
         return called
 
