@@ -53,6 +53,7 @@ def test_nothing_is_lost_on_the_way(history: list[tuple[int, tuple[Any, ...], st
         latest = layout(*names)
         stored = [latest.encode(event, row) for (event, _, _), row in zip(history, contents, strict=True)]
         assert [latest.event_us(row) for row in stored] == times.tolist()
+        assert [int.from_bytes(latest.stamp(row), "little", signed=True) for row in stored] == times.tolist()
         found = read(latest, [None, *stored], np.append(0, times))
         for place, name in enumerate(names):
             assert listed(found[f"v.{name}"]) == [None, *(row[place] for row in contents)]

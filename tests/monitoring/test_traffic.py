@@ -12,8 +12,8 @@ import charkha as ck
 from charkha.monitoring.changes import Change, ledger_changes
 from charkha.monitoring.collect import collect, predictions_table
 from charkha.monitoring.performance import Span
-from charkha.monitoring.recorded import arrivals, read_traffic, vitals_table
-from charkha.monitoring.traffic import PREDICTIONS, VITALS, BadTraffic, empty_traffic
+from charkha.monitoring.recorded import arrivals, read_traffic
+from charkha.monitoring.traffic import PREDICTIONS, BadTraffic, empty_traffic
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Model
 from charkha.storage.home import Home, open_home
@@ -153,13 +153,6 @@ def test_arrivals_are_of_the_span_alone(tmp_path: Path) -> None:
     write_flights(tmp_path)
     span = Span(START_US + 3 * HOUR_US, SPAN.until_us)
     assert arrivals(FLIGHTS, tmp_path, None, span)["rows"].to_list() == [1]
-
-
-def test_vitals_are_those_of_the_span(home: Home, tmp_path: Path) -> None:
-    row = (START_US, "web-0", 9, 0, 0, 0, 1.0, 2.0, 0)
-    rows = pl.DataFrame([row, (SPAN.until_us, *row[1:])], schema=VITALS, orient="row")
-    home.tables.write(vitals_table(MODEL), "2013-04-01", rows)
-    assert read_traffic(home, model(), SPAN, SPAN.until_us, root=tmp_path).vitals.rows() == [row]
 
 
 def test_the_ledger_tells_what_was_changed(home: Home) -> None:

@@ -59,4 +59,4 @@ def test_no_call_looks_for_the_end_of_the_log(tmp_path: Path, monkeypatch: pytes
     with served(tmp_path, LogPolicy()) as (_, client):
         monkeypatch.setattr(segments, "find_end", counted)
         assert client.post(PREDICT, json=ROW).status_code == 200
-    assert looked == []
+        assert looked == []

@@ -22,12 +22,10 @@ from charkha.serving.prediction_frames import PREDICTION_SCHEMA, UnreadablePredi
 from charkha.serving.prediction_ids import first_id, format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
-    SAMPLED,
     FeaturesUsed,
     PredictionBatch,
     PredictionLog,
     Role,
-    SampledBatch,
     Scored,
     encode_predictions,
     features_used,
@@ -89,11 +87,13 @@ def scored(
     decided = None if decisions is None else np.array(decisions, dtype=np.bool_)
     matrix = np.frombuffer(features.matrix).reshape(len(scores), -1)
     held = hits or [()] * len(scores)
-    return Scored(version, role, features.version, matrix, features.text, np.array(scores), decided, held, held)
+    kept = (features.version, matrix, features.text)
+    return Scored(version, role, version.encode(), 0, *kept, np.array(scores), decided, held, held)
 
 
 def batch(first: int, requests: Sequence[tuple[Any, ...]], **parts: Any) -> PredictionBatch:
     defaults: dict[str, Any] = {"time_us": 1_000, "latency_us": 7, "fields": ("carrier", "distance"), "kinds": "sf"}
+    defaults["replica"] = "host/w0"
     return PredictionBatch(
         format=FORMAT, model="late", first_id=pack_first_id(first), requests=requests, **(defaults | parts)
     )
@@ -118,6 +118,8 @@ def test_one_call_comes_back_row_by_row() -> None:
             "latency_us": 7,
             "_seen_us": None,
             "features_logged": True,
+            "replica": "host/w0",
+            "bundle": b"v1".hex(),
             "request.carrier": ["AA", None][row],
             "request.distance": [200.5, None][row],
             "traffic.count_1h": [3.0, None][row],
@@ -180,16 +182,28 @@ def test_a_feature_that_was_text_in_one_version_only_is_text() -> None:
     assert frame["plane.maker"].to_list() == ["BOEING", "4.5"]
 
 
-def test_whole_records_are_written_as_before_there_were_samples() -> None:
+# What a record of each format ends with, behind its answers.
+ENDINGS: dict[int, list[Any]] = {1: [], 2: [9], 3: [9, [0]], FORMAT: [9, None, "host/w0"]}
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_records_of_every_format_are_read(number: int) -> None:
     features = used([(3.0, "BOEING", 6.0)])
-    answer = version_answers(scored("v1", "champion", features, [0.25], [True]), 0)
-    call = batch(first_id(1), [("AA", 200.5)], features=(features,), answers=(answer,), seen_us=9)
     answers = ["v1", "champion", 0, None, np.array([0.25]).tobytes(), b"\x01", None, None]
-    plain = [2, "late", call.first_id, 1_000, 7, ["carrier", "distance"], "sf", [["AA", 200.5]]]
-    packed = msgspec.msgpack.encode([*plain, [["v1", features.matrix, [["BOEING"]]]], [answers], 9])
-    assert encode_predictions(call) == packed
+    kept: list[Any] = ["v1", features.matrix, [["BOEING"]]]
+    if number == FORMAT:
+        answers.append(b"v1")
+        kept.append(None)
+    plain = [number, "late", pack_first_id(7), 1_000, 7, ["carrier", "distance"], "sf", [["AA", 200.5]]]
+    packed = msgspec.msgpack.encode([*plain, [kept], [answers], *ENDINGS[number]])
     read = decode_predictions([Record("w0", 0, 1, packed)], store(v1=SCHEMA))
-    assert read.select("features_logged", "_seen_us", "plane.maker").rows() == [(True, 9, "BOEING")]
+    assert read.select("features_logged", "score", "plane.maker").rows() == [(True, 0.25, "BOEING")]
+    evidence = ("host/w0", b"v1".hex()) if number == FORMAT else (None, None)
+    assert read.select("_seen_us", "replica", "bundle").row(0) == (9 if number > 1 else None, *evidence)
+    if number == FORMAT:
+        answer = version_answers(scored("v1", "champion", features, [0.25], [True]), 0)
+        call = batch(7, [("AA", 200.5)], features=(features,), answers=(answer,), seen_us=9)
+        assert encode_predictions(call) == packed
 
 
 def test_of_some_rows_the_features_are_logged_and_of_all_the_rest() -> None:
@@ -199,18 +213,17 @@ def test_of_some_rows_the_features_are_logged_and_of_all_the_rest() -> None:
     champion = scored("v1", "champion", both, [0.1, 0.2, 0.3, 0.4], hits=[(), ("far",), (), ()])
     challenger = scored("v2", "challenger", both, [0.5, 0.6, 0.7, 0.8], [True, False, True, False])
     shadow = scored("v3", "shadow", FeaturesUsed("v3", np.arange(4.0).tobytes(), ()), [0.9] * 4)
-    call = SampledBatch(
-        **msgspec.structs.asdict(batch(first, [("AA", float(row)) for row in range(4)], features=(), answers=()))
-        | {
-            "format": SAMPLED,
-            "features": (features_used(champion, (1, 2)), features_used(shadow, (1, 2))),
-            "answers": (
-                version_answers(champion, 0, (0, 1)),
-                version_answers(challenger, 0, (2, 3)),
-                version_answers(shadow, 1),
-            ),
-            "featured": (1, 2),
-        }
+    answers = (
+        version_answers(champion, 0, (0, 1)),
+        version_answers(challenger, 0, (2, 3)),
+        version_answers(shadow, 1),
+    )
+    call = batch(
+        first,
+        [("AA", float(row)) for row in range(4)],
+        features=(features_used(champion, rows=(1, 2)), features_used(shadow, rows=(1, 2))),
+        answers=answers,
+        featured=(1, 2),
     )
     frame = decode_predictions(records([call, call]), store(v1=SCHEMA, v3=OTHER))
     own = frame.head(8).filter(role="shadow")
@@ -220,9 +233,9 @@ def test_of_some_rows_the_features_are_logged_and_of_all_the_rest() -> None:
         (2.0, True),
         (None, False),
     ]
-    answers = frame.head(8).filter(pl.col("role") != "shadow")
+    given = frame.head(8).filter(pl.col("role") != "shadow")
     columns = ["version", "score", "decision", "rules", "request.distance", "traffic.count_1h", "plane.maker"]
-    assert answers.select(*columns, "features_logged").rows() == [
+    assert given.select(*columns, "features_logged").rows() == [
         ("v1", 0.1, None, [], 0.0, None, None, False),
         ("v1", 0.2, None, ["far"], 1.0, 1.0, "AIRBUS", True),
         ("v2", 0.7, True, [], 2.0, 2.0, "AIRBUS", True),
@@ -235,9 +248,9 @@ def test_no_record_is_an_empty_table() -> None:
     assert decode_predictions([], store()).schema == PREDICTION_SCHEMA
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([4, "m", b"", 0, 0, [], "", [], [], []])])
+@pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([5, "m", b"", 0, 0, [], "", [], [], []])])
 def test_an_unreadable_record_says_where_it_lies(payload: bytes) -> None:
-    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1 to 3"):
+    with pytest.raises(UnreadablePredictions, match="partition 'w0', offset 3: expected predictions in format 1 to 4"):
         decode_predictions([Record("w0", 3, 4, payload)], store())
 
 

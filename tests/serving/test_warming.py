@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from serving_project import champion, deploy, open_stage, requests, rule, write_bundle
 
-from charkha.features import online, request
+from charkha.features import ages, online, request
 from charkha.serving.prediction_log import prediction_stream
 from charkha.storage.ledger import Assignment
 
-MADE_ONCE = (online._layout_of, request.program_of, request._column_types)
+MADE_ONCE = (online.layout_of, ages._stamps_of, request.program_of, request._column_types)
 
 
 def made() -> int:

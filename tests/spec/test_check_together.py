@@ -220,11 +220,12 @@ def test_two_groups_of_one_name() -> None:
     assert "features: expected each view or group once, got two named 'schedule'" in found
 
 
-def test_a_group_may_not_be_called_request() -> None:
+@pytest.mark.parametrize("name", ["request", "age"])
+def test_a_group_may_not_be_called_as_columns_of_predictions_are(name: str) -> None:
     parts = sound_parts()
-    parts["model"]["features"] = [*build(parts).features, ck.RequestFeatures("request", far=pl.col("distance"))]
+    parts["model"]["features"] = [*build(parts).features, ck.RequestFeatures(name, far=pl.col("distance"))]
     (found,) = texts(build(parts))
-    assert "features: expected a name that is not reserved, got 'request'" in found
+    assert f"features: expected a name that is not reserved, got {name!r}" in found
 
 
 @pytest.mark.parametrize(

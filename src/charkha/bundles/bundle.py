@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 class Bundle:
     """One model version, ready to answer. Immutable, and safe to use from several threads.
 
-    state: of the estimator, as it is stored.
+    state: of the estimator, as it is stored. digest: SHA-256 of what was loaded, by which the store knows the version
+    (see `BundleStore.digest`); empty where it came from none.
     """
 
     manifest: Manifest
@@ -33,6 +34,7 @@ class Bundle:
     plan: FeaturePlan
     rules: RuleSet
     state: bytes = field(repr=False)
+    digest: bytes = b""
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -119,8 +121,8 @@ class Bundle:
         return [tuple(name for name in names if name not in shadow) for names in hits] if shadow else hits
 
 
-def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
-    """Return the bundle of a manifest and an estimator's state.
+def load_bundle(manifest: Manifest, state: bytes, digest: bytes = b"") -> Bundle:
+    """Return the bundle of a manifest and an estimator's state. digest: of the stored version.
 
     Raises UnknownEstimator and BadState, and RuntimeMissing where the estimator's library is not installed.
     """
@@ -130,6 +132,7 @@ def load_bundle(manifest: Manifest, state: bytes) -> Bundle:
         FeaturePlan.from_json(manifest.plan_json),
         RuleSet(tuple(LoadedRule.of(rule) for rule in manifest.rules)),
         state,
+        digest,
     )
 
 

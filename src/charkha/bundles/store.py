@@ -77,8 +77,11 @@ class BundleStore:
         """Return a version, its bytes checked. Raises UnknownBundle, BundleCorrupt, ManifestError, UnknownEstimator."""
         with self._lock:
             if (model, version) not in self._bundles:
-                manifest, state = self._manifest(model, version), self._bytes(model, version, ESTIMATOR)
-                _keep(self._bundles, (model, version), load_bundle(manifest, state))
+                loaded = {name: self._bytes(model, version, name) for name in (MANIFEST, ESTIMATOR)}
+                manifest = self._checked(model, version, loaded[MANIFEST])
+                _keep(self._manifests, (model, version), manifest)
+                digest = _digest_of(loaded, self.path(model, version) / DIGESTS)
+                _keep(self._bundles, (model, version), load_bundle(manifest, loaded[ESTIMATOR], digest))
             return self._bundles[model, version]
 
     def manifest(self, model: str, version: str) -> Manifest:
@@ -124,12 +127,16 @@ class BundleStore:
 
     def _manifest(self, model: str, version: str) -> Manifest:
         if (model, version) not in self._manifests:
-            manifest = manifest_from_json(self._bytes(model, version, MANIFEST))
-            if (manifest.model, manifest.version) != (model, version):
-                found = f"that of {manifest.model!r} {manifest.version!r}"
-                raise BundleCorrupt(self.path(model, version) / MANIFEST, "the manifest of this version", found)
+            manifest = self._checked(model, version, self._bytes(model, version, MANIFEST))
             _keep(self._manifests, (model, version), manifest)
         return self._manifests[model, version]
+
+    def _checked(self, model: str, version: str, content: bytes) -> Manifest:
+        manifest = manifest_from_json(content)
+        if (manifest.model, manifest.version) != (model, version):
+            found = f"that of {manifest.model!r} {manifest.version!r}"
+            raise BundleCorrupt(self.path(model, version) / MANIFEST, "the manifest of this version", found)
+        return manifest
 
     def _bytes(self, model: str, version: str, name: str) -> bytes:
         """Return a file's content, checked against its digest."""
@@ -143,7 +150,7 @@ class BundleStore:
 
 def _keep(kept: dict[Key, T], key: Key, value: T) -> None:
     """Keep a value, and forget the one kept first when there are too many."""
-    if len(kept) >= KEPT:
+    if key not in kept and len(kept) >= KEPT:
         del kept[next(iter(kept))]
     kept[key] = value
 
@@ -167,6 +174,16 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _canonical(digests: Mapping[str, str]) -> bytes:
+    return msgspec.json.encode(digests, order="sorted")
+
+
+def _digest_of(loaded: Mapping[str, bytes], digests: Path) -> bytes:
+    """Return the digest of a version by the bytes that were loaded of it. digests: of what was not, the card."""
+    found = {name: _digest(content) for name, content in loaded.items()}
+    return bytes.fromhex(_digest(_canonical({**_digests(digests), **found})))
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
@@ -184,7 +201,7 @@ def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    digests = msgspec.json.encode({name: _digest(content) for name, content in files.items()}, order="sorted")
+    digests = _canonical({name: _digest(content) for name, content in files.items()})
     for name, content in {**files, DIGESTS: digests}.items():
         _write_file(partial / name, content)
     os.rename(partial, target)

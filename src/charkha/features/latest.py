@@ -31,6 +31,7 @@ _NEVER = -(1 << 62)  # before any time, yet no overflow when subtracted from one
 _NULL = float("nan")
 _FEW = 8  # rows that are packed sooner one by one
 _EVENT = struct.Struct("<q")
+_WIDE = (0xCF, 0xD3)  # how MessagePack begins an integer of 64 bits, which it writes the other way round
 _LETTERS: Mapping[int, str] = {FLOATS: "f", DOUBLES: "d"}
 
 
@@ -145,6 +146,12 @@ class LatestRows:
         if stored[0] in (FLOATS, DOUBLES):
             return int(_EVENT.unpack_from(stored, 1)[0])
         return _PLAIN_DECODER.decode(stored).event_us
+
+    def stamp(self, stored: bytes) -> bytes:
+        """Return the event time of a row as 8 bytes (int64, little-endian, µs): much cheaper than as a number."""
+        if stored[0] in (FLOATS, DOUBLES):
+            return stored[1:9]
+        return stored[9:1:-1] if stored[1] in _WIDE else _EVENT.pack(self.event_us(stored))
 
     def plain(self, stored: bytes | None, at_us: int) -> Sequence[Any]:
         """Return the values of one key, None for null: all null where there are none or they expired."""

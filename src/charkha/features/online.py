@@ -52,7 +52,7 @@ class Fetched:
 
 def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched:
     """Read the state of the requests' entities, all from one snapshot. requests: the request fields."""
-    layout = _layout_of(plan)
+    layout = layout_of(plan)
     keys = _keys(requests, layout.entities)
     ends = [[key_bytes(key) for key in of_entity] for of_entity in keys]
     found = reader.get_many([place + end for entity, place in layout.places for end in ends[entity]])
@@ -62,7 +62,7 @@ def fetch(plan: FeaturePlan, reader: OnlineReader, requests: Columns) -> Fetched
 
 def nothing_fetched(plan: FeaturePlan, requests: Columns) -> Fetched:
     """Return what `fetch` does where the state holds nothing of any entity."""
-    layout = _layout_of(plan)
+    layout = layout_of(plan)
     keys = _keys(requests, layout.entities)
     count = len(keys[0]) if keys else 0
     return Fetched(keys, [[None] * count for _ in layout.places])
@@ -76,7 +76,7 @@ def online_columns(
     requests: the request fields, a list of values each. at_us: the time of each prediction. on_failure: told of request
     features that could not be evaluated.
     """
-    layout = _layout_of(plan)
+    layout = layout_of(plan)
     columns: dict[str, Column] = {**requests, plan.at: at_us}
     times = np.array(at_us, np.int64)
     stored = iter(fetched.stored)
@@ -95,11 +95,13 @@ def online_columns(
 
 
 @frozen(eq=False)
-class _Layout:
+class Layout:
     """What a plan reads.
 
     entities: their key columns, each entity once; entity_of: the position in it of each view's.
     places: of each ring, then of each view's latest rows, stack by stack: its entity, and where its keys lie.
+    newest: of each view, which of the places tells best when the newest of it is of: its latest rows, or else its ring
+    of the shortest hop.
     """
 
     states: tuple[ViewState, ...]
@@ -109,20 +111,28 @@ class _Layout:
     entities: tuple[tuple[str, ...], ...]
     entity_of: tuple[int, ...]
     places: tuple[tuple[int, bytes], ...]
+    newest: tuple[int, ...]
 
 
 @lru_cache(maxsize=256)
-def _layout_of(plan: FeaturePlan) -> _Layout:
+def layout_of(plan: FeaturePlan) -> Layout:
+    """Return what a plan reads."""
     states = tuple(ViewState.of(view) for view in plan.views)
     stacks = stacks_of(states)
     entities = tuple(dict.fromkeys(state.view.entity.keys for state in states))
     entity_of = tuple(entities.index(state.view.entity.keys) for state in states)
-    rings = [(entity_of[view], states[view].ring_place(ring)) for stack in stacks for view, ring in stack.places]
+    of_rings = [place for stack in stacks for place in stack.places]
+    rings = [(entity_of[view], states[view].ring_place(ring)) for view, ring in of_rings]
     together = latest_stacks([state.latest for state in states])
     latest = tuple(LatestStack(tuple(states[view].latest for view in views)) for views in together)
-    rows = [(entity_of[view], states[view].latest_place) for views in together for view in views]
+    of_rows = [view for views in together for view in views]
+    rows = [(entity_of[view], states[view].latest_place) for view in of_rows]
+    newest = [
+        len(of_rings) + of_rows.index(view) if view in of_rows else of_rings.index((view, 0))
+        for view in range(len(states))
+    ]
     with_ratios = tuple(state for state in states if state.ratios)
-    return _Layout(states, stacks, latest, with_ratios, entities, entity_of, (*rings, *rows))
+    return Layout(states, stacks, latest, with_ratios, entities, entity_of, (*rings, *rows), tuple(newest))
 
 
 def _keys(requests: Columns, entities: Sequence[Sequence[str]]) -> list[list[str | None]]:

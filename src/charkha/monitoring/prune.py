@@ -1,4 +1,4 @@
-"""Retention: predictions of days that are kept no longer go, and the labels of what has gone.
+"""Retention: predictions of days that are kept no longer go, and the labels of what has gone, and the vitals.
 
 A label goes when it has been known for as long, unless its prediction is kept. Its id says when that was.
 """
@@ -14,6 +14,7 @@ from charkha.monitoring.parts import day_of, parse_part
 from charkha.monitoring.stretches import records_of, seal_begun_before
 from charkha.serving.labels import decode_labels, label_stream, labels_known_at
 from charkha.serving.prediction_ids import time_of_ids
+from charkha.serving.vitals_log import vitals_at, vitals_stream
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
 from charkha.spec.retention import keep_days
@@ -21,7 +22,7 @@ from charkha.storage.home import Home
 from charkha.storage.locks import locked
 from charkha.storage.log import Sealed
 
-# Labels have no compact form: the log keeps them, in stretches of so long, and drops these whole.
+# Labels and vitals have no compact form: the log keeps them, in stretches of so long, and drops these whole.
 LABELS_TOGETHER_US = 7 * DAY_US
 
 
@@ -56,6 +57,7 @@ def prune(home: Home, model: Model, now_us: int) -> Pruned:
             if parse_part(name).day < before:
                 home.tables.delete(table, name)
         rows = archive_of(home, model.name).prune(before)
+        _prune_vitals(home, model.name, before_us, now_us)
         return Pruned(rows, _prune_labels(home, model.name, before_us, now_us), before, waits=False)
 
 
@@ -82,6 +84,18 @@ def _prune_labels(home: Home, model: str, before_us: int, now_us: int) -> int:
     for sealed in _labels_beyond(home, model, before_us, now_us):
         home.log.drop(stream, sealed)
     return removed
+
+
+def _prune_vitals(home: Home, model: str, before_us: int, now_us: int) -> None:
+    """Remove the stretches of vitals of days beyond retention: of a partition all up to the first that stays."""
+    stream, stays = vitals_stream(model), set[str]()
+    seal_begun_before(home.log, stream, now_us - LABELS_TOGETHER_US, vitals_at)
+    for sealed in home.log.sealed(stream):
+        times = (vitals_at(record.payload) for record in records_of(home.log, stream, sealed))
+        if sealed.partition not in stays and all(time_us < before_us for time_us in times):
+            home.log.drop(stream, sealed)
+        else:
+            stays.add(sealed.partition)
 
 
 def _labels_beyond(home: Home, model: str, before_us: int, now_us: int) -> Iterator[Sealed]:

@@ -18,6 +18,7 @@ from charkha.monitoring.performance import Span
 from charkha.monitoring.served import sample_of
 from charkha.monitoring.traffic import AGE_PREFIX, ARRIVALS, LABELS, PREDICTIONS, RECOMPUTED, VITALS, Traffic
 from charkha.monitoring.verify import Recomputer
+from charkha.monitoring.vitals import read_vitals
 from charkha.serving.prediction_frames import PREDICTION_SCHEMA, REQUEST_PREFIX, features_logged
 from charkha.spec.durations import HOUR_US
 from charkha.spec.model import Model
@@ -27,11 +28,6 @@ from charkha.storage.log import Log
 
 # So many predictions are recomputed from the sources, unless a caller wants another number.
 SAMPLE = 2_000
-
-
-def vitals_table(model: str) -> str:
-    """Return the name of the table of what replicas told of themselves while they served a model."""
-    return f"vitals/{model}"
 
 
 def read_traffic(
@@ -65,7 +61,7 @@ def read_traffic(
         arrivals=pl.concat(
             [pl.DataFrame(schema=ARRIVALS), *(arrivals(each, root, home.log, known) for each in model.sources)]
         ),
-        vitals=_vitals(home, model, known),
+        vitals=read_vitals(home, model.name, known).select(VITALS.names()),
         recomputed=_as_served(recomputed, predictions.select(features)),
         changes=ledger_changes(home.ledger, BundleStore(home.bundles), model.name, known),
     )
@@ -134,13 +130,6 @@ def _labels(home: Home, model: Model, ids: pl.Series, as_of_us: int) -> pl.DataF
     of_these = pl.DataFrame({"id": ids.unique()}, schema={"id": pl.String()})
     found = [frame.filter(known).join(of_these, on="id", how="semi").select(LABELS.names()) for frame in frames]
     return pl.concat([pl.DataFrame(schema=LABELS), *found]).sort("_label_known_us", maintain_order=True)
-
-
-def _vitals(home: Home, model: Model, span: Span) -> pl.DataFrame:
-    table = vitals_table(model.name)
-    within = (pl.col("_minute_us") >= span.since_us) & (pl.col("_minute_us") < span.until_us)
-    found = [home.tables.read(table, name).filter(within).select(VITALS.names()) for name in home.tables.parts(table)]
-    return pl.concat([pl.DataFrame(schema=VITALS), *found])
 
 
 def _parts(home: Home, table: str) -> Iterable[str]:

@@ -146,6 +146,7 @@ def _drive(stage: Stage, service: Service, plan: Timetable, on_progress: OnProgr
         asking.settle()
         if stage.operator.tick(name):
             _follow(stage, service)
+        service.vitals.refresh()
 
     acts: Mapping[Kind, Callable[[Call], None]] = {
         Kind.EVENTS: push,

@@ -54,6 +54,8 @@ def _constant(lineup: LineUp, declared: Fallback, batch: Batch, cause: Cause) ->
     return Scored(
         version=champion.version,
         role="fallback",
+        bundle=bundle.digest,
+        plan=champion.plan,
         kept_as=champion.kept_as,
         matrix=encode_lists(schema, features) if features else nothing,
         text=tuple(

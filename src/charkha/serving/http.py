@@ -75,14 +75,17 @@ def build_router(
     routes = {path: Route("GET", path, endpoint, need) for path, (endpoint, need) in get.items()}
     for name in service.project.models:
         predict, labels = partial(api.predict, name), partial(api.labels, name)
-        routes[f"/v1/models/{name}/predict"] = Route("POST", "/v1/models/{model}/predict", predict, "predict")
+        routes[f"/v1/models/{name}/predict"] = Route(
+            "POST", "/v1/models/{model}/predict", predict, "predict", model=name
+        )
         routes[f"/v1/models/{name}/labels"] = Route("POST", "/v1/models/{model}/labels", labels, "label")
     for name in service.project.sources:
         events = partial(api.events, name)
         routes[f"/v1/sources/{name}/events"] = Route("POST", "/v1/sources/{source}/events", events, "ingest")
     protocols = api.protocols()
     routes |= protocols.routes()
-    router = Router(routes, partial(_missing, service), metrics, keyring, protocols.found, ends=Looked(ends))
+    found, replied = protocols.found, service.vitals.replied
+    router = Router(routes, partial(_missing, service), metrics, keyring, found, ends=Looked(ends), replied=replied)
     if keyring is not None:
         api.document = secured(api.document, router.need)
     return router

@@ -5,6 +5,7 @@ in NumPy and Polars. Three kinds of row numbers meet here: of the batch, of all 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -15,19 +16,23 @@ from attrs import Factory, define
 
 from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.store import BundleStore
+from charkha.features.ages import NOTHING_US, aged_views, newest_us
+from charkha.features.plan import FeaturePlan
 from charkha.serving.prediction_ids import expand_ids, unpack_ids
 from charkha.serving.prediction_log import (
     FIELD_DTYPES,
     NO_FEATURES,
     READABLE,
     FeaturesUsed,
-    SampledBatch,
+    PredictionBatch,
     VersionAnswers,
 )
 from charkha.serving.routing import IndexArray
 from charkha.storage.log import Record
 
 REQUEST_PREFIX = "request."
+AGE_PREFIX = "age."
+_NEWEST = "_newest."
 # Whether a row's features are among those logged; where they are not, they are null, and nothing is known of them.
 FEATURES_LOGGED = "features_logged"
 PREDICTION_SCHEMA = pl.Schema(
@@ -43,13 +48,15 @@ PREDICTION_SCHEMA = pl.Schema(
         "latency_us": pl.Int64(),
         "_seen_us": pl.Int64(),
         FEATURES_LOGGED: pl.Boolean(),
+        "replica": pl.String(),
+        "bundle": pl.String(),
     }
 )
 
 # Few enough that the garbage collector has little to look through, enough that columns are long.
 RECORDS_AT_ONCE = 4096
 
-_decoder = msgspec.msgpack.Decoder(SampledBatch)
+_decoder = msgspec.msgpack.Decoder(PredictionBatch)
 
 
 class UnreadablePredictions(Exception):
@@ -59,11 +66,13 @@ class UnreadablePredictions(Exception):
 def decode_predictions(records: Iterable[Record], bundles: BundleStore) -> pl.DataFrame:
     """Return the predictions of records, in their order: one row for each version that scored a request.
 
-    Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, and the features by full name
+    Columns: those of PREDICTION_SCHEMA, `request.<field>` for each field of a request, the features by full name
     (Float64 or String, String where versions differ; what was null or NaN is null, and so is what was not logged: see
-    `features_logged`). All rows of one id have one
+    `features_logged`), and `age.<view>` (Float64, s): how old the newest was then that the state held of a row's keys,
+    null where it held nothing, where the features are not logged, and in old records. All rows of one id have one
     `_at_us`, one `_seen_us` (null in old records) and one request; `role` tells its answer (champion, challenger or
-    fallback, with the cause of that) from its shadows.
+    fallback, with the cause of that) from its shadows. `replica`: who answered; `bundle`: the SHA-256 of what it had
+    loaded as the version, as the ledger registers it (both null in old records, `bundle` where nothing was loaded).
     Raises UnreadablePredictions, naming partition and offset, and UnknownBundle when a version's bundle is gone.
     """
     waiting = iter(records)
@@ -85,19 +94,34 @@ def with_features(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(features_logged(rows))
 
 
-def _frame(batches: Sequence[SampledBatch], bundles: BundleStore) -> pl.DataFrame:
+def _frame(batches: Sequence[PredictionBatch], bundles: BundleStore) -> pl.DataFrame:
     asked = _asked(batches)
     groups = _group(batches)
-    kept = {owner: _features_frame(_schema(owner, bundles), table) for owner, table in groups.tables.items()}
+    kept = {owner: _kept_frame(owner, table, bundles) for owner, table in groups.tables.items()}
     frames = [_group_frame(key, group, asked, kept[key[0], key[3]]) for key, group in groups.answers.items()]
     return pl.concat(frames, how="diagonal_relaxed").sort("_row", "_block").drop("_row", "_block")
 
 
-def _schema(owner: tuple[str, str], bundles: BundleStore) -> FeatureSchema:
-    return FeatureSchema(()) if owner[1] == NO_FEATURES else bundles.manifest(*owner).schema
+def _kept_frame(owner: tuple[str, str], table: "_Table", bundles: BundleStore) -> pl.DataFrame:
+    """Return what is kept in a table: the features, and of each view when the newest is of (`_newest.<view>`, µs)."""
+    if owner[1] == NO_FEATURES:
+        return _features_frame(FeatureSchema(()), table)
+    manifest = bundles.manifest(*owner)
+    features = _features_frame(manifest.schema, table)
+    if all(part.newest is None for part in table.parts):
+        return features
+    plan = _plan_of(manifest.plan_json)
+    times = newest_us(plan, [part.newest for part in table.parts], table.counts)
+    named = zip(aged_views(plan), times, strict=True)
+    return features.hstack([pl.Series(_NEWEST + view, of_view).replace(NOTHING_US, None) for view, of_view in named])
 
 
-def _decode(record: Record) -> SampledBatch:
+@lru_cache(maxsize=64)
+def _plan_of(plan_json: str) -> FeaturePlan:
+    return FeaturePlan.from_json(plan_json)
+
+
+def _decode(record: Record) -> PredictionBatch:
     try:
         batch = _decoder.decode(record.payload)
     except msgspec.MsgspecError as error:
@@ -114,7 +138,7 @@ def _unreadable(record: Record, found: str) -> UnreadablePredictions:
     )
 
 
-def _asked(batches: Sequence[SampledBatch]) -> pl.DataFrame:
+def _asked(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
     """Return one row per row asked for: id, time, latency, what the state had seen and the request's fields."""
     counts = [len(batch.requests) for batch in batches]
     numbers = np.repeat(np.arange(len(batches)), counts)
@@ -124,11 +148,12 @@ def _asked(batches: Sequence[SampledBatch]) -> pl.DataFrame:
         "_at_us": np.repeat(np.array([batch.time_us for batch in batches], dtype=np.int64), counts),
         "latency_us": np.repeat(np.array([batch.latency_us for batch in batches], dtype=np.int64), counts),
         "_seen_us": pl.Series([batch.seen_us for batch in batches], dtype=pl.Int64)[pl.Series(numbers)],
+        "replica": pl.Series([batch.replica for batch in batches], dtype=pl.String)[pl.Series(numbers)],
     }
     return pl.DataFrame(columns).hstack(_request_fields(batches))
 
 
-def _request_fields(batches: Sequence[SampledBatch]) -> pl.DataFrame:
+def _request_fields(batches: Sequence[PredictionBatch]) -> pl.DataFrame:
     """Return the requests' fields; where definitions changed, fields that a request had not are null."""
     parts: list[pl.DataFrame] = []
     rows: list[Sequence[Any]] = []
@@ -141,7 +166,7 @@ def _request_fields(batches: Sequence[SampledBatch]) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal_relaxed")
 
 
-def _fields_frame(batch: SampledBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:
+def _fields_frame(batch: PredictionBatch, rows: list[Sequence[Any]]) -> pl.DataFrame:
     columns = zip(batch.fields, batch.kinds, zip(*rows, strict=True), strict=True)
     return pl.DataFrame([pl.Series(REQUEST_PREFIX + name, v, dtype=FIELD_DTYPES[kind]) for name, kind, v in columns])
 
@@ -176,9 +201,10 @@ class _Runs:
 
 @define
 class _Table:
-    """The features kept under the column names of one version."""
+    """The features kept under the column names of one version. counts: of each part, its rows."""
 
     parts: list[FeaturesUsed] = Factory(list)
+    counts: list[int] = Factory(list)
     rows: int = 0
 
 
@@ -202,7 +228,7 @@ class _Groups:
     tables: dict[tuple[str, str], _Table] = Factory(dict)
 
 
-def _group(batches: Sequence[SampledBatch]) -> _Groups:
+def _group(batches: Sequence[PredictionBatch]) -> _Groups:
     groups = _Groups()
     asked = 0
     for batch in batches:
@@ -230,6 +256,7 @@ def _keep(tables: dict[tuple[str, str], _Table], model: str, used: FeaturesUsed,
     """Add features to their table; return the number of their first row there."""
     table = tables.get((model, used.version)) or tables.setdefault((model, used.version), _Table())
     table.parts.append(used)
+    table.counts.append(count)
     table.rows += count
     return table.rows - count
 
@@ -243,7 +270,9 @@ def _group_frame(key: _Key, group: _Group, asked: pl.DataFrame, kept: pl.DataFra
     )
     features = kept.select(pl.all().gather(pl.select(pl.when(logged).then(pl.Series(places))).to_series()))
     whole = answers.hstack(asked[rows].get_columns()).hstack(features.get_columns())
-    return whole.select(*PREDICTION_SCHEMA, pl.exclude(*PREDICTION_SCHEMA))
+    newest = [name for name in features.columns if name.startswith(_NEWEST)]
+    ages = [((pl.col("_at_us") - pl.col(name)) / 1e6).alias(AGE_PREFIX + name.removeprefix(_NEWEST)) for name in newest]
+    return whole.select(*PREDICTION_SCHEMA, pl.exclude(*PREDICTION_SCHEMA, *newest), *ages)
 
 
 def _answers_frame(group: _Group) -> pl.DataFrame:
@@ -253,7 +282,8 @@ def _answers_frame(group: _Group) -> pl.DataFrame:
         "score": pl.Series(scores),
         "decision": _decisions(group.answers, sizes),
         "rules": _rules(group.answers, sizes),
-        "fallback": _causes(group.answers, sizes),
+        "fallback": _repeated([part.cause for part in group.answers], sizes),
+        "bundle": _repeated([part.bundle.hex() if part.bundle else None for part in group.answers], sizes),
         "_block": pl.Series(np.repeat(np.array(group.blocks, dtype=np.int64), sizes)),
     }
     return pl.DataFrame(columns)
@@ -267,11 +297,11 @@ def _decisions(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Se
     return pl.select(pl.when(pl.Series(codes != 2)).then(pl.Series(codes == 1))).to_series()
 
 
-def _causes(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:
-    causes = [part.cause for part in answers]
-    if not any(causes):
+def _repeated(texts: Sequence[str | None], sizes: Sequence[int]) -> pl.Series:
+    """Return the text of each part for each of its rows."""
+    if not any(texts):
         return pl.Series([None], dtype=pl.String).new_from_index(0, sum(sizes))
-    return pl.Series(np.repeat(np.array(causes, dtype=object), sizes).tolist(), dtype=pl.String)
+    return pl.Series(texts, dtype=pl.String)[pl.Series(np.repeat(np.arange(len(sizes)), sizes))]
 
 
 def _rules(answers: Sequence[VersionAnswers], sizes: Sequence[int]) -> pl.Series:

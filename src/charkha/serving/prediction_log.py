@@ -27,9 +27,10 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 # In place of a version, of answers that have no features to name.
 NO_FEATURES = ""
 
-FORMAT = 2
-SAMPLED = 3  # features of some rows only
-READABLE = (1, 2, 3)  # format 1 has no `seen_us`
+# What a format brought: 2 `seen_us`, 3 `featured`, 4 the evidence: `replica`, `bundle` and `newest`. A record that ends
+# before a field has its default.
+FORMAT = 4
+READABLE = (1, 2, 3, 4)
 # One letter per type of a request field, so that a record says what its fields are.
 _LETTERS: Mapping[FieldType, str] = {kind: kind.__name__[0] for kind in POLARS_TYPES}
 FIELD_DTYPES: Mapping[str, pl.DataType] = {_LETTERS[kind]: dtype for kind, dtype in POLARS_TYPES.items()}
@@ -52,11 +53,14 @@ class FeaturesUsed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     version: whose bundle names the columns; matrix: float64 (rows, columns), C order; text: the values of each
     categorical column, in the order of the matrix (there its codes are not enough: an unseen category has none).
+    newest: when the newest is of that the state held of each row's keys, view by view (`features.ages.stamps`); None
+    where it could not be read.
     """
 
     version: str
     matrix: bytes
     text: tuple[Sequence[str | None], ...]
+    newest: bytes | None = None
 
 
 class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -65,7 +69,8 @@ class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     features: position in the batch's features. rows: which rows of the batch; None for all. scores: float64 (n,).
     decisions: one byte each; None when the version decides nothing. rules: the rules that held, those in shadow as
     well; None when none did.
-    cause: why the fallback answered, in its place for the version; None where the version did.
+    cause: why the fallback answered, in its place for the version; None where the version did. bundle: the digest of
+    what was loaded as this version; None where nothing was.
     """
 
     version: str
@@ -76,13 +81,16 @@ class VersionAnswers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     decisions: bytes | None
     rules: Sequence[tuple[str, ...]] | None
     cause: Cause | None = None
+    bundle: bytes | None = None
 
 
 class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One call. first_id: 16 bytes, the other rows' ids follow on. time_us: of the prediction, by the clock.
 
     fields, kinds: the names of the request's fields, and a letter for the type of each. requests: their values by row.
-    seen_us: when the newest row became known that the state then held, of any source; None in records of format 1.
+    seen_us: when the newest row became known that the state then held, of any source. featured: the rows whose features
+    are in `features`, ascending; None for all. replica: who answered: what stays the same of one serving process when
+    it is replaced.
     """
 
     format: int
@@ -96,28 +104,24 @@ class PredictionBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     features: tuple[FeaturesUsed, ...]
     answers: tuple[VersionAnswers, ...]
     seen_us: int | None = None
-
-
-class SampledBatch(PredictionBatch, frozen=True, array_like=True, gc=False):
-    """One call whose policy asks for the features of a share of its rows. It reads whole ones as well.
-
-    featured: the rows whose features are in `features`, ascending; None for all.
-    """
-
     featured: tuple[int, ...] | None = None
+    replica: str | None = None
 
 
 @frozen(eq=False)
 class Scored:
     """What one version made of n rows.
 
-    kept_as: the version under which its features are logged. matrix: float64 (n, columns). text: the values of each
-    categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row, which are logged;
-    told: those of them that are not in shadow, which are answered. cause: why the fallback answered.
+    bundle: the digest of what was loaded as the version, empty for nothing. plan: the position of its feature plan in
+    the line-up. kept_as: the version under which its features are logged. matrix: float64 (n, columns). text: the
+    values of each categorical column. scores: float64 (n,). decisions: bool (n,). hits: the rules that held, by row,
+    which are logged; told: those of them that are not in shadow, which are answered. cause: why the fallback answered.
     """
 
     version: str
     role: Role
+    bundle: bytes
+    plan: int
     kept_as: str
     matrix: FloatArray
     text: tuple[Sequence[str | None], ...]
@@ -165,13 +169,16 @@ def field_kinds(fields: Mapping[str, FieldType]) -> str:
     return "".join(_LETTERS[kind] for kind in fields.values())
 
 
-def features_used(scored: Scored, rows: tuple[int, ...] | None = None) -> FeaturesUsed:
-    """Return the features of a batch, or of some rows, as they are logged: numbers from the matrix, text as it was."""
+def features_used(scored: Scored, newest: bytes | None = None, rows: tuple[int, ...] | None = None) -> FeaturesUsed:
+    """Return the features of a batch, or of some rows, as they are logged: numbers from the matrix, text as it was.
+
+    newest: of these rows, as in `FeaturesUsed`.
+    """
     if rows is None:
-        return FeaturesUsed(scored.kept_as, scored.matrix.tobytes(), scored.text)
+        return FeaturesUsed(scored.kept_as, scored.matrix.tobytes(), scored.text, newest)
     text = tuple([[values[row] for row in rows] for values in scored.text])
     # Of none, as of most calls of one row, and of few: cheaper than NumPy's indexing by a list.
-    return FeaturesUsed(scored.kept_as, b"".join([scored.matrix[row].tobytes() for row in rows]), text)
+    return FeaturesUsed(scored.kept_as, b"".join([scored.matrix[row].tobytes() for row in rows]), text, newest)
 
 
 def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None = None) -> VersionAnswers:
@@ -186,7 +193,7 @@ def version_answers(scored: Scored, features: int, rows: tuple[int, ...] | None 
     flags = None if decisions is None else decisions.tobytes()
     rules = hits if any(hits) else None
     of_version = (scored.version, scored.role, features, rows)
-    return VersionAnswers(*of_version, scores.tobytes(), flags, rules, scored.cause)
+    return VersionAnswers(*of_version, scores.tobytes(), flags, rules, scored.cause, scored.bundle or None)
 
 
 def encode_predictions(batch: PredictionBatch) -> bytes:

@@ -40,7 +40,8 @@ class Route:
     """An endpoint.
 
     method: what it is called with. pattern: its path in metrics, with {model} or {source} in it. need: what a call must
-    show where keys are asked for. error_form: how its errors are said.
+    show where keys are asked for. error_form: how its errors are said. model: of which it asks for predictions, if it
+    does.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Route:
     endpoint: Endpoint
     need: Need
     error_form: ErrorForm = plain_error
+    model: str | None = None
 
 
 class Router:
@@ -56,7 +58,8 @@ class Router:
     routes: path → route. missing: what is raised for a path that is none of them. keyring: whose keys are asked for;
     None where everybody may everything. found: the route of a path that is not known beforehand, if it is one.
     ends: whether the server is about to, at a
-    time by `time.perf_counter`; answers end their connections then, so that none is cut while it is used.
+    time by `time.perf_counter`; answers end their connections then, so that none is cut while it is used. replied: is
+    told the model and the status of each call for predictions that was let in.
     """
 
     def __init__(
@@ -68,10 +71,11 @@ class Router:
         found: Callable[[str], Route | None] = lambda path: None,
         *,
         ends: Callable[[float], bool] = lambda now: False,
+        replied: Callable[[str, int], None] = lambda model, status: None,
     ) -> None:
         self.routes: Mapping[str, Route] = dict(routes)
         self._missing, self._metrics, self._keyring, self._found = missing, metrics, keyring, found
-        self._ends = ends
+        self._ends, self._replied = ends, replied
 
     def route(self, path: str) -> Route | None:
         """Return the route of a path, None where there is none."""
@@ -91,7 +95,7 @@ class Router:
         """Return what is replied to a call, with its request id; never raises for what a client can do."""
         started = time.perf_counter()
         request_id = request_id_of(call.headers)
-        route = self.route(call.path)
+        route, model = self.route(call.path), None
         try:
             if self._keyring is not None:
                 # First of all: without a key nobody learns which paths there are.
@@ -100,11 +104,14 @@ class Router:
                 raise self._missing(call)
             if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
                 raise _wrong_method(call, route)
+            model = route.model
             reply = await route.endpoint(call)
         except Exception as error:
             reply = refused(error, call.headers, request_id, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)
+        if model is not None:
+            self._replied(model, reply.status)
         last = ENDING if self._ends(started) else NOTHING
         return Reply(reply.status, reply.body, (*reply.headers, (REQUEST_ID, request_id), *last))
 

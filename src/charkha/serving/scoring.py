@@ -10,6 +10,7 @@ import numpy as np
 from attrs import field, frozen
 
 from charkha.bundles.encoding import encode_lists
+from charkha.features.ages import stamps
 from charkha.features.evaluate import Failure, OnFailure
 from charkha.features.latest import listed
 from charkha.features.online import Fetched, online_columns
@@ -19,11 +20,9 @@ from charkha.serving.lineup import LineUp, Player
 from charkha.serving.prediction_ids import format_ids
 from charkha.serving.prediction_log import (
     FORMAT,
-    SAMPLED,
     Cause,
     PredictionBatch,
     Role,
-    SampledBatch,
     Scored,
     features_used,
     pack_first_id,
@@ -168,19 +167,24 @@ def score(player: Player, batch: Batch) -> Scored:
     decisions, hits = bundle.decide_where(scores, bundle.held(features, scores, batch.failures.append))
     text = tuple(listed(features[schema.columns[position].name]) for position in schema.categorical)
     told = bundle.in_effect(hits)
-    return Scored(player.version, player.role, player.kept_as, matrix, text, scores, decisions, hits, told)
+    who = (player.version, player.role, bundle.digest, player.plan, player.kept_as)
+    return Scored(*who, matrix, text, scores, decisions, hits, told)
 
 
-def record(question: Question, parts: Sequence[Part], first: int, latency_us: int) -> PredictionBatch:
+def record(
+    question: Question, parts: Sequence[Part], first: int, latency_us: int, replica: str | None = None
+) -> PredictionBatch:
     """Return what the log keeps: of each version the rows it is asked for; features once per kind.
 
-    Where the policy is to log the features of a share of the rows, they are of these for everyone.
+    Where the policy is to log the features of a share of the rows, they are of these for everyone. replica: who
+    answered.
     """
     kept = {scored.kept_as: scored for scored, _ in parts}
     places = {version: place for place, version in enumerate(kept)}
     lineup = question.lineup
     featured = drawn(first, len(question.rows), lineup.features_share)
-    values = (
+    return PredictionBatch(
+        FORMAT,
         lineup.model,
         pack_first_id(first),
         question.time_us,
@@ -188,13 +192,18 @@ def record(question: Question, parts: Sequence[Part], first: int, latency_us: in
         lineup.fields,
         lineup.kinds,
         question.rows,
-        tuple([features_used(scored, featured) for scored in kept.values()]),
+        tuple([features_used(scored, _newest(question, scored, featured), featured) for scored in kept.values()]),
         tuple([version_answers(scored, places[scored.kept_as], rows) for scored, rows in parts]),
         question.seen_us,
+        featured,
+        replica,
     )
-    if featured is None:
-        return PredictionBatch(FORMAT, *values)
-    return SampledBatch(SAMPLED, *values, featured)
+
+
+def _newest(question: Question, scored: Scored, rows: tuple[int, ...] | None) -> bytes | None:
+    """Return when the newest is of that a version's features were made of, as it is logged; None if it is not known."""
+    fetched = question.fetched[scored.plan]
+    return None if isinstance(fetched, Exception) else stamps(question.lineup.plans[scored.plan], fetched, rows)
 
 
 def answers(question: Question, answered: Answered, first: int) -> Answers:

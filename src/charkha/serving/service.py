@@ -31,6 +31,7 @@ from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.shadows import Shadows
 from charkha.serving.standing import Standing
+from charkha.serving.vitals import ModelVitals, Vitals
 from charkha.serving.warming import warm
 from charkha.spec.model import Model
 from charkha.spec.project import Project
@@ -71,7 +72,8 @@ class Service:
 
     beside: where shadows score what was answered; before the answer is returned unless given.
     partition: of the logs that this service writes. Two services may share one, at the price of reading what the other
-    wrote before each append.
+    wrote before each append. replica: who is said to have answered: what stays the same when this process is replaced;
+    the partition unless given. steady_ns: of `ModelVitals`.
     standing: who answers, and what is wrong. kill_switch: to be refreshed beside this.
     """
 
@@ -84,8 +86,11 @@ class Service:
         observer: Observer | None = None,
         *,
         beside: Beside | None = None,
+        replica: str | None = None,
+        steady_ns: Callable[[], int] | None = None,
     ) -> None:
         self.project = project
+        self.replica = replica or partition
         self._home = home
         self._clock = clock
         self._observer: Observer = observer or Quiet()
@@ -96,7 +101,10 @@ class Service:
             name: PolicedLog(PredictionLog(home.log, name, partition), model, self._observer)
             for name, model in project.models.items()
         }
-        self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions)
+        self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions, self.replica)
+        who = (partition, self.replica)
+        vitals = {name: ModelVitals(home.log, name, *who, clock, steady_ns=steady_ns) for name in project.models}
+        self.vitals = Vitals(vitals)
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)
@@ -224,7 +232,7 @@ class Service:
         who = [part.parts() for part in parts]
         logged = log.append(
             [
-                record(question, own, first, us)
+                record(question, own, first, us, self.replica)
                 for question, own, first, us in zip(questions, who, firsts, took, strict=True)
             ]
         )
@@ -239,9 +247,10 @@ class Service:
         if lineup.ruled:
             for own in who:
                 self._observer.ruled(lineup.model, own)
-        if lineup.fallback is not None:
-            for cause, rows in fallen_back(scored):
-                self._observer.fell_back(lineup.model, cause, rows)
+        fallbacks = [] if lineup.fallback is None else list(fallen_back(scored))
+        for cause, rows in fallbacks:
+            self._observer.fell_back(lineup.model, cause, rows)
+        self.vitals.of(lineup.model).answered(questions[-1].time_us, ends[-1], stages, fallbacks)
         for failure in each_once(batch.failures):
             self._observer.not_evaluated(lineup.model, failure, questions[-1].time_us)
         if lineup.shadows and logged:
@@ -312,6 +321,7 @@ class Service:
             predictions.close()
         for labels in self._labels.values():
             labels.close()
+        self.vitals.close()
 
     def _prepare(self, lineup: LineUp) -> None:
         """Have the state hold what a line-up reads, and try it."""

@@ -15,11 +15,12 @@ from charkha.serving.scoring import Batch, Question, batch_of, each_once, record
 
 @frozen(eq=False)
 class Shadows:
-    """Asks the shadows of line-ups. logs: of the predictions of each model."""
+    """Asks the shadows of line-ups. logs: of the predictions of each model. replica: who answers."""
 
     beside: Beside
     observer: Observer
     logs: Mapping[str, PolicedLog]
+    replica: str
 
     def ask(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
         """Have the shadows score a batch that was answered. firsts: of each question, the first id of its answers."""
@@ -35,7 +36,8 @@ class Shadows:
         low, records = 0, []
         for question, first in zip(questions, firsts, strict=True):
             rows = slice(low, low + len(question.rows))
-            records.append(record(question, [(each.of(rows), None) for each in scored], first, took_us))
+            parts = [(each.of(rows), None) for each in scored]
+            records.append(record(question, parts, first, took_us, self.replica))
             low = rows.stop
         if scored and not self.logs[lineup.model].append_beside(records):
             self.observer.shadows_left_out(lineup.model, low)

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 
+from charkha.features.ages import stamps
 from charkha.features.online import fetch
 from charkha.serving.lineup import LineUp
 from charkha.serving.scoring import Question, batch_of, score
@@ -30,3 +31,4 @@ def warm(lineup: LineUp, online: OnlineStore, time_us: int) -> None:
             for player in (*lineup.players, *([lineup.former] if lineup.former else [])):
                 with suppress(Exception):
                     score(player, batch)
+                    stamps(lineup.plans[player.plan], fetched[player.plan])

@@ -5,7 +5,9 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,12 +86,14 @@ def open_app(
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
     aside = InThread()
-    service = Service(project, home, clock, claim.name, metrics, beside=aside)
+    replica = f"{socket.gethostname()}/{claim.name}"
+    steady_ns = time.monotonic_ns
+    service = Service(project, home, clock, claim.name, metrics, beside=aside, replica=replica, steady_ns=steady_ns)
     service.refresh()
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followed_by = (service.kill_switch, service, keyring, metrics.rule_hits)
+    followed_by = (service.kill_switch, service, service.vitals, keyring, metrics.rule_hits)
     followers = [Follower(followed) for followed in followed_by if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()

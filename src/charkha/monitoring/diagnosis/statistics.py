@@ -3,12 +3,11 @@
 All of it adds up from tiles, but the share of the most frequent bin, which is of a block as a whole.
 """
 
-
 import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.bundles.profile import NumericShape, ProfileShape
+from charkha.bundles.profile import NumericShape, ProfileShape, TextShape
 from charkha.features.segments import IntArray
 from charkha.spec.model import FloatArray
 
@@ -72,21 +71,19 @@ class BinMeaning:
         return cls(names, feature, null, stranger, level, odd, paired)
 
 
-def _strangers(part: object) -> IntArray:
+def _strangers(part: NumericShape | TextShape) -> IntArray:
     """Return 1 for the bins of what the reference did not have."""
-    if not isinstance(part, NumericShape):
-        flags = np.zeros(part.bins, np.int64)  # type: ignore[attr-defined]
-        flags[-2] = 1
-        return flags
     flags = np.zeros(part.bins, np.int64)
-    if part.tenths:
+    if isinstance(part, TextShape):
+        flags[-2] = 1
+    elif part.tenths:
         flags[: part.tenths[0] + 1] = 1
         flags[part.tenths[-1] + 1 : -1] = 1
     return flags
 
 
 def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) -> FeatureStatistics:
-    """Return what blocks tell. counted: `block` (from 0 up), `bin`, `count`, in any order, several of one bin or one."""
+    """Return what blocks tell. counted: `block` (from 0 up), `bin`, `count`, in any order."""
     added = counted.group_by("block", "bin").agg(pl.col("count").sum())
     block, bins, count = (added[name].cast(pl.Int64).to_numpy() for name in ("block", "bin", "count"))
     of_feature = meaning.feature[bins] >= 0
@@ -94,7 +91,8 @@ def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) 
 
     def total(chosen: IntArray, numbers: IntArray, weights: FloatArray) -> FloatArray:
         place = block[chosen] * size[1] + numbers[chosen]
-        return np.bincount(place, weights[chosen], minlength=blocks * size[1]).reshape(size)
+        sums: FloatArray = np.bincount(place, weights[chosen], minlength=blocks * size[1]).astype(np.float64)
+        return sums.reshape(size)
 
     inside, feature = np.flatnonzero(of_feature), meaning.feature[bins]
     weights = count.astype(np.float64)

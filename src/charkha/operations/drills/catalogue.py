@@ -5,9 +5,10 @@ from functools import reduce
 from importlib import import_module
 from pkgutil import iter_modules
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills import incidents
-from charkha.operations.drills.fault import BadFault, Fault, Rescore
+from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
 from charkha.spec.drills import Cause
 

@@ -5,10 +5,11 @@ from functools import partial
 
 import polars as pl
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_served, bend_source, hit_rows
 from charkha.operations.drills.catalogue import INCIDENTS
-from charkha.operations.drills.fault import BadFault, Fault, Rescore
+from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
 from charkha.spec.drills import DeclaredIncident
 

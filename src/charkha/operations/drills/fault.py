@@ -1,14 +1,8 @@
-"""A fault: one incident that is put into traffic, and what can score the rows that it has bent."""
+"""A fault: one incident that is put into traffic."""
 
-from typing import Protocol
-
-import polars as pl
 from attrs import field, frozen, validators
 
-from charkha.bundles.rules import BoolArray
-from charkha.features.plan import FeaturePlan
 from charkha.monitoring.performance import Span
-from charkha.spec.model import FloatArray
 
 
 class BadFault(ValueError):
@@ -41,16 +35,3 @@ class Fault:
         """Return when it holds in traffic of a span."""
         until_us = span.until_us if self.until_us is None else min(self.until_us, span.until_us)
         return Span(max(self.since_us, span.since_us), until_us)
-
-
-class Rescore(Protocol):
-    """The model of some traffic: what its features are made of, and what it says of bent ones."""
-
-    @property
-    def plan(self) -> FeaturePlan:
-        """The plan of its features: which of them reads which field of which source."""
-        ...
-
-    def __call__(self, rows: pl.DataFrame) -> tuple[FloatArray, BoolArray | None]:
-        """Return scores, float64 (rows,), and decisions of rows as of `Traffic.predictions`, each by its version."""
-        ...

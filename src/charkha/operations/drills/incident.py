@@ -7,8 +7,9 @@ import polars as pl
 from attrs import evolve, frozen
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.fault import BadFault, Fault, Rescore
+from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.targets import Subjects, Target, nothing
 from charkha.spec.drills import Cause
 from charkha.spec.durations import parse_duration

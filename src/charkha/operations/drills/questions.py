@@ -7,9 +7,9 @@ from attrs import evolve
 from charkha.features.seen import BoolArray
 from charkha.features.segments import IntArray
 from charkha.monitoring.performance import Span
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import replaced
-from charkha.operations.drills.fault import Rescore
 from charkha.spec.model import FloatArray
 
 # Questions are exchanged for others of about the same time: one of so many around them.

@@ -32,6 +32,7 @@ from charkha.serving.protocols.inference_messages import (
 from charkha.serving.protocols.tensors import output_tensors, rows_of, version_of
 from charkha.serving.refusals import Malformed
 from charkha.serving.responses import Prediction
+from charkha.serving.router import told_of
 from charkha.serving.tracing import Traces
 
 SERVICE = "inference.GRPCInferenceService"
@@ -107,11 +108,19 @@ class InferenceService:
 
     async def infer(self, request: ModelInferRequest, call: GrpcCall) -> Reply:
         """Predict."""
-        name = request.model_name
-        self._described.require_only(name, request.model_version)
-        self._desk.admit(name)
-        read = partial(self._read, request)
-        return await self._desk.reply(name, call.metadata, call.message, call.timeout_seconds, read=read, kind="grpc\0")
+        name, status = request.model_name, 500
+        try:
+            self._described.require_only(name, request.model_version)
+            self._desk.admit(name)
+            read, patience = partial(self._read, request), call.timeout_seconds
+            reply = await self._desk.reply(name, call.metadata, call.message, patience, read=read, kind="grpc\0")
+            status = reply.status
+        except Exception as error:
+            status, _, _ = told_of(error, call.metadata, "")
+            raise
+        finally:
+            self._desk.service.vitals.replied(name, status)
+        return reply
 
     def _read(self, request: ModelInferRequest) -> Asked:
         name = request.model_name

@@ -73,9 +73,9 @@ class MlflowScoring:
         for name in models:
             invocations = partial(self.invocations, name)
             pattern = "/v1/models/{model}/invocations"
-            routes[f"/v1/models/{name}/invocations"] = Route("POST", pattern, invocations, "predict", error_form)
+            routes[f"/v1/models/{name}/invocations"] = Route("POST", pattern, invocations, "predict", error_form, name)
             if len(models) == 1:
-                routes["/invocations"] = Route("POST", "/invocations", invocations, "predict", error_form)
+                routes["/invocations"] = Route("POST", "/invocations", invocations, "predict", error_form, name)
         return routes
 
     def found(self, path: str) -> Route | None:

@@ -73,7 +73,7 @@ class OpenInference:
         model, version, verb = named["model"], named["version"] or "", named["verb"] or ""
         pattern = "/v2/models/{model}" + ("/versions/{version}" if version else "") + (f"/{verb}" if verb else "")
         if verb == "infer":
-            return Route("POST", pattern, partial(self.infer, model, version), "predict", error_form)
+            return Route("POST", pattern, partial(self.infer, model, version), "predict", error_form, model)
         return _get(pattern, partial(self.model_ready if verb else self.model, model, version), ANY_KEY)
 
     async def server(self, call: Call) -> Reply:

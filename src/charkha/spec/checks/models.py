@@ -19,8 +19,9 @@ from charkha.spec.rules import SCORE, Rule
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
 
-# A prediction's table holds the request's fields as `request.<field>`: a view of this name would collide.
-RESERVED_PARTS = ("request",)
+# A prediction's table holds the request's fields as `request.<field>` and the ages of views as `age.<view>`: a view of
+# such a name would collide.
+RESERVED_PARTS = ("request", "age")
 
 
 def model_faults(model: Model) -> Iterator[Fault]:

@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import lots
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.questions import exchanged, is_binary, questions, within
 from charkha.operations.drills.truths import with_labels

@@ -9,9 +9,10 @@ from attrs import evolve
 
 from charkha.features.segments import IntArray
 from charkha.monitoring.changes import Change
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_served, hit_rows
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import replicas
 

@@ -7,9 +7,10 @@ import polars as pl
 
 from charkha.features.plan import FeaturePlan, feature_names
 from charkha.features.seen import BoolArray
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import AGE_PREFIX, Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows, lots, where
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import categories
 from charkha.serving.prediction_frames import REQUEST_PREFIX

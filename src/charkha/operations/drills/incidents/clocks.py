@@ -7,10 +7,11 @@ import polars as pl
 from attrs import evolve
 
 from charkha.features.seen import BoolArray
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import AGE_PREFIX, Traffic
 from charkha.operations.drills.bending import bend_served, bend_source, hit_rows, where
 from charkha.operations.drills.earlier import view_as_of
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import replicas, sources
 from charkha.spec.aggregates import Aggregate

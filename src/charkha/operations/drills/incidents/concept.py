@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.questions import questions, within
 from charkha.operations.drills.targets import in_segment, numeric_features, segments

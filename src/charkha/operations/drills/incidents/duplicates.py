@@ -6,10 +6,11 @@ import polars as pl
 from attrs import evolve
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows
 from charkha.operations.drills.derivation import Derived, reached
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import sources
 from charkha.spec.aggregates import Aggregate

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 from attrs import evolve
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import lots
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.questions import is_binary
 from charkha.spec.durations import DAY_US

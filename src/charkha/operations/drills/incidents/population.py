@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows, lots
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.incidents.categories import never_seen, with_unknown_value
 from charkha.operations.drills.questions import drawn, exchanged, is_binary, questions, within

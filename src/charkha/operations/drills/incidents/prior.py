@@ -3,8 +3,9 @@
 import numpy as np
 import polars as pl
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.questions import drawn, exchanged, is_binary, questions, within
 

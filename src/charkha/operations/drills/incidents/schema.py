@@ -3,8 +3,9 @@
 from attrs import evolve
 
 from charkha.monitoring.changes import Change
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.incidents.values import null_flood
 from charkha.operations.drills.targets import any_fields

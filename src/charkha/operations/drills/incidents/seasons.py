@@ -5,9 +5,10 @@ import polars as pl
 from attrs import evolve
 
 from charkha.monitoring.performance import Span
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import lots
-from charkha.operations.drills.fault import BadFault, Fault, Rescore
+from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.questions import added, exchanged, louder, questions, within, without
 from charkha.operations.drills.targets import in_segment, segments

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import polars as pl
 from attrs import evolve
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_served, hit_rows, lots, replaced
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident
 
 # What the fallback says caused it.

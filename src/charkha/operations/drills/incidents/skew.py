@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_served, hit_rows
 from charkha.operations.drills.earlier import view_as_of
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import numeric_features
 from charkha.spec.aggregates import Aggregate

@@ -2,9 +2,10 @@
 
 import polars as pl
 
+from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.derivation import Derived
-from charkha.operations.drills.fault import Fault, Rescore
+from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.field_faults import bend_field
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.targets import source_fields

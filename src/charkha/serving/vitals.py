@@ -1,0 +1,190 @@
+"""How a worker does, minute by minute: calls by status, rows, fallbacks, latency by stage, and what its clock does.
+
+Counted beside the answers under a lock that is held for a moment, and written by whoever refreshes: an answer never
+waits for a disk. A minute is one by the time of the predictions, so a year that is replayed has its minutes too.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from attrs import Factory, define
+
+from charkha.clock import Clock
+from charkha.serving.latency_bins import bin_of
+from charkha.serving.observer import STAGES, Stages
+from charkha.serving.prediction_log import Cause
+from charkha.serving.vitals_log import (
+    FORMAT,
+    MINUTE_US,
+    UnreadableVitals,
+    VitalsRecord,
+    encode_vitals,
+    vitals_at,
+    vitals_stream,
+)
+from charkha.storage.log import Log, LogCorrupt, Position, UnknownPosition
+
+# So many minutes wait at most while the disk takes none; then the oldest go.
+MOST_WAITING = 1440
+
+
+@define(eq=False)
+class _Minute:
+    minute_us: int
+    statuses: Counter[int] = Factory(Counter)
+    batches: int = 0
+    rows: int = 0
+    fallbacks: Counter[str] = Factory(Counter)
+    stages: tuple[dict[int, int], ...] = Factory(lambda: tuple({} for _ in (None, *STAGES)))
+
+
+class ModelVitals:
+    """Counts for one model; safe to use from several threads.
+
+    steady_ns: a clock that nobody sets, such as `time.monotonic_ns`; None where time is simulated.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        model: str,
+        partition: str,
+        replica: str,
+        clock: Clock,
+        *,
+        steady_ns: Callable[[], int] | None = None,
+    ) -> None:
+        self._log, self._stream, self._partition, self._replica = log, vitals_stream(model), partition, replica
+        self._writer = log.writer(self._stream, partition)
+        self._clock, self._steady_ns = clock, steady_ns
+        self._began_us, self._began_ns = clock.now(), steady_ns() if steady_ns else 0
+        self._counting, self._writing = threading.Lock(), threading.Lock()
+        self._minute = _Minute(self._began_us // MINUTE_US * MINUTE_US)
+        self._over: deque[_Minute] = deque(maxlen=MOST_WAITING)
+        self._others: Position = {}
+        self.problem: str | None = None
+
+    def replied(self, status: int) -> None:
+        """Count a call."""
+        with self._counting:
+            self._minute.statuses[status] += 1
+
+    def answered(self, time_us: int, rows: int, stages: Stages, fallbacks: Iterable[tuple[Cause, int]] = ()) -> None:
+        """Count a batch. time_us: of its predictions."""
+        came_ns, waited_ns, features_ns, scored_ns, logged_ns = stages
+        took = (logged_ns - came_ns, waited_ns - came_ns, features_ns - waited_ns)
+        bins = [bin_of(each) for each in (*took, scored_ns - features_ns, logged_ns - scored_ns)]
+        with self._counting:
+            if time_us >= self._minute.minute_us + MINUTE_US:
+                self._turn(time_us)
+            minute = self._minute
+            minute.batches += 1
+            minute.rows += rows
+            for counts, number in zip(minute.stages, bins, strict=True):
+                counts[number] = counts.get(number, 0) + 1
+            for cause, count in fallbacks:
+                minute.fallbacks[cause] += count
+
+    def refresh(self) -> bool:
+        """Write the minutes that are over; return whether there were any. What cannot be written waits."""
+        now_us = self._clock.now()
+        with self._counting:
+            if now_us >= self._minute.minute_us + MINUTE_US:
+                self._turn(now_us)
+        return self._write(now_us)
+
+    def close(self) -> None:
+        """Write what there is, also of the minute that is not over, and close the writer."""
+        with self._counting:
+            if self._minute.batches or self._minute.statuses:
+                self._turn(self._minute.minute_us)
+        self._write(self._clock.now())
+        self._writer.close()
+
+    def _turn(self, time_us: int) -> None:
+        self._over.append(self._minute)
+        self._minute = _Minute(time_us // MINUTE_US * MINUTE_US)
+
+    def _write(self, now_us: int) -> bool:
+        with self._writing:
+            minutes = list(self._over)
+            if not minutes:
+                return False
+            try:
+                ahead_us, behind_us = self._ahead_us(now_us), self._behind_us(now_us)
+                self._writer.append([self._record(minute, ahead_us, behind_us) for minute in minutes])
+            except (OSError, LogCorrupt) as error:
+                self.problem = f"vitals cannot be logged: {error}"
+                return False
+            self.problem = None
+            with self._counting:
+                for minute in minutes:
+                    if self._over and self._over[0] is minute:  # not if it was let go meanwhile
+                        self._over.popleft()
+        return True
+
+    def _record(self, minute: _Minute, ahead_us: int | None, behind_us: int) -> bytes:
+        counted = (dict(minute.statuses), minute.batches, minute.rows, dict(minute.fallbacks), minute.stages)
+        return encode_vitals(VitalsRecord(FORMAT, minute.minute_us, self._replica, *counted, ahead_us, behind_us))
+
+    def _ahead_us(self, now_us: int) -> int | None:
+        if self._steady_ns is None:
+            return None
+        return now_us - self._began_us - (self._steady_ns() - self._began_ns) // 1000
+
+    def _behind_us(self, now_us: int) -> int:
+        """Return how far the newest that other workers wrote since the last time lies ahead of now.
+
+        A minute is written when it is over by the clock of who writes it.
+        """
+        try:
+            ends = self._log.end(self._stream)
+            since = {**ends, **self._others, self._partition: ends.get(self._partition, 0)}
+            records = list(self._log.read(self._stream, since))
+        except (UnknownPosition, LogCorrupt):  # what retention has removed, or somebody has to mend: from its end on
+            self._others = {}
+            return 0
+        self._others = {**since, **{record.partition: record.end for record in records}}
+        return max(0, _newest([record.payload for record in records]) - now_us)
+
+
+class Vitals:
+    """The vitals of all models of a service; followed, so that minutes are written when they are over."""
+
+    def __init__(self, models: Mapping[str, ModelVitals]) -> None:
+        self._models = models
+
+    def of(self, model: str) -> ModelVitals:
+        """Return those of a model."""
+        return self._models[model]
+
+    def replied(self, model: str, status: int) -> None:
+        """Count a call for predictions of a model, whatever became of it; of one that is not known, nothing."""
+        if (found := self._models.get(model)) is not None:
+            found.replied(status)
+
+    def refresh(self) -> bool:
+        """Write the minutes that are over; see `ModelVitals.refresh`."""
+        written = [vitals.refresh() for vitals in self._models.values()]
+        return any(written)
+
+    def problems(self) -> dict[str, str]:
+        """Return, by model, why vitals cannot be written now."""
+        return {name: vitals.problem for name, vitals in self._models.items() if vitals.problem is not None}
+
+    def close(self) -> None:
+        """Write what there is, and close the logs."""
+        for vitals in self._models.values():
+            vitals.close()
+
+
+def _newest(payloads: Sequence[bytes]) -> int:
+    """Return when the newest of records was written at the earliest (µs); those of newer versions tell nothing."""
+    found = 0
+    for payload in payloads:
+        try:
+            found = max(found, vitals_at(payload) + MINUTE_US)
+        except UnreadableVitals:
+            continue
+    return found
