@@ -11,12 +11,13 @@ from polars.testing import assert_series_equal
 
 import charkha as ck
 from charkha.engines.local import LocalEngine
+from charkha.features.lineage import derived_from, downstream
 from charkha.features.offline import offline_features
 from charkha.features.plan import plan_features
 from charkha.features.rows import mark_versions, stamped
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.catalogue import inject
-from charkha.operations.drills.derivation import derived_from, downstream, reached
+from charkha.operations.drills.derivation import reached
 from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.questions import questions
 from charkha.spec.durations import DAY_US, HOUR_US

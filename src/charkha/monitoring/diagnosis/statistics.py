@@ -16,15 +16,17 @@ from charkha.spec.model import FloatArray
 class FeatureStatistics:
     """Of each block and feature, float64 (blocks, features); features in the order of the shape's parts.
 
-    rows: with the feature logged. nulls, strangers: of them, nulls, and values outside of the reference (numbers
-    beyond it, categories it did not have). odd, paired: numbers that do not go with the others, of so many that were
-    looked at. levels: the sum of the normal scores of numbers. top: rows in the most frequent bin, nulls left out.
+    rows: with the feature logged. nulls, strangers, far: of them, nulls, values outside of the reference (numbers
+    beyond it, categories it did not have), and numbers beyond it by more than it is wide. odd, paired: numbers that do
+    not go with the others, of so many that were looked at. levels: the sum of the normal scores of numbers. top: rows
+    in the most frequent bin, nulls left out.
     """
 
     names: tuple[str, ...]
     rows: FloatArray
     nulls: FloatArray
     strangers: FloatArray
+    far: FloatArray
     odd: FloatArray
     paired: FloatArray
     levels: FloatArray
@@ -40,15 +42,16 @@ class FeatureStatistics:
 class BinMeaning:
     """What each numbered bin of a shape says. All (width,).
 
-    feature: its number, -1 for the score and what comes after. null, stranger: whether it counts nulls, or what the
-    reference did not have. level: its normal score, 0 for text. odd, paired: the number of the feature that it counts
-    odd or paired rows of, else -1.
+    feature: its number, -1 for the score and what comes after. null, stranger, far: whether it counts nulls, what the
+    reference did not have, what lies far from it. level: its normal score, 0 for text. odd, paired: the number of the
+    feature that it counts odd or paired rows of, else -1.
     """
 
     names: tuple[str, ...]
     feature: IntArray
     null: IntArray
     stranger: IntArray
+    far: IntArray
     level: FloatArray
     odd: IntArray
     paired: IntArray
@@ -58,17 +61,18 @@ class BinMeaning:
         """Return the meanings of a shape's bins."""
         names = tuple(shape.parts)
         feature, odd, paired = (np.full(shape.width, -1, np.int64) for _ in range(3))
-        null, stranger, level = np.zeros(shape.width, np.int64), np.zeros(shape.width, np.int64), np.zeros(shape.width)
+        null, stranger, far = (np.zeros(shape.width, np.int64) for _ in range(3))
+        level = np.zeros(shape.width)
         for number, (name, part) in enumerate(shape.parts.items()):
             bins = slice(shape.starts[name], shape.starts[name] + part.bins)
             feature[bins] = number
             null[bins.stop - 1] = 1
-            stranger[bins] = _strangers(part)
+            stranger[bins], far[bins] = _strangers(part), _far(part)
         levels = dict(zip(shape.paired, shape.conditional.levels if shape.conditional else (), strict=True))
         for place, name in enumerate(shape.paired):
             level[shape.starts[name] : shape.starts[name] + shape.parts[name].bins] = levels[name]
             paired[shape.odd_start + 2 * place] = odd[shape.odd_start + 2 * place + 1] = names.index(name)
-        return cls(names, feature, null, stranger, level, odd, paired)
+        return cls(names, feature, null, stranger, far, level, odd, paired)
 
 
 def _strangers(part: NumericShape | TextShape) -> IntArray:
@@ -79,6 +83,17 @@ def _strangers(part: NumericShape | TextShape) -> IntArray:
     elif part.tenths:
         flags[: part.tenths[0] + 1] = 1
         flags[part.tenths[-1] + 1 : -1] = 1
+    return flags
+
+
+def _far(part: NumericShape | TextShape) -> IntArray:
+    """Return 1 for the bins that lie beyond the reference by more than it is wide."""
+    flags = np.zeros(part.bins, np.int64)
+    if isinstance(part, NumericShape) and part.tenths:
+        edges = np.asarray(part.edges)
+        low, high = edges[part.tenths[0]], edges[part.tenths[-1]]
+        upper, lower = np.append(edges, np.inf), np.append(-np.inf, edges)
+        flags[:-1] = (upper <= low - (high - low)) | (lower >= high + (high - low))
     return flags
 
 
@@ -105,6 +120,7 @@ def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) 
         total(inside, feature, weights),
         total(inside, feature, weights * meaning.null[bins]),
         total(inside, feature, weights * meaning.stranger[bins]),
+        total(inside, feature, weights * meaning.far[bins]),
         total(np.flatnonzero(odd >= 0), odd, weights),
         total(np.flatnonzero(paired >= 0), paired, weights),
         total(inside, feature, weights * meaning.level[bins]),

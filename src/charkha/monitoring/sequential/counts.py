@@ -63,6 +63,13 @@ class Counts(PerCheck):
         sides = [self._moved(count, expected * np.exp(sign * margin), sign * STEPS) for sign in (1, -1)]
         return np.concatenate(sides, axis=-1) / self.width[:, None]
 
+    def residuals(self, *observed: FloatArray) -> FloatArray:
+        """Return how far counts are from the usual, in standard deviations, blocks (…, checks)."""
+        counts, usual = observed
+        told = (usual > LEAST_USUAL) & np.isfinite(counts)
+        expected = np.where(told, usual, 1.0)
+        return np.where(told, (counts - expected) / np.sqrt(expected + self.dispersion * expected**2), 0.0)
+
     def _moved(self, count: FloatArray, expected: FloatArray, steps: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of rates that are exp(step) times as high."""
         dispersion = self.dispersion[:, None]

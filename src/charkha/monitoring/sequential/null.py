@@ -36,6 +36,12 @@ class Null(Protocol):
     def log_e(self, *observed: FloatArray) -> FloatArray:
         """Return log e-values (…, checks, alternatives) of blocks (…, checks), each for itself; 0 for no data."""
 
+    def residuals(self, *observed: FloatArray) -> FloatArray:
+        """Return how far blocks are from what is expected of each (blocks, checks), standardised; 0 for no data.
+
+        Evidence itself will not do to tell how alike blocks are: of a share that was always 0 it follows the rows.
+        """
+
     def widened(self, width: FloatArray, alike: FloatArray) -> Self:
         """Return the null with its factors multiplied."""
 

@@ -72,6 +72,14 @@ class Shares(PerCheck):
         fall = self._rise(rows - hits, rows, -at + margin)
         return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
 
+    def residuals(self, *observed: FloatArray) -> FloatArray:
+        """Return how far hits are from those expected, in standard deviations, blocks (…, checks)."""
+        hits, rows, *usual = observed
+        at = np.where(np.isfinite(usual[0]), _odds(usual[0]), self.log_odds) if usual else self.log_odds
+        share = expit(at)
+        spread = np.sqrt(rows * share * (1 - share) * (1 + np.maximum(rows - 1, 0) / (self.concentration + 1)))
+        return np.where(rows > 0, (hits - rows * share) / np.where(rows > 0, spread, 1.0), 0.0)
+
     def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of log odds that are higher by each step."""
         a, b = _beta(self.concentration, log_odds)

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from attrs import evolve
 
+from charkha.features.lineage import downstream
 from charkha.features.plan import FeaturePlan
 from charkha.features.request import with_request_features
 from charkha.features.seen import BoolArray
 from charkha.features.segments import IntArray
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.derivation import downstream
 from charkha.operations.drills.fault import Fault
 from charkha.serving.prediction_frames import FEATURES_LOGGED, REQUEST_PREFIX
 from charkha.spec.fields import TIME

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
+from charkha.features.lineage import Derived, derived_from
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows
-from charkha.operations.drills.derivation import Derived, derived_from, reached
+from charkha.operations.drills.derivation import reached
 from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.targets import Target, in_segment
 from charkha.serving.prediction_frames import REQUEST_PREFIX

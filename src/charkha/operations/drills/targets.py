@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import polars as pl
 from attrs import frozen
 
+from charkha.features.lineage import derived_from, downstream, names_of_view
 from charkha.features.plan import FeaturePlan
 from charkha.features.seen import BoolArray
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.derivation import derived_from, downstream, names_of_view
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 
 Subjects = Callable[[Traffic, FeaturePlan], list[str]]

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import polars as pl
 from attrs import evolve
 
+from charkha.features.lineage import Derived
 from charkha.features.plan import FeaturePlan
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.bending import bend_source, hit_rows
-from charkha.operations.drills.derivation import Derived, reached
+from charkha.operations.drills.derivation import reached
 from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import sources

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from charkha.features.lineage import names_of_view
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import AGE_PREFIX, Traffic
 from charkha.operations.drills.bending import Change, bend_served, bend_source, hit_rows
-from charkha.operations.drills.derivation import names_of_view
 from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.incident import Incident, check_subject
 from charkha.operations.drills.targets import views

@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from charkha.features.lineage import Derived
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.derivation import Derived
 from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.field_faults import bend_field
 from charkha.operations.drills.incident import Incident

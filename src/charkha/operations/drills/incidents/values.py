@@ -2,10 +2,11 @@
 
 import polars as pl
 
+from charkha.features.lineage import Derived, derived_from
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.traffic import AGE_PREFIX, Traffic
 from charkha.operations.drills.bending import lots, lots_of, where
-from charkha.operations.drills.derivation import Derived, derived_from, key_of
+from charkha.operations.drills.derivation import key_of
 from charkha.operations.drills.fault import Fault
 from charkha.operations.drills.field_faults import bend_field
 from charkha.operations.drills.incident import Incident

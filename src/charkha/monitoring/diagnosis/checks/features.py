@@ -1,0 +1,164 @@
+"""What features themselves tell: nulls, values that never were, numbers that do not go together, one value alone.
+
+Blocks of ten minutes, an hour and six hours are looked at beside each other: the first see a flood at once, the last a
+trickle. Everything comes from tiles. A level that moves is told as well, as evidence for a cause that something else
+has shown: by itself it is the weather.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from attrs import evolve, frozen
+
+from charkha.bundles.profile import ProfileShape, learn_shape
+from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.case import Case
+from charkha.monitoring.diagnosis.checks.detect import Changed, changed
+from charkha.monitoring.diagnosis.signal import Signal
+from charkha.monitoring.diagnosis.statistics import BinMeaning, FeatureStatistics, feature_statistics
+from charkha.monitoring.performance import Span
+from charkha.monitoring.sequential.arrays import BoolArray, IntArray
+from charkha.monitoring.sequential.budget import Budget
+from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
+from charkha.monitoring.sequential.ranks import Ranks
+from charkha.monitoring.sequential.shares import Shares
+from charkha.monitoring.tiles import TILE_US, tiles_of
+from charkha.serving.prediction_frames import with_features
+from charkha.spec.model import FloatArray
+
+LENGTHS = (1, 6, 36)  # of a block, in tiles
+MOST_REFERENCE = 50_000
+# A block with fewer rows has one value in most of them by chance.
+LEAST_ROWS = 8
+KINDS = ("nulls", "strangers", "far", "odd", "top", "level")
+_WORDS = {
+    "nulls": "is null in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} when all was well",
+    "strangers": "has a value that never was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
+    "far": "lies far beyond all that ever was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
+    "odd": "does not go with the other numbers in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
+    "top": "has one value in {now:.1%} of the rows of a block since {began}, {usual:.1%} when all was well",
+    "level": "has moved by {moved:+.2f} standard deviations since {began}",
+}
+
+
+@frozen(eq=False)
+class FeatureView:
+    """The tiles of a case, and what they mean: made once, for the checks and for those who explain them."""
+
+    shape: ProfileShape
+    meaning: BinMeaning
+    counted: pl.DataFrame
+
+    @classmethod
+    def of(cls, case: Case) -> "FeatureView":
+        """Learn the shape of the healthy history, and count all that was answered."""
+        answered = with_features(case.traffic.predictions.filter(pl.col("role").is_in(["champion", "challenger"])))
+        healthy = within(answered, case.healthy)
+        step = max(1, healthy.height // MOST_REFERENCE)
+        some = healthy.gather_every(step)
+        shape = learn_shape(some.select(case.traffic.features), some["score"].to_numpy())
+        tiles = tiles_of(shape, "", within(answered, Span(case.healthy.since_us, case.watched.until_us)))
+        counted = tiles.select("tile_us", bin="bins", count="counts").explode("bin", "count").drop_nulls("bin")
+        return cls(shape, BinMeaning.of(shape), counted)
+
+    def statistics(self, span: Span, length: int) -> FeatureStatistics:
+        """Return what whole blocks of a span tell. length: of a block, in tiles."""
+        block_us = length * TILE_US
+        first, end = span.since_us // block_us, span.until_us // block_us
+        block = (pl.col("tile_us") // block_us - first).alias("block")
+        inside = self.counted.with_columns(block).filter((pl.col("block") >= 0) & (pl.col("block") < end - first))
+        return feature_statistics(self.meaning, inside, max(0, end - first))
+
+
+def within(rows: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """Return the predictions of a span."""
+    return rows.filter((pl.col("_at_us") >= span.since_us) & (pl.col("_at_us") < span.until_us))
+
+
+def feature_signals(case: Case, view: FeatureView) -> list[Signal]:
+    """Return what the features of a case tell; of several lengths of blocks the first to ring, of each check."""
+    checks = len(KINDS) * len(LENGTHS) * len(view.meaning.names)
+    found: dict[tuple[str, str], Signal] = {}
+    for length in LENGTHS:
+        budget = evolve(case.budget, looks_per_hour=3.6e9 / (length * TILE_US), checks=checks)
+        for signal in _of_blocks(case, view, length, budget):
+            known = found.get((signal.check, signal.subject))
+            if known is None or signal.alarmed_us < known.alarmed_us:
+                found[signal.check, signal.subject] = signal
+    return list(found.values())
+
+
+def _of_blocks(case: Case, view: FeatureView, length: int, budget: Budget) -> Iterator[Signal]:
+    healthy, watched = (view.statistics(span, length) for span in (case.healthy, case.watched))
+    if not len(watched.rows):
+        return
+    for kind in KINDS:
+        before, now = _observed(kind, healthy), _observed(kind, watched)
+        told = np.flatnonzero(_told(before).sum(axis=0) >= LEAST_BLOCKS)
+        if told.size:
+            looked = _Looked(kind, length * TILE_US, _only(before, told), _only(now, told))
+            for change in changed(_null(kind, looked.before), looked.before, looked.now, budget):
+                yield _signal(looked, view.meaning.names[told[change.check]], change, case.watched.since_us)
+
+
+@frozen(eq=False)
+class _Looked:
+    """What was observed of one kind: (blocks, checks), of the healthy history and of what is watched."""
+
+    kind: str
+    block_us: int
+    before: tuple[FloatArray, ...]
+    now: tuple[FloatArray, ...]
+
+
+def _only(observed: tuple[FloatArray, ...], checks: IntArray) -> tuple[FloatArray, ...]:
+    return tuple(each[:, checks] for each in observed)
+
+
+def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
+    if kind in ("top", "level"):
+        amount, least = (of.top, LEAST_ROWS) if kind == "top" else (of.levels, 1)
+        return (np.where(of.known >= least, amount / np.maximum(of.known, 1), np.nan),)
+    hits = {"nulls": of.nulls, "strangers": of.strangers, "far": of.far, "odd": of.odd}[kind]
+    return hits, {"nulls": of.rows, "odd": of.paired}.get(kind, of.known)
+
+
+def _told(observed: tuple[FloatArray, ...]) -> BoolArray:
+    return np.isfinite(observed[0]) if len(observed) == 1 else np.asarray(observed[1] > 0)
+
+
+def _null(kind: str, healthy: tuple[FloatArray, ...]) -> Null:
+    if kind in ("top", "level"):
+        return Ranks.of(*healthy)
+    return Shares.of(*healthy)
+
+
+def _signal(looked: _Looked, subject: str, change: Changed, since_us: int) -> Signal:
+    first_us, since = since_us // looked.block_us * looked.block_us, slice(change.onset.began, None)
+    usual, now = _mean(looked.before, change.check, slice(None)), _mean(looked.now, change.check, since)
+    rows = int(looked.now[-1][since, change.check].sum()) if len(looked.now) == 2 else 0
+    began_us = first_us + change.onset.began * looked.block_us
+    words = _WORDS[looked.kind].format(now=now, usual=usual, moved=now - usual, rows=rows, began=to_iso(began_us))
+    return Signal(
+        check=looked.kind,
+        subject=subject,
+        alarmed_us=first_us + (change.block + 1) * looked.block_us,
+        began_us=began_us,
+        earliest_us=first_us + change.onset.earliest * looked.block_us,
+        latest_us=first_us + (change.onset.latest + 1) * looked.block_us,
+        evidence=change.evidence,
+        usual=usual,
+        now=now,
+        unit="standard deviations" if looked.kind == "level" else "share of rows",
+        rows=rows,
+        words=f"{subject} {words}",
+    )
+
+
+def _mean(observed: tuple[FloatArray, ...], check: int, blocks: slice) -> float:
+    if len(observed) == 1:
+        values = observed[0][blocks, check]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+    hits, rows = (float(each[blocks, check].sum()) for each in observed)
+    return hits / rows if rows else 0.0
