@@ -148,10 +148,10 @@ def test_one_number_alone_that_moves_is_odd_and_what_moves_together_is_not() -> 
     frame = pl.DataFrame({"temp": temp, "dew": dew, "wind": rng.gamma(2.0, 3.0, 4000)})
     shape = learn_shape(frame, weather)
     still = profile_of(shape, frame, weather).odd
-    assert all(odd / had < 0.02 for had, odd in still.values())
+    assert all(odd / had < 0.02 for had, odd, _ in still.values())
     together = frame.filter(pl.Series(weather > 1.2))  # warm and damp: far from the middle, and as it should be
     warm = profile_of(shape, together, np.zeros(together.height)).odd
-    assert all(odd / had < 0.1 for had, odd in warm.values())
+    assert all(odd / had < 0.1 for had, odd, _ in warm.values())
     alone = profile_of(shape, frame.with_columns(pl.col("temp") * 1.8 + 32), weather).odd
     assert alone["temp"][1] / alone["temp"][0] > 0.95
     assert alone["wind"][1] / alone["wind"][0] < 0.1

@@ -27,6 +27,9 @@ _SHARE_ODD = 0.01
 _BEYOND = 4.5  # the normal score of what the reference never had
 
 
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
 class Conditional(msgspec.Struct, frozen=True, dict=True):
     """What each number should be, given the others.
 
@@ -43,13 +46,17 @@ class Conditional(msgspec.Struct, frozen=True, dict=True):
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    def odd(self, codes: Mapping[str, IntArray]) -> Iterator[tuple[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]]:
-        """Yield of each number in which rows it is outside its band. codes: full name → bin of each row, (rows,)."""
+    def judged(self, codes: Mapping[str, IntArray]) -> Iterator[tuple[str, BoolArray, BoolArray]]:
+        """Yield of each number in which rows it is outside its band, and in which it is on the side it should be.
+
+        codes: full name → bin of each row, (rows,). The second, of half of all rows by chance, tells whether numbers go
+        together at all where each goes little with the others.
+        """
         scores = _scores(self.names, self.levels, self.dummies, codes)
         residuals = scores @ np.asarray(self.weights).T
         for place, (name, low, high) in enumerate(zip(self.names, self.low, self.high, strict=True)):
-            residual = residuals[:, place]
-            yield name, (residual < low) | (residual > high)
+            own, residual = scores[:, place], residuals[:, place]
+            yield name, (residual < low) | (residual > high), own * (own - residual) > 0
 
 
 def learn_conditional(

@@ -101,13 +101,13 @@ class ProfileShape(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def odd_start(self) -> int:
-        """Where the counts begin of the numbers that are looked at beside the others: how many, and how many odd."""
+        """Where the counts begin of the numbers that are looked at beside the others, three each."""
         return self.score_start + self.score.bins
 
     @cached_property
     def width(self) -> int:
         """How many bins there are in all."""
-        return self.odd_start + 2 * len(self.paired)
+        return self.odd_start + 3 * len(self.paired)
 
     def by_tenths(self, name: str, counts: tuple[int, ...]) -> tuple[int, ...]:
         """Return the counts of a feature by its tenths; those of text as they are."""
@@ -120,14 +120,15 @@ class Profile(msgspec.Struct, frozen=True):
 
     features: full name → counts, as `NumericShape` and `TextShape` say; of the rows whose features are known, which may
     be fewer. scores: likewise, of all rows. odd: of each number that was looked at beside the others, how many rows
-    have it, and in how many of those it does not go with the others (see `Conditional`).
+    have it, in how many of those it does not go with the others, and in how many it is on the side that they say (see
+    `Conditional`).
     """
 
     shape: str
     rows: int
     features: dict[str, tuple[int, ...]]
     scores: tuple[int, ...]
-    odd: dict[str, tuple[int, int]] = {}
+    odd: dict[str, tuple[int, int, int]] = {}
 
 
 def learn_shape(frame: pl.DataFrame, scores: FloatArray) -> ProfileShape:
@@ -171,7 +172,7 @@ def profile_from(shape: ProfileShape, rows: int, counts: IntArray) -> Profile:
         rows,
         features,
         tuple(numbers[shape.score_start : shape.odd_start]),
-        {name: (next(odd), next(odd)) for name in shape.paired},
+        {name: (next(odd), next(odd), next(odd)) for name in shape.paired},
     )
 
 
@@ -180,7 +181,7 @@ class Tally:
     """How many rows of each group lie in each bin, where any do: int64 (k,) each.
 
     Bins are numbered through: those of the features in the order of the shape, those of the score, and of each number
-    that is looked at beside the others how many rows have it, and in how many it does not go with them.
+    that is looked at beside the others the three counts of `Profile.odd`.
     """
 
     groups: IntArray
@@ -200,10 +201,10 @@ def tally(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray, groups: 
     codes = _codes(shape, frame)
     parts = [_counted(code, shape.starts[name], shape.parts[name].bins, groups, count) for name, code in codes.items()]
     parts.append(_counted(_number_codes(shape.score.edges, scores), shape.score_start, shape.score.bins, groups, count))
-    for place, (name, is_odd) in enumerate(shape.conditional.odd(codes) if shape.conditional else ()):
+    for place, (name, is_odd, agrees) in enumerate(shape.conditional.judged(codes) if shape.conditional else ()):
         known = codes[name] < shape.parts[name].bins - 1
-        for offset, chosen in enumerate((known, known & is_odd)):
-            start = shape.odd_start + 2 * place + offset
+        for offset, chosen in enumerate((known, known & is_odd, known & agrees)):
+            start = shape.odd_start + 3 * place + offset
             parts.append(_counted(np.zeros(int(chosen.sum()), np.int64), start, 1, groups[chosen], count))
     return _joined(parts)
 
@@ -223,7 +224,7 @@ def merge(a: Profile, b: Profile) -> Profile:
             "Every version has its own shape: merge the profiles of one version at a time."
         )
     features = {name: _add(counts, b.features[name]) for name, counts in a.features.items()}
-    odd = {name: (had + b.odd[name][0], odd + b.odd[name][1]) for name, (had, odd) in a.odd.items()}
+    odd = {name: _added(counts, b.odd[name]) for name, counts in a.odd.items()}
     return Profile(a.shape, a.rows + b.rows, features, _add(a.scores, b.scores), odd)
 
 
@@ -237,6 +238,10 @@ def _check_rows(shape: ProfileShape, frame: pl.DataFrame, scores: FloatArray) ->
 
 def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def _added(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
 def _ruler(name: str, values: FloatArray) -> NumericShape:

@@ -70,3 +70,20 @@ def downstream(plan: FeaturePlan, changed: Iterable[str]) -> list[str]:
 def names_of_view(plan: FeaturePlan, name: str) -> list[str]:
     """Return the full names of the features of a view, that the plan gives."""
     return [each for view in plan.views if view.name == name for each in feature_names(view) if each in plan.names]
+
+
+def origins(plan: FeaturePlan) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return of each feature the fields that it is made of: (source, field), and ("request", field) of the request.
+
+    What a feature of the request reads of other features is made of what these are made of.
+    """
+    found: dict[str, set[tuple[str, str]]] = {name: set() for name in plan.names}
+    for view in plan.views:
+        for column in view.source.fields:
+            for derived in _of_view(view, column):
+                found.setdefault(derived.feature, set()).add((view.source.name, column))
+    for name, expression in plan.expressions.items():
+        roots = expression.meta.root_names()
+        own = {("request", root) for root in roots if root in plan.request}
+        found[name] = own.union(*(found[root] for root in roots if root in found))
+    return {name: tuple(sorted(fields)) for name, fields in found.items()}

@@ -17,9 +17,9 @@ class FeatureStatistics:
     """Of each block and feature, float64 (blocks, features); features in the order of the shape's parts.
 
     rows: with the feature logged. nulls, strangers, far: of them, nulls, values outside of the reference (numbers
-    beyond it, categories it did not have), and numbers beyond it by more than it is wide. odd, paired: numbers that do
-    not go with the others, of so many that were looked at. levels: the sum of the normal scores of numbers. top: rows
-    in the most frequent bin, nulls left out.
+    beyond it, categories it did not have), and numbers beyond it by more than it is wide. odd, agree, paired: numbers
+    that do not go with the others, that are on the side which the others say, of so many that were looked at. levels:
+    the sum of the normal scores of numbers. top: rows in the most frequent bin, nulls left out.
     """
 
     names: tuple[str, ...]
@@ -28,6 +28,7 @@ class FeatureStatistics:
     strangers: FloatArray
     far: FloatArray
     odd: FloatArray
+    agree: FloatArray
     paired: FloatArray
     levels: FloatArray
     top: FloatArray
@@ -43,8 +44,8 @@ class BinMeaning:
     """What each numbered bin of a shape says. All (width,).
 
     feature: its number, -1 for the score and what comes after. null, stranger, far: whether it counts nulls, what the
-    reference did not have, what lies far from it. level: its normal score, 0 for text. odd, paired: the number of the
-    feature that it counts odd or paired rows of, else -1.
+    reference did not have, what lies far from it. level: its normal score, 0 for text. odd, agree, paired: the number
+    of the feature that it counts such rows of, else -1.
     """
 
     names: tuple[str, ...]
@@ -54,13 +55,14 @@ class BinMeaning:
     far: IntArray
     level: FloatArray
     odd: IntArray
+    agree: IntArray
     paired: IntArray
 
     @classmethod
     def of(cls, shape: ProfileShape) -> "BinMeaning":
         """Return the meanings of a shape's bins."""
         names = tuple(shape.parts)
-        feature, odd, paired = (np.full(shape.width, -1, np.int64) for _ in range(3))
+        feature, odd, agree, paired = (np.full(shape.width, -1, np.int64) for _ in range(4))
         null, stranger, far = (np.zeros(shape.width, np.int64) for _ in range(3))
         level = np.zeros(shape.width)
         for number, (name, part) in enumerate(shape.parts.items()):
@@ -71,8 +73,9 @@ class BinMeaning:
         levels = dict(zip(shape.paired, shape.conditional.levels if shape.conditional else (), strict=True))
         for place, name in enumerate(shape.paired):
             level[shape.starts[name] : shape.starts[name] + shape.parts[name].bins] = levels[name]
-            paired[shape.odd_start + 2 * place] = odd[shape.odd_start + 2 * place + 1] = names.index(name)
-        return cls(names, feature, null, stranger, far, level, odd, paired)
+            start, number = shape.odd_start + 3 * place, names.index(name)
+            paired[start] = odd[start + 1] = agree[start + 2] = number
+        return cls(names, feature, null, stranger, far, level, odd, agree, paired)
 
 
 def _strangers(part: NumericShape | TextShape) -> IntArray:
@@ -114,7 +117,7 @@ def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) 
     top = np.zeros(size)
     known = np.flatnonzero(of_feature & (meaning.null[bins] == 0))
     np.maximum.at(top, (block[known], feature[known]), weights[known])
-    odd, paired = meaning.odd[bins], meaning.paired[bins]
+    odd, agree, paired = meaning.odd[bins], meaning.agree[bins], meaning.paired[bins]
     return FeatureStatistics(
         meaning.names,
         total(inside, feature, weights),
@@ -122,6 +125,7 @@ def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) 
         total(inside, feature, weights * meaning.stranger[bins]),
         total(inside, feature, weights * meaning.far[bins]),
         total(np.flatnonzero(odd >= 0), odd, weights),
+        total(np.flatnonzero(agree >= 0), agree, weights),
         total(np.flatnonzero(paired >= 0), paired, weights),
         total(inside, feature, weights * meaning.level[bins]),
         top,

@@ -31,12 +31,13 @@ LENGTHS = (1, 6, 36)  # of a block, in tiles
 MOST_REFERENCE = 50_000
 # A block with fewer rows has one value in most of them by chance.
 LEAST_ROWS = 8
-KINDS = ("nulls", "strangers", "far", "odd", "top", "level")
+KINDS = ("nulls", "strangers", "far", "odd", "agree", "top", "level")
 _WORDS = {
     "nulls": "is null in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} when all was well",
     "strangers": "has a value that never was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
     "far": "lies far beyond all that ever was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
     "odd": "does not go with the other numbers in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
+    "agree": "is on the side that the others say in {now:.1%} of {rows:,} rows since {began}, {usual:.1%} before",
     "top": "has one value in {now:.1%} of the rows of a block since {began}, {usual:.1%} when all was well",
     "level": "has moved by {moved:+.2f} standard deviations since {began}",
 }
@@ -120,8 +121,8 @@ def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
     if kind in ("top", "level"):
         amount, least = (of.top, LEAST_ROWS) if kind == "top" else (of.levels, 1)
         return (np.where(of.known >= least, amount / np.maximum(of.known, 1), np.nan),)
-    hits = {"nulls": of.nulls, "strangers": of.strangers, "far": of.far, "odd": of.odd}[kind]
-    return hits, {"nulls": of.rows, "odd": of.paired}.get(kind, of.known)
+    hits = {"nulls": of.nulls, "strangers": of.strangers, "far": of.far, "odd": of.odd, "agree": of.agree}[kind]
+    return hits, {"nulls": of.rows, "odd": of.paired, "agree": of.paired}.get(kind, of.known)
 
 
 def _told(observed: tuple[FloatArray, ...]) -> BoolArray:

@@ -1,0 +1,100 @@
+"""Servers, stores, clocks and artifacts: told by identities and counters, before anything is asked of the data."""
+
+from collections.abc import Iterator, Sequence
+
+from charkha.monitoring.diagnosis.evidence import Evidence
+from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
+from charkha.monitoring.diagnosis.signal import Signal
+
+# How much more an identity is worth than any statistic.
+CERTAIN = 1_000.0
+
+
+def infrastructure_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield what may be wrong with what serves."""
+    yield from _artifacts(evidence)
+    yield from _replicas(evidence)
+    yield from _stale(evidence)
+    yield from _server(evidence)
+
+
+def _artifacts(evidence: Evidence) -> Iterator[Hypothesis]:
+    announced = evidence.of("digest")
+    for signal in announced:
+        kind = f"another artifact than the registered one answers as {signal.subject}"
+        yield _certain(kind, _owner(evidence, signal), [signal])
+    for signal in evidence.of("replay") if not announced else ():
+        owner = _owner(evidence, signal)
+        what = f"replica {signal.subject}" if owner.replicas else f"version {signal.subject}"
+        yield _certain(f"the scores of {what} are not those of the registered artifact", owner, [signal])
+
+
+def _owner(evidence: Evidence, signal: Signal) -> Culprit:
+    replicas = evidence.case.traffic.predictions["replica"].unique().to_list()
+    return Culprit(replicas=signal.subject) if signal.subject in replicas else Culprit(versions=signal.subject)
+
+
+def _certain(kind: str, culprit: Culprit, signals: Sequence[Signal]) -> Hypothesis:
+    return Hypothesis(cause="infrastructure", kind=kind, culprit=culprit, support=CERTAIN, evidence=tuple(signals))
+
+
+def _replicas(evidence: Evidence) -> Iterator[Hypothesis]:
+    for signal in evidence.of("clock"):
+        kind = f"the clock of replica {signal.subject} is wrong"
+        yield Hypothesis(
+            cause="infrastructure",
+            kind=kind,
+            culprit=Culprit(replicas=signal.subject),
+            support=CERTAIN,
+            evidence=(signal,),
+        )
+    by_replica: dict[str, list[Signal]] = {}
+    for signal in evidence.of("replica"):
+        by_replica.setdefault(signal.subject, []).append(signal)
+    for replica, signals in by_replica.items():
+        yield Hypothesis(
+            cause="infrastructure",
+            kind=f"replica {replica} answers otherwise than the others",
+            culprit=Culprit(replicas=replica),
+            support=sum(signal.evidence for signal in signals),
+            evidence=tuple(signals),
+        )
+
+
+def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A store that is not written: features are older, while the rows of their source come as they always did."""
+    older = evidence.of("age")
+    disturbed = {signal.subject for signal in evidence.of("arrivals", "late")}
+    still = [each for each in older if evidence.source_of(each.subject) not in disturbed]
+    if not still:
+        return
+    views = tuple(dict.fromkeys(signal.subject for signal in still))
+    sources = tuple(dict.fromkeys(evidence.source_of(view) for view in views))
+    yield Hypothesis(
+        cause="infrastructure",
+        kind=f"the online store is stale: what it holds of {', '.join(views)} grows older",
+        culprit=Culprit(sources=sources, features=views),
+        support=sum(min(signal.evidence, 100.0) for signal in still),
+        evidence=tuple(still),
+    )
+
+
+def _server(evidence: Evidence) -> Iterator[Hypothesis]:
+    words = {
+        "errors": "calls fail",
+        "fallbacks": "the model fails, and the fallback answers",
+        "timeouts": "answers come too late",
+        "latency": "answers take longer",
+        "sheds": "calls are refused for overload",
+    }
+    for check, kind in words.items():
+        found = evidence.of(check)
+        if found:
+            replicas = tuple(signal.subject for signal in found if signal.subject)
+            yield Hypothesis(
+                cause="infrastructure",
+                kind=kind,
+                culprit=Culprit(replicas=replicas),
+                support=sum(min(signal.evidence, 100.0) for signal in found),
+                evidence=tuple(found),
+            )

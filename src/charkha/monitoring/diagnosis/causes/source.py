@@ -1,0 +1,152 @@
+"""The data are broken: a unit, a column, a category, a key; told by the values themselves, which both paths read."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from charkha.bundles.profile import NumericShape
+from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.evidence import Evidence, earliest
+from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
+from charkha.monitoring.diagnosis.signal import Signal
+
+# What is worth somebody's attention, as a share of the rows that more of them show; below it a change is noted only.
+WORTH = {"nulls": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
+CONSTANT = 0.95
+# In tiles: in so long a time a field that is well seldom has one value only.
+BLOCK, SELDOM = 36, 0.1
+# Quantiles by which a factor is told, and how well they have to agree on it (in its logarithm).
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+AGREE = 0.35
+# Two distributions that are nearer to each other than this (Kolmogorov) are of the same values.
+SAME = 0.25
+# So much of the agreement of a number with the others is left at most where it is another's.
+STILL = 0.5
+NEAR_US = 3 * 3_600_000_000
+
+
+def source_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield what may be wrong with fields of sources and of the request."""
+    worth = [signal for signal in evidence.signals if _is_worth(evidence, signal)]
+    direct = [signal for signal in worth if signal.check in ("nulls", "far", "strangers", "top")]
+    for (source, field), signals in _by_field(evidence, direct).items():
+        yield _of_field(evidence, source, field, signals)
+    odd = sorted((signal for signal in worth if signal.check == "odd"), key=lambda signal: -signal.now)
+    if odd:
+        yield _of_odd(evidence, odd)
+    yield from _of_keys(evidence)
+
+
+def _is_worth(evidence: Evidence, signal: Signal) -> bool:
+    """Say whether a signal is of a field at fault; numbers a little beyond those of the last weeks are the season."""
+    if signal.check == "strangers" and isinstance(evidence.view.shape.parts[signal.subject], NumericShape):
+        return False
+    return signal.check in WORTH and signal.now - signal.usual >= WORTH[signal.check]
+
+
+def _by_field(evidence: Evidence, signals: Sequence[Signal]) -> dict[tuple[str, str], list[Signal]]:
+    """Return the signals by the field that most of them have in common, each signal under one field."""
+    told: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for number, signal in enumerate(signals):
+        for origin in evidence.origins.get(signal.subject, ()):
+            told[origin].add(number)
+    found: dict[tuple[str, str], list[Signal]] = {}
+    while told:
+        best = max(sorted(told), key=lambda origin: sum(min(signals[n].evidence, 100.0) for n in told[origin]))
+        taken = told.pop(best)
+        found[best] = [signals[number] for number in sorted(taken)]
+        told = {origin: left for origin, numbers in told.items() if (left := numbers - taken)}
+    return found
+
+
+def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]) -> Hypothesis:
+    name = f"{source}.{field}"
+    strongest = max(signals, key=lambda signal: (signal.check != "top", signal.evidence))
+    began_us, _, _ = earliest(signals)
+    features = tuple(dict.fromkeys(signal.subject for signal in (strongest, *signals)))
+    culprit = Culprit(sources=(source,), features=(*features, name))
+    support = sum(min(signal.evidence, 100.0) for signal in signals)
+    if strongest.check == "nulls":
+        schema = _schema_change(evidence, source, began_us)
+        kind = f"{schema}: {name} is missing" if schema else f"{name} is null in {strongest.now:.0%} of the rows"
+    elif strongest.check == "strangers":
+        kind = f"values of {name} that never were, in {strongest.now:.0%} of the rows"
+    elif strongest.check == "top" and strongest.now >= CONSTANT:
+        kind = f"{name} has one value in every row"
+    else:
+        kind = _scaled(evidence, strongest.subject, name, began_us) or f"{name} lies beyond all that it ever was"
+    return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(signals))
+
+
+def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis:
+    """Explain numbers that do not go with the others: the one that moved most is at fault, or a key if none moved."""
+    began_us, _, _ = earliest(odd)
+    moves = {signal.subject: evidence.moved(signal.subject, signal.began_us) for signal in odd}
+    worst = max(odd, key=lambda signal: (moves[signal.subject], signal.now))
+    features = (worst.subject, *(signal.subject for signal in odd if signal is not worst))
+    origin = next(iter(evidence.origins.get(worst.subject, ())), ("request", worst.subject))
+    support = sum(min(signal.evidence, 50.0) for signal in odd[:3])
+    view = evidence.view_of(worst.subject)
+    if moves[worst.subject] < SAME and view is not None:
+        kind = f"the rows of view {view} are another's: each number is as it was, and none goes with the others"
+        culprit = Culprit(sources=(evidence.source_of(view),), features=(view, *features))
+        return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
+    name = ".".join(origin)
+    constant, scaled = (told(evidence, worst.subject, name, began_us) for told in (_constant, _scaled))
+    kind = constant or scaled or f"{name} does not go with the other numbers any more"
+    culprit = Culprit(sources=(origin[0],), features=(*features, name))
+    return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
+
+
+def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
+    """Return in words that a field has one value in every row, if it has, and seldom had for so long."""
+    counts = evidence.counts(feature, evidence.since(began_us))[:-1]
+    if not counts.sum() or counts.max() < CONSTANT * counts.sum():
+        return None
+    of_blocks = evidence.view.statistics(evidence.case.healthy, BLOCK)
+    place = of_blocks.names.index(feature)
+    known, top = of_blocks.known[:, place], of_blocks.top[:, place]
+    usual = np.mean(top[known > 0] >= CONSTANT * known[known > 0])
+    return f"{name} has one value in every row" if usual < SELDOM else None
+
+
+def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield the views whose numbers are as they were, and do not go with the others any more: rows of another key."""
+    by_view: dict[str, list[Signal]] = defaultdict(list)
+    for signal in evidence.of("agree"):
+        view = evidence.view_of(signal.subject)
+        half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
+        if view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME:
+            by_view[view].append(signal)
+    for view, signals in by_view.items():
+        yield Hypothesis(
+            cause="source",
+            kind=f"the rows of view {view} are another's: each number is as it was, and none goes with the others",
+            culprit=Culprit(sources=(evidence.source_of(view),), features=(view, *(each.subject for each in signals))),
+            support=sum(min(signal.evidence, 50.0) for signal in signals),
+            evidence=tuple(signals),
+        )
+
+
+def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
+    """Return in words by which factor all values of a field are off, if they are."""
+    before = evidence.quantiles(feature, evidence.case.healthy, LEVELS)
+    now = evidence.quantiles(feature, evidence.since(began_us), LEVELS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = now / before
+    told = ratios[np.isfinite(ratios) & (ratios > 0)]
+    spread = now[-1] - now[0], before[-1] - before[0]
+    by_spread = spread[0] / spread[1] if spread[1] > 0 and spread[0] > 0 else np.nan
+    if len(told) >= 3 and np.ptp(np.log(told)) < 2 * AGREE and abs(np.log(np.median(told))) > AGREE:
+        return f"a unit of {name} has changed: all values are × {float(np.median(told)):.3g} of what they were"
+    if np.isfinite(by_spread) and abs(np.log(by_spread)) > 2 * AGREE:
+        return f"a unit of {name} has changed: its values are spread × {float(by_spread):.3g} as wide as they were"
+    return None
+
+
+def _schema_change(evidence: Evidence, source: str, began_us: int) -> str | None:
+    for change in evidence.case.traffic.changes:
+        if change.kind == "schema" and change.subject.startswith(source) and abs(change.time_us - began_us) <= NEAR_US:
+            return f"the schema of {source} changed at {to_iso(change.time_us)}"
+    return None
