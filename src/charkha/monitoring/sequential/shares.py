@@ -73,12 +73,16 @@ class Shares(PerCheck):
         return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
 
     def residuals(self, *observed: FloatArray) -> FloatArray:
-        """Return how far hits are from those expected, in standard deviations, blocks (…, checks)."""
+        """Return how far hits are from those expected, in standard deviations, blocks (blocks, checks).
+
+        Expected by the share of these blocks themselves: of no hits at all nothing is expected, and blocks are not
+        alike for having as many rows as each other.
+        """
         hits, rows, *usual = observed
-        at = np.where(np.isfinite(usual[0]), _odds(usual[0]), self.log_odds) if usual else self.log_odds
-        share = expit(at)
-        spread = np.sqrt(rows * share * (1 - share) * (1 + np.maximum(rows - 1, 0) / (self.concentration + 1)))
-        return np.where(rows > 0, (hits - rows * share) / np.where(rows > 0, spread, 1.0), 0.0)
+        overall = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
+        share = np.where(np.isfinite(usual[0]), usual[0], overall) if usual else overall
+        variance = rows * share * (1 - share) * (1 + np.maximum(rows - 1, 0) / (self.concentration + 1))
+        return np.where(variance > 0, (hits - rows * share) / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
 
     def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of log odds that are higher by each step."""
