@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from attrs import evolve
 
 from charkha.features.plan import FeaturePlan
 from charkha.monitoring.rescore import Rescore
@@ -20,6 +21,8 @@ from charkha.spec.model import FloatArray
 BINS = 10
 # A share of the seconds from which scores are held off 0 and 1, where a loss would have no end.
 EDGE = 1e-6
+# What tells the id of one who joined from that of the question which was copied.
+COPY = "+"
 
 
 def features_or_segments(traffic: Traffic, plan: FeaturePlan) -> list[str]:
@@ -71,14 +74,36 @@ def _harmless(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
 
 
 def _new_segment(traffic: Traffic, fault: Fault, rescore: Rescore) -> Traffic:
-    """Have a share of the rows come from a segment that never was before, of which nothing is stored."""
-    column = str(fault.subject).removeprefix(REQUEST_PREFIX)
+    """Have others ask as well, of a segment that never was before, of which nothing is stored.
+
+    They ask what some who asked at the same time asked; whoever asked before goes on to ask: a new value in the data,
+    in place of another, is another incident.
+    """
+    column, places = str(fault.subject).removeprefix(REQUEST_PREFIX), hit_rows(traffic, fault)
+    asked = traffic.predictions[places]
+    ids = asked.filter(lots(asked, fault.seed, fault.kind) < (fault.size or 0.0))["id"].unique()
+    joined = evolve(
+        traffic,
+        predictions=_with_copies(traffic.predictions, ids, ["_at_us"]),
+        labels=_with_copies(traffic.labels, ids, ["_label_known_us"]),
+        recomputed=_with_copies(traffic.recomputed, ids, []),
+    )
 
     def newcomers(rows: pl.DataFrame) -> Mapping[str, pl.Series]:
-        hit = lots(rows, fault.seed, fault.kind) < (fault.size or 0.0)
-        return with_unknown_value(rescore.plan, rows, column, hit, never_seen(rows[str(fault.subject)], "new segment"))
+        every = np.ones(rows.height, np.bool_)
+        return with_unknown_value(
+            rescore.plan, rows, column, every, never_seen(rows[str(fault.subject)], "new segment")
+        )
 
-    return bend_source(traffic, hit_rows(traffic, fault), rescore, newcomers)
+    new = joined.predictions["id"].str.ends_with(COPY).arg_true().to_numpy().astype(np.int64)
+    return bend_source(joined, new, rescore, newcomers)
+
+
+def _with_copies(frame: pl.DataFrame, ids: pl.Series, order: list[str]) -> pl.DataFrame:
+    """Return a frame with one more row for each of some ids, under an id of its own, in the order of their times."""
+    copies = frame.filter(pl.col("id").is_in(ids.implode())).with_columns(pl.col("id") + COPY)
+    both = pl.concat([frame, copies])
+    return both.sort(order, maintain_order=True) if order and copies.height else both
 
 
 INCIDENTS = (
@@ -113,14 +138,14 @@ INCIDENTS = (
     Incident(
         kind="new_segment",
         cause="population",
-        words="a share of the rows is of a segment of which nothing is known: new values of a field, and no history",
+        words="others ask as well, of a segment of which nothing is known: new values of a field, and no history",
         inject=_new_segment,
         subjects=categories,
-        unit="share of the rows",
+        unit="share of the rows that come besides",
         size=0.3,
         every_row=False,
         within="12h",
         rows=500,
-        touches={"predictions", "recomputed"},
+        touches={"predictions", "labels", "recomputed"},
     ),
 )
