@@ -56,7 +56,7 @@ class Calibrated(Generic[AnyNull]):
 def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) -> Calibrated[AnyNull]:
     """Widen a null until it keeps its budget in its own history: `observed`, as the null's `log_e` takes it."""
     ones, blocks = np.ones_like(null.alike), len(observed[0])
-    null = null.widened(ones, _alike(null.log_e(*observed)))
+    null = null.widened(ones, _alike(null.surprise(*observed)))
     counts = _alarms(null, observed, budget)
     before, after, width = counts.sum(axis=0), counts.sum(axis=0), ones
     loud = _too_many(counts, blocks, budget)
@@ -68,10 +68,10 @@ def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) 
     return Calibrated(null.widened(width, ones), blocks, before, after, ~loud)
 
 
-def _alike(log_e: FloatArray) -> FloatArray:
+def _alike(surprise: FloatArray) -> FloatArray:
     """Return the autocorrelation of the evidence: of a small rise or a small fall, whichever is the more alike."""
-    half = log_e.shape[-1] // 2
-    return np.maximum(*(autocorrelation(log_e[..., each]) for each in (0, half)))
+    half = surprise.shape[-1] // 2
+    return np.maximum(*(autocorrelation(surprise[..., each]) for each in (0, half)))
 
 
 def _levels(budget: Budget) -> list[float]:

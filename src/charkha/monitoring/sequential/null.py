@@ -36,6 +36,12 @@ class Null(Protocol):
     def log_e(self, *observed: FloatArray) -> FloatArray:
         """Return log e-values (…, checks, alternatives) of blocks (…, checks), each for itself; 0 for no data."""
 
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return the same less what the blocks would have said had they been as expected.
+
+        An hour of many rows says more than one of few, by day and by night: that is not what makes hours alike.
+        """
+
     def widened(self, width: FloatArray, alike: FloatArray) -> Self:
         """Return the null with its factors multiplied."""
 

@@ -82,6 +82,10 @@ class Ranks:
         told = np.isfinite(values)[..., None]
         return np.where(told, np.concatenate(sides, axis=-1), 0.0) / self.width[:, None]
 
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values: all blocks say as much."""
+        return self.log_e(*observed)
+
     def widened(self, width: FloatArray, alike: FloatArray) -> Self:
         """Return the null with its factors multiplied."""
         return evolve(self, width=self.width * width, alike=self.alike * alike)

@@ -72,6 +72,13 @@ class Shares(PerCheck):
         fall = self._rise(rows - hits, rows, -at + margin)
         return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
 
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values less those of as many hits as are expected; none at all where there never were any."""
+        hits, rows, *usual = observed
+        share = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
+        expected = rows * (np.where(np.isfinite(usual[0]), usual[0], share) if usual else share)
+        return self.log_e(*observed) - self.log_e(expected, rows, *usual)
+
     def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of log odds that are higher by each step."""
         a, b = _beta(self.concentration, log_odds)
