@@ -1,7 +1,7 @@
 """Nulls that would have been quiet in their own healthy history.
 
 Real hours are alike, have seasons and outliers, and no model of them is right. So every null is tried on the history
-it was learnt from: first it is widened by what the autocorrelation of its residuals asks for, then the detector runs
+it was learnt from: first it is widened by what the autocorrelation of its own evidence asks for, then the detector runs
 over the history at many levels, and where it rings more often than that level allows, the null is widened further,
 until it does not. The low levels are the telling ones: a month of hours cannot show an alarm a year, but it shows
 whether the level of one in fifty hours keeps its word, and a detector that is honest at all low levels is honest above.
@@ -56,7 +56,7 @@ class Calibrated(Generic[AnyNull]):
 def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) -> Calibrated[AnyNull]:
     """Widen a null until it keeps its budget in its own history: `observed`, as the null's `log_e` takes it."""
     ones, blocks = np.ones_like(null.alike), len(observed[0])
-    null = null.widened(ones, autocorrelation(null.residuals(*observed)))
+    null = null.widened(ones, _alike(null.surprise(*observed)))
     counts = _alarms(null, observed, budget)
     before, after, width = counts.sum(axis=0), counts.sum(axis=0), ones
     loud = _too_many(counts, blocks, budget)
@@ -66,6 +66,12 @@ def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) 
         counts = _alarms(some, tuple(each[..., trying] for each in observed), budget)
         after[trying], loud[trying] = counts.sum(axis=0), _too_many(counts, blocks, budget)
     return Calibrated(null.widened(width, ones), blocks, before, after, ~loud)
+
+
+def _alike(surprise: FloatArray) -> FloatArray:
+    """Return the autocorrelation of the evidence: of a small rise or a small fall, whichever is the more alike."""
+    half = surprise.shape[-1] // 2
+    return np.maximum(*(autocorrelation(surprise[..., each]) for each in (0, half)))
 
 
 def _levels(budget: Budget) -> list[float]:

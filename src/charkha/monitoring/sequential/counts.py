@@ -63,12 +63,10 @@ class Counts(PerCheck):
         sides = [self._moved(count, expected * np.exp(sign * margin), sign * STEPS) for sign in (1, -1)]
         return np.concatenate(sides, axis=-1) / self.width[:, None]
 
-    def residuals(self, *observed: FloatArray) -> FloatArray:
-        """Return how far counts are from the usual, in standard deviations, blocks (…, checks)."""
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values less those of counts that are as usual."""
         counts, usual = observed
-        told = (usual > LEAST_USUAL) & np.isfinite(counts)
-        expected = np.where(told, usual, 1.0)
-        return np.where(told, (counts - expected) / np.sqrt(expected + self.dispersion * expected**2), 0.0)
+        return self.log_e(counts, usual) - self.log_e(np.where(np.isfinite(counts), usual, np.nan), usual)
 
     def _moved(self, count: FloatArray, expected: FloatArray, steps: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of rates that are exp(step) times as high."""

@@ -36,10 +36,10 @@ class Null(Protocol):
     def log_e(self, *observed: FloatArray) -> FloatArray:
         """Return log e-values (…, checks, alternatives) of blocks (…, checks), each for itself; 0 for no data."""
 
-    def residuals(self, *observed: FloatArray) -> FloatArray:
-        """Return how far blocks are from what is expected of each (blocks, checks), standardised; 0 for no data.
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return the same less what the blocks would have said had they been as expected.
 
-        Evidence itself will not do to tell how alike blocks are: of a share that was always 0 it follows the rows.
+        An hour of many rows says more than one of few, by day and by night: that is not what makes hours alike.
         """
 
     def widened(self, width: FloatArray, alike: FloatArray) -> Self:

@@ -82,12 +82,9 @@ class Ranks:
         told = np.isfinite(values)[..., None]
         return np.where(told, np.concatenate(sides, axis=-1), 0.0) / self.width[:, None]
 
-    def residuals(self, *observed: FloatArray) -> FloatArray:
-        """Return the normal scores of values among those of the history, blocks (…, checks)."""
-        (values,) = observed
-        at_most = (_searched(self.ordered, values, "left") + _searched(self.ordered, values, "right")) / 2
-        share = (np.minimum(at_most, self.blocks) + 0.5) / (self.blocks + 1)
-        return np.where(np.isfinite(values), ndtri(share), 0.0)
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values: all blocks say as much."""
+        return self.log_e(*observed)
 
     def widened(self, width: FloatArray, alike: FloatArray) -> Self:
         """Return the null with its factors multiplied."""

@@ -72,17 +72,12 @@ class Shares(PerCheck):
         fall = self._rise(rows - hits, rows, -at + margin)
         return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
 
-    def residuals(self, *observed: FloatArray) -> FloatArray:
-        """Return how far hits are from those expected, in standard deviations, blocks (blocks, checks).
-
-        Expected by the share of these blocks themselves: of no hits at all nothing is expected, and blocks are not
-        alike for having as many rows as each other.
-        """
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values less those of as many hits as are expected; none at all where there never were any."""
         hits, rows, *usual = observed
-        overall = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
-        share = np.where(np.isfinite(usual[0]), usual[0], overall) if usual else overall
-        variance = rows * share * (1 - share) * (1 + np.maximum(rows - 1, 0) / (self.concentration + 1))
-        return np.where(variance > 0, (hits - rows * share) / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)
+        share = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
+        expected = rows * (np.where(np.isfinite(usual[0]), usual[0], share) if usual else share)
+        return self.log_e(*observed) - self.log_e(expected, rows, *usual)
 
     def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of log odds that are higher by each step."""
