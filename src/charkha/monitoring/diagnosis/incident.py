@@ -99,7 +99,8 @@ class Hypothesis:
     """One explanation that was considered.
 
     kind: the same in words, such as "unit change of weather.temp, × 60". support: the natural logarithm of its weight
-    against the others, whose differences are log odds. against: why it is ruled out; "" for the one that stands.
+    against the others, whose differences are log odds. against: why it is ruled out; "" for one that stands as well,
+    as a second fault at the same time does.
     """
 
     cause: DiagnosedCause
@@ -142,8 +143,9 @@ class Diagnosis:
     watched, healthy: what was looked at, and beside what. cause: None where nothing is wrong; "benign" for a shift
     that harms nobody. kind: in words, as of `Hypothesis`. began_us: since when, most likely; earliest_us, latest_us:
     its 95 % interval. until_us: when it was over; None while it lasts. evidence: what was found of it, the strongest
-    first. rivals: the other hypotheses, each with what rules it out. share: of the traffic since it began that is hit,
-    0 to 1. loss: None where neither labels nor an estimate tell. margin: log odds to the next hypothesis.
+    first. rivals: the other hypotheses, each with what rules it out, or nothing where it stands as well. share: of the
+    traffic since it began that is hit, 0 to 1. loss: None where neither labels nor an estimate tell. margin: log odds
+    to the next hypothesis.
 
     Raises WrongRemedy for an action that does not go with the cause.
     """
