@@ -150,6 +150,13 @@ def observed(session: Session, project: "Project", home: "Home", found: "Diagnos
 
 def written(case: "Case", found: "Diagnosis", report: Path | None, postmortem: Path | None) -> None:
     """Write the files that were asked for."""
+    from charkha.web.incident_page import render_incident
+    from charkha.web.postmortem import render_postmortem
+
+    if report is not None:
+        report.write_text(render_incident(case, found), "utf-8")
+    if postmortem is not None:
+        postmortem.write_text(render_postmortem(found, case.traffic.changes), "utf-8")
 
 
 def plain(found: "Diagnosis", standing: "list[Incident]") -> dict[str, Any]:
