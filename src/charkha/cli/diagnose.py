@@ -1,12 +1,15 @@
 """`charkha diagnose`: what broke, where, since when, and what to do about it; or that nothing did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from charkha.cli import status
 from charkha.cli.options import AsJson, ModelName
 from charkha.cli.session import Session, choose_model, opened, session_of
 
@@ -27,6 +30,7 @@ EXAMPLES = {
     )
 }
 FOUND = 3
+WAIT_SECONDS = 10.0
 
 
 def diagnose(
@@ -62,6 +66,8 @@ def diagnose(
 
     Exits with 0 when nothing is wrong, or a shift harms nobody; with 3 when something is.
     """
+    from charkha.monitoring.diagnosis.incidents import observe
+
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)
@@ -71,8 +77,9 @@ def diagnose(
     with opened(project) as home:
         question = question_of(home, window=window, since=since, until=until, healthy=healthy, sample=sample)
         case, found = look(session, project, chosen, home, question)
-        standing = [] if until else observed(session, project, home, found)
-    written(case, found, report, postmortem)
+        standing = [] if until else observe(home.ledger, found)
+        with telling(session, project, home):
+            written(case, found, report, postmortem)
     if json:
         session.print_json(plain(found, standing))
     else:
@@ -92,12 +99,12 @@ def question_of(
     home: "Home", *, window: str | None, since: str | None, until: str | None, healthy: str, sample: int
 ) -> "Question":
     """Return what is to be looked at. Raises BadParameter."""
-    from charkha.cli.status import end_of_replay, now
+    from charkha.cli.status import end_of_replay
     from charkha.operations.case import WINDOW_US, Question
 
     if window is not None and since is not None:
         raise typer.BadParameter("expected one of --since and --window, got both.", param_hint="--since")
-    latest_us = now() if (replayed_us := end_of_replay(home)) is None else replayed_us + 1
+    latest_us = status.now() if (replayed_us := end_of_replay(home)) is None else replayed_us + 1
     now_us = latest_us if until is None else min(latest_us, _time_us(until, "--until"))
     if since is None:
         window_us = WINDOW_US if window is None else _length_us(window, "--window")
@@ -141,11 +148,18 @@ def look(
         return case, priced(diagnoser()(case), case, model)
 
 
-def observed(session: Session, project: "Project", home: "Home", found: "Diagnosis") -> "list[Incident]":
-    """Write down what was found, and return the incidents that are open then."""
-    from charkha.monitoring.diagnosis.incidents import observe
+@contextmanager
+def telling(session: Session, project: "Project", home: "Home") -> Iterator[None]:
+    """Tell the webhooks what they were not told yet, while something else is done; then wait for a little."""
+    from charkha.operations.notifier import Notifier
 
-    return observe(home.ledger, found)
+    notifier = Notifier(home.ledger, project.webhooks)
+    notifier.tell(status.now())
+    yield
+    if not notifier.wait(WAIT_SECONDS):
+        session.err.print("a webhook has not answered yet: it is told at the next look", highlight=False)
+    for trouble in notifier.troubles:
+        session.err.print(escape(trouble), highlight=False)
 
 
 def written(case: "Case", found: "Diagnosis", report: Path | None, postmortem: Path | None) -> None:
