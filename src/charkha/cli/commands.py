@@ -1,7 +1,7 @@
 """`charkha`: the commands, the options they share, and how whatever goes wrong becomes a message and an exit code.
 
 Exit codes: 0 done; 1 a gate or check failed, or the work could not be done; 2 the command was not written rightly;
-130 stopped with Ctrl-C.
+3 `charkha diagnose` found that something is wrong; 130 stopped with Ctrl-C.
 """
 
 import os
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from charkha.cli import (
     backfill,
@@ -21,8 +22,10 @@ from charkha.cli import (
     data,
     demo,
     deploy,
+    diagnose,
     features,
     history,
+    incidents,
     init,
     keys,
     log,
@@ -51,6 +54,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "replay": (replay.replay, RUN),
     "demo": (demo.demo, RUN),
     "status": (status.status, LOOK),
+    "diagnose": (diagnose.diagnose, LOOK),
     "history": (history.history, LOOK),
     "rules": (rules.rules, LOOK),
     "promote": (deploy.promote, LOOK),
@@ -64,6 +68,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
+    "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
     "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},
@@ -72,6 +77,8 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
         LOOK,
     ),
 }
+# Groups that do something without a second word.
+GROUP_CLASSES: dict[str, type[TyperGroup]] = {"incidents": incidents.ListUnlessNamed}
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
@@ -85,7 +92,12 @@ app = typer.Typer(
 for name, (function, panel) in COMMANDS.items():
     app.command(name, help=help_of(function), epilog=examples_of(function), rich_help_panel=panel)(function)
 for name, (functions, about, panel) in GROUPS.items():
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=WITH_HELP)
+    group = typer.Typer(
+        cls=GROUP_CLASSES.get(name, TyperGroup),
+        no_args_is_help=name not in GROUP_CLASSES,
+        rich_markup_mode="rich",
+        context_settings=WITH_HELP,
+    )
     for word, function in functions.items():
         group.command(word, help=help_of(function), epilog=examples_of(function))(function)
     app.add_typer(group, name=name, help=about, rich_help_panel=panel)

@@ -14,6 +14,7 @@ USAGE_ERRORS = (
     "UnknownBatch",
     "UnknownFile",
     "UnknownKey",
+    "UnknownIncident",
     "ImpossibleKey",
     "BadName",
 )

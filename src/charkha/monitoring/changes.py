@@ -8,6 +8,7 @@ from attrs import frozen
 
 from charkha.bundles.manifest import Manifest
 from charkha.bundles.store import BundleStore
+from charkha.monitoring.diagnosis.incidents import INCIDENT_ACTIONS
 from charkha.monitoring.performance import Span
 from charkha.storage.ledger import Decision, Deployment, Ledger
 
@@ -31,10 +32,11 @@ class Change:
 def ledger_changes(ledger: Ledger, bundles: BundleStore, model: str, span: Span) -> tuple[Change, ...]:
     """Return what the ledger tells of a model's changes in a span, oldest first.
 
-    A deployment whose champion was made from another definition, or has other rules, is also a change of those.
+    What was found out about incidents is not one: nothing was changed by it. A deployment whose champion was made from
+    another definition, or has other rules, is also a change of those.
     """
     deployments = {each.generation: each for each in ledger.deployments(model)}
-    found = [_decided(each, deployments) for each in ledger.decisions(model)]
+    found = [_decided(each, deployments) for each in ledger.decisions(model) if each.action not in INCIDENT_ACTIONS]
     found += _between_champions(list(deployments.values()), bundles)
     return tuple(sorted(change for change in found if span.since_us <= change.time_us < span.until_us))
 

@@ -9,6 +9,7 @@
     ledger = "${CHARKHA_LEDGER}"   # optional: the ledger's database; secrets come from the environment
     fsync = "never"                # optional: "always" waits for the disk at each append, against power failures
     online_gb = 16                 # optional: how large the online state may grow
+    webhook = "https://…"          # optional: who is told of incidents; see `spec.webhooks`
 """
 
 import os
@@ -30,10 +31,11 @@ from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
 from charkha.spec.views import FeatureView
+from charkha.spec.webhooks import WEBHOOKS, WebhookForm, webhook_faults, webhooks_of
 
 # The environment variable that names another home, with a ledger of its own in it: what a replay left, say.
 HOME_VARIABLE = "CHARKHA_HOME"
-SETTINGS = ("name", "definition", "home", "ledger", "fsync", "online_gb")
+SETTINGS = ("name", "definition", "home", "ledger", "fsync", "online_gb", *WEBHOOKS)
 FSYNC = ("never", "always")
 MOST_ONLINE_GB = 4096
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -60,6 +62,7 @@ class Project:
     online_gb: the size that the online state can grow to.
     unused_views: the sound feature views that the definition makes and no model reads. Their state is not kept.
     incidents: those that the definition declares for drills, by name.
+    webhooks: where those are who are told of incidents, by the form of what is sent there.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Project:
     online_gb: int = 16
     unused_views: tuple[FeatureView, ...] = ()
     incidents: Mapping[str, DeclaredIncident] = {}
+    webhooks: Mapping[WebhookForm, str] = {}
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -104,12 +108,15 @@ def load_project(start: Path) -> Project:
         online_gb=int(values.get("online_gb", 16)),
         unused_views=tuple(view for view in definition.views if view not in used and not list(view_faults(view))),
         incidents={each.name: each for each in definition.incidents},
+        webhooks=webhooks_of(values),
     )
 
 
 def _checked_definition(file: Path, settings: Mapping[str, object]) -> Definition:
     """Return what a project defines. Raises DefinitionError with the faults of its settings and its definition."""
     faults = list(_settings_faults(file, settings))
+    if not faults:  # otherwise a variable that it needs may be missing
+        faults += webhook_faults(webhooks_of({name: _with_environment(str(value)) for name, value in settings.items()}))
     broken = any(fault.where == f"{file.name}, definition" for fault in faults)
     definition = file.parent / ("" if broken else _with_environment(str(settings.get("definition", "definition.py"))))
     if faults and not definition.is_file():

@@ -62,6 +62,17 @@ class UnknownKey(LookupError):
         return f"expected the id of an API key, got {self.id!r}. They are listed by: charkha keys list"
 
 
+class UnknownIncident(LookupError):
+    """An incident that was never opened."""
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        super().__init__(id_)
+
+    def __str__(self) -> str:
+        return f"expected the id of an incident, got {self.id!r}. They are listed by: charkha incidents list --all"
+
+
 class UnusableLedger(Exception):
     """A database that this version of Charkha cannot use as a ledger."""
 

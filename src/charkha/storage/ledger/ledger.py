@@ -1,6 +1,6 @@
 """The ledger: deployments, decisions, versions, runs and checkpoints, in one database that all processes share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import URL
@@ -18,8 +18,20 @@ from charkha.storage.ledger.deployments import (
     write_deployment,
 )
 from charkha.storage.ledger.errors import StaleGeneration
+from charkha.storage.ledger.incidents import list_incidents, write_incident
 from charkha.storage.ledger.runs import end_run, list_runs, start_run
-from charkha.storage.ledger.values import ApiKey, Assignment, Decision, Deployment, Draft, Run, RunStatus, VersionRow
+from charkha.storage.ledger.values import (
+    ApiKey,
+    Assignment,
+    Decision,
+    Deployment,
+    Draft,
+    Incident,
+    Revision,
+    Run,
+    RunStatus,
+    VersionRow,
+)
 from charkha.storage.ledger.versions import find_version, list_versions, number_version, write_version
 
 # What is decided of a model as a whole, whichever versions serve it.
@@ -179,3 +191,24 @@ class Ledger:
         """Return how many API keys were ever made and revoked; cheap enough to ask all the time whether any changed."""
         with self._database.reading() as connection:
             return count_keys(connection)
+
+    def incidents(self, model: str | None = None) -> list[Incident]:
+        """Return incidents, of one model if given, in the order in which they were opened."""
+        with self._database.reading() as connection:
+            return list_incidents(connection, model)
+
+    def revise_incidents(
+        self, model: str, revise: Callable[[Sequence[Incident]], Sequence[Revision]]
+    ) -> list[Incident]:
+        """Write what becomes of a model's incidents, each with the decision that made it so, and return those written.
+
+        revise: from all of the model's to those that change; called once, while nobody else can change them. Of a draft
+        whose key is in the ledger already the first decision stands.
+        """
+        with self._database.writing() as connection:
+            revisions = revise(list_incidents(connection, model))
+            for each in revisions:
+                write_incident(connection, each.incident)
+                if each.draft is not None and find_decision(connection, each.draft.key) is None:
+                    append_decision(connection, each.draft, None)
+            return [each.incident for each in revisions]

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a ledger stamped with it is opened without loading Alembic.
-HEAD = "0002"
+HEAD = "0003"
 REVISION_TABLE = "ledger_revision"
 
 # Names for all constraints, so that later migrations can speak of them on any database.
@@ -123,4 +123,22 @@ API_KEYS = Table(
     Column("expires_us", BigInteger),
     Column("revoked_us", BigInteger),
     Column("rate", Float),
+)
+
+INCIDENTS = Table(
+    "incidents",
+    METADATA,
+    Column("model", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("status", String, nullable=False, index=True),
+    Column("cause", String, nullable=False),
+    Column("culprit", String, nullable=False),
+    Column("began_us", BigInteger, nullable=False),
+    Column("opened_us", BigInteger, nullable=False),
+    Column("looked_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("closed_us", BigInteger),
+    Column("closed_by", String),
+    Column("merged_into", Integer),
+    Column("diagnosis", Text, nullable=False),
 )

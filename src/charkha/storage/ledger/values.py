@@ -8,6 +8,7 @@ from attrs import frozen
 Role = Literal["champion", "challenger", "shadow"]
 VersionStatus = Literal["candidate", "rejected", "accepted"]
 RunStatus = Literal["running", "done", "failed"]
+IncidentStatus = Literal["open", "closed", "merged"]
 KeyRole = Literal["predict", "ingest", "label", "operate", "admin"]
 
 
@@ -135,3 +136,41 @@ class ApiKey:
     def is_usable(self, now_us: int) -> bool:
         """Say whether the key opens anything at a time."""
         return self.revoked_us is None and (self.expires_us is None or now_us < self.expires_us)
+
+
+@frozen(kw_only=True)
+class Incident:
+    """One thing that went wrong with a model, from when it was found until it is over.
+
+    number: of the model's incidents, from 1 up. culprit: in words. began_us: since when, most likely. opened_us: when
+    it was found. looked_us: of the newest look that said so or not; seen_us: up to when there was evidence of it.
+    closed_by: who closed it; None for an evidence that ended. merged_into: the number of the one it turned out to be.
+    diagnosis: the newest, as a document.
+    """
+
+    model: str
+    number: int
+    status: IncidentStatus
+    cause: str
+    culprit: str
+    began_us: int
+    opened_us: int
+    looked_us: int
+    seen_us: int
+    closed_us: int | None = None
+    closed_by: str | None = None
+    merged_into: int | None = None
+    diagnosis: Mapping[str, object]
+
+    @property
+    def id(self) -> str:
+        """Its name, such as "late_arrival-3"."""
+        return f"{self.model}-{self.number}"
+
+
+@frozen
+class Revision:
+    """An incident as it is to be, and the decision that made it so; None for one that needs none: more evidence."""
+
+    incident: Incident
+    draft: Draft | None = None

@@ -1,0 +1,145 @@
+"""A case for the diagnosis, as the home of a project has it: what is looked at, and the healthy history beside it."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import polars as pl
+from attrs import evolve, frozen
+
+from charkha.bundles.store import BundleStore
+from charkha.clock import to_iso
+from charkha.engines.engine import Engine
+from charkha.features.plan import plan_features
+from charkha.monitoring.collect import collect
+from charkha.monitoring.diagnosis.case import Case
+from charkha.monitoring.diagnosis.documents import from_document
+from charkha.monitoring.performance import Span
+from charkha.monitoring.recorded import SAMPLE, read_traffic
+from charkha.monitoring.traffic import Traffic
+from charkha.monitoring.verify import Recomputer
+from charkha.operations.drills.rescoring import BundleRescore
+from charkha.spec.durations import DAY_US, HOUR_US
+from charkha.spec.model import Model
+from charkha.spec.project import Project
+from charkha.storage.home import Home
+from charkha.storage.ledger import Incident
+
+WINDOW_US, HEALTHY_US = 7 * DAY_US, 28 * DAY_US
+# Each hour of the week has then been seen once: with fewer days a week-end would be an incident.
+LEAST_DAYS = 7
+
+OnStep = Callable[[str], None]
+
+
+class TooLittleHistory(Exception):
+    """A model that has not served long enough for anything to be out of the ordinary."""
+
+    def __init__(self, model: str, days: int, predictions: int, healthy: Span) -> None:
+        self.model, self.days, self.predictions, self.healthy = model, days, predictions, healthy
+        missing = LEAST_DAYS - days
+        super().__init__(
+            f"model {model!r}: expected predictions on at least {LEAST_DAYS} days before "
+            f"{to_iso(healthy.until_us)[:16]} to compare with, found {predictions:,} predictions on {days} days. Look "
+            f"again when it has served {missing} day{'' if missing == 1 else 's'} more, or at less: --window 1d"
+        )
+
+
+@frozen(kw_only=True)
+class Question:
+    """What is to be looked at. now_us: where it ends. window_us, healthy_us: how long it and the history before are.
+
+    sample: so many predictions are recomputed from the sources; 0 for none.
+    """
+
+    now_us: int
+    window_us: int = WINDOW_US
+    healthy_us: int = HEALTHY_US
+    sample: int = SAMPLE
+
+
+def case_of(project: Project, model: Model, home: Home, question: Question, *, engine: Engine, on_step: OnStep) -> Case:
+    """Return the case of a model; what was logged until now is collected first. on_step: is told what is being done.
+
+    The window begins before every incident that is open, and those that are over are cut out of the history: what is
+    healthy is learnt from neither. Raises TooLittleHistory, and what `Recomputer.recompute` raises.
+    """
+    bundles = BundleStore(home.bundles)
+    on_step("collecting what was served")
+    collect(home, model, bundles)
+    incidents = home.ledger.incidents(model.name)
+    healthy, watched = spans(question, incidents)
+    both = Span(healthy.since_us, watched.until_us)
+    on_step("reading what was served, and recomputing a sample of its features")
+    with Recomputer.opened(project, model, home, engine) as recomputer:
+        traffic = read_traffic(
+            home,
+            model,
+            both,
+            question.now_us,
+            root=project.root,
+            recomputer=recomputer if question.sample else None,
+            sample=question.sample,
+        )
+    traffic = without(
+        traffic, [Span(each.since_us, min(each.until_us, healthy.until_us)) for each in map(hit, incidents)]
+    )
+    require_history(traffic, healthy)
+    return Case(
+        traffic=traffic,
+        healthy=healthy,
+        watched=watched,
+        task=model.task,
+        plan=plan_features(model),
+        registered={row.version: row.digest for row in home.ledger.versions(model.name)},
+        rescore=_rescore(traffic, model.name, bundles),
+        segments=model.slices,
+    )
+
+
+def spans(question: Question, incidents: Sequence[Incident]) -> tuple[Span, Span]:
+    """Return the healthy span and the watched one, which begins with the first incident that is open."""
+    began = [hit(each).since_us for each in incidents if each.status == "open"]
+    since_us = min([question.now_us - question.window_us, *(each // HOUR_US * HOUR_US for each in began)])
+    return Span(since_us - question.healthy_us, since_us), Span(since_us, question.now_us)
+
+
+def hit(incident: Incident) -> Span:
+    """Return from when until when an incident may have been there."""
+    diagnosis = from_document(incident.diagnosis)
+    since_us = diagnosis.earliest_us if diagnosis.earliest_us is not None else incident.began_us
+    return Span(since_us, incident.seen_us + 1)
+
+
+def without(traffic: Traffic, cut: Sequence[Span]) -> Traffic:
+    """Return traffic without what was served, came and was told in some spans."""
+    if not cut:
+        return traffic
+    return evolve(
+        traffic,
+        predictions=_outside(traffic.predictions, "_at_us", cut),
+        arrivals=_outside(traffic.arrivals, "_hour_us", cut),
+        vitals=_outside(traffic.vitals, "_minute_us", cut),
+    )
+
+
+def _outside(frame: pl.DataFrame, time: str, cut: Sequence[Span]) -> pl.DataFrame:
+    inside = [pl.col(time).is_between(each.since_us, each.until_us, closed="left") for each in cut]
+    return frame.filter(~reduce(pl.Expr.or_, inside))
+
+
+def require_history(traffic: Traffic, healthy: Span) -> None:
+    """Raise TooLittleHistory unless there were predictions on enough days of the healthy span."""
+    at_us = traffic.predictions["_at_us"]
+    inside = at_us.filter(at_us.is_between(healthy.since_us, healthy.until_us, closed="left"))
+    days = (inside // DAY_US).n_unique()
+    if days < LEAST_DAYS:
+        raise TooLittleHistory(traffic.model, days, len(inside), healthy)
+
+
+def _rescore(traffic: Traffic, model: str, bundles: BundleStore) -> BundleRescore | None:
+    """Return what scores by the bundles that served; None where one of them is not at hand."""
+    served = traffic.predictions["version"].unique(maintain_order=True).to_list()
+    known = set(bundles.versions(model))
+    if not served or not known.issuperset(served):
+        return None
+    return BundleRescore({version: bundles.read(model, version) for version in reversed(served)})

@@ -1,0 +1,80 @@
+"""Telling webhooks of incidents, beside the look that found them.
+
+The chain of decisions is the outbox: a checkpoint says up to where a webhook was told, so that nothing is left out by a
+process that dies or a receiver that is away. A message may come twice, under the same key.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+
+from attrs import define, field
+
+from charkha.monitoring.diagnosis.incidents import INCIDENT_ACTIONS
+from charkha.monitoring.diagnosis.messages import message
+from charkha.operations.webhooks import host_of, send
+from charkha.spec.durations import DAY_US
+from charkha.spec.webhooks import WebhookForm
+from charkha.storage.ledger import Ledger
+
+# A webhook that is new is told of what happened within so long.
+FIRST_US = DAY_US
+
+
+@define(eq=False)
+class Notifier:
+    """Tells in threads of its own, one for each webhook; a look never waits. troubles: what went wrong, in words."""
+
+    ledger: Ledger
+    webhooks: Mapping[WebhookForm, str]
+    troubles: list[str] = field(factory=list, init=False)
+    _threads: dict[WebhookForm, threading.Thread] = field(factory=dict, init=False)
+
+    def tell(self, now_us: int) -> None:
+        """Begin to tell every webhook what it was not told yet; one that is still at it goes on."""
+        for form, url in self.webhooks.items():
+            running = self._threads.get(form)
+            if running is None or not running.is_alive():
+                thread = threading.Thread(
+                    target=self._tell, args=(form, url, now_us), name=f"webhook-{form}", daemon=True
+                )
+                self._threads[form] = thread
+                thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all was told, at most so long in all, and say whether it was."""
+        until = time.perf_counter() + seconds
+        for thread in self._threads.values():
+            thread.join(max(0.0, until - time.perf_counter()))
+        return not any(thread.is_alive() for thread in self._threads.values())
+
+    def _tell(self, form: WebhookForm, url: str, now_us: int) -> None:
+        try:
+            told = tell_webhook(self.ledger, form, url, now_us)
+        except Exception as error:  # of a thread nobody would hear
+            told = f"webhook at {host_of(url)}: {type(error).__name__}"
+        if told:
+            self.troubles.append(told)
+
+
+def tell_webhook(ledger: Ledger, form: WebhookForm, url: str, now_us: int) -> str:
+    """Tell one webhook what it was not told yet, in order; return what went wrong, "" for nothing.
+
+    One that cannot be reached is told the rest the next time; what it refuses is left out.
+    """
+    name = f"webhook/{form}/{sha256(url.encode()).hexdigest()[:16]}"
+    checkpoint = ledger.checkpoint(name)
+    after, since_us = (0, now_us - FIRST_US) if checkpoint is None else (checkpoint["sequence"], 0)
+    trouble, decisions = "", ledger.decisions(after=after)
+    for decision in decisions:
+        if decision.action in INCIDENT_ACTIONS and decision.time_us >= since_us:
+            outcome, reason = send(url, message(form, decision), decision.key)
+            if outcome == "unreachable":
+                return f"{reason}; it is told of {decision.evidence['incident']} at the next look"
+            if outcome == "refused":
+                trouble = f"{reason} to {decision.evidence['incident']}, and is not told of it again"
+            ledger.set_checkpoint(name, {"sequence": decision.sequence})
+    if decisions:
+        ledger.set_checkpoint(name, {"sequence": decisions[-1].sequence})
+    return trouble
