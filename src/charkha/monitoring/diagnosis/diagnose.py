@@ -1,11 +1,30 @@
 """Diagnose: every check looks at the case, and what they find is explained."""
 
+from collections.abc import Callable, Sequence
+
 from charkha.monitoring.diagnosis.case import Case
+from charkha.monitoring.diagnosis.checks.ages import age_signals
+from charkha.monitoring.diagnosis.checks.arrivals import arrival_signals
+from charkha.monitoring.diagnosis.checks.artifacts import artifact_signals
 from charkha.monitoring.diagnosis.checks.categories import category_signals
 from charkha.monitoring.diagnosis.checks.features import FeatureView, feature_signals
+from charkha.monitoring.diagnosis.checks.replicas import replica_signals
+from charkha.monitoring.diagnosis.checks.server import server_signals
+from charkha.monitoring.diagnosis.checks.skew import skew_signals
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.explain import explain
 from charkha.monitoring.diagnosis.incident import Diagnosis
+from charkha.monitoring.diagnosis.signal import Signal
+
+CHECKS: Sequence[Callable[[Case], list[Signal]]] = (
+    artifact_signals,
+    replica_signals,
+    server_signals,
+    age_signals,
+    skew_signals,
+    arrival_signals,
+    category_signals,
+)
 
 
 def diagnose(case: Case) -> Diagnosis:
@@ -16,4 +35,5 @@ def diagnose(case: Case) -> Diagnosis:
 def gather(case: Case) -> Evidence:
     """Return all that the checks find."""
     view = FeatureView.of(case)
-    return Evidence(case, [*feature_signals(case, view), *category_signals(case)], view)
+    found = [signal for check in CHECKS for signal in check(case)]
+    return Evidence(case, [*found, *feature_signals(case, view)], view)
