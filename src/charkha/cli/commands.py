@@ -31,6 +31,7 @@ from charkha.cli import (
     log,
     operate,
     replay,
+    report,
     rules,
     score,
     serve,
@@ -69,6 +70,7 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
+    "report": (report.COMMANDS, "Report how far features, scores and labels moved, and the quality of data.", LOOK),
     "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
         {**catalogue.COMMANDS, "verify": features.verify, **backfill.COMMANDS},

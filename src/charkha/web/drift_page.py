@@ -1,0 +1,28 @@
+"""The report of drift: one HTML file that needs nothing else, with every bin of every index."""
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from charkha.monitoring.diagnosis.wording import moment
+from charkha.monitoring.drift_report import DriftReport
+from charkha.web.figures import percent_text
+
+
+def render_drift(report: DriftReport) -> str:
+    """Return the report as HTML. Text of the data is data: whatever it holds, it is shown and never run."""
+    moved = sorted(report.features, key=lambda each: -(each.index.value if each.index else -1.0))
+    return _environment().get_template("drift.html.j2").render(report=report, parts=(report.score, *moved))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("charkha.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": moment, "percent": percent_text}
+    return environment
