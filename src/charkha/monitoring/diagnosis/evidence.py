@@ -13,6 +13,8 @@ from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.features import FeatureView
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.performance import Span
+from charkha.monitoring.traffic import AGE_PREFIX
+from charkha.spec.durations import HOUR_US
 from charkha.spec.model import FloatArray
 
 
@@ -46,6 +48,32 @@ class Evidence:
     def since(self, began_us: int) -> Span:
         """Return the time from an onset to the end of what is watched."""
         return Span(began_us, self.case.watched.until_us)
+
+    def stands_still(self, view: str) -> bool:
+        """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""
+        age, at = AGE_PREFIX + view, pl.col("_at_us")
+        rows = self.case.traffic.predictions
+        if age not in rows.columns:
+            return False
+        told = (
+            rows.filter(pl.col("role") != "shadow")
+            .select(at, newest=at - (pl.col(age) * 1e6).cast(pl.Int64))
+            .drop_nulls()
+        )
+        lags = (
+            told.sort("_at_us")
+            .with_columns(lag=at - pl.col("newest").cum_max(), _hour=at // HOUR_US)
+            .group_by("_hour", maintain_order=True)
+            .agg(pl.col("lag").last(), at.last())
+        )
+        inside = lags.filter(at.is_between(self.case.healthy.since_us, self.case.healthy.until_us, closed="left"))
+        last = lags.filter(at < self.case.watched.until_us).tail(1)
+        if inside.is_empty() or last.is_empty() or last["_at_us"][0] < self.case.watched.since_us:
+            return False
+        now_hour = last["_hour"][0] % 24
+        near = inside.filter(((pl.col("_hour") - now_hour + 25) % 24) <= 2)["lag"]  # the hour, and those beside it
+        usual = near.max() if near.len() else inside["lag"].max()
+        return bool(last["lag"][0] > 2 * usual)  # type: ignore[operator]
 
     def counts(self, feature: str, span: Span) -> FloatArray:
         """Return the counts of a feature's bins in a span, float64 (bins,), the last of them nulls."""

@@ -8,6 +8,8 @@ from charkha.monitoring.diagnosis.signal import Signal
 
 # How much more an identity is worth than any statistic.
 CERTAIN = 1_000.0
+# By how much a share of a replica's rows has to differ from that of the others to be worth somebody's attention.
+WORTH = 0.15
 
 
 def infrastructure_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -50,6 +52,8 @@ def _replicas(evidence: Evidence) -> Iterator[Hypothesis]:
         )
     by_replica: dict[str, list[Signal]] = {}
     for signal in evidence.of("replica"):
+        if abs(signal.now - signal.usual) < WORTH:
+            continue
         by_replica.setdefault(signal.subject, []).append(signal)
     for replica, signals in by_replica.items():
         yield Hypothesis(
@@ -63,12 +67,14 @@ def _replicas(evidence: Evidence) -> Iterator[Hypothesis]:
 
 def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
     """A store that is not written: features are older, while the rows of their source come as they always did."""
-    older = evidence.of("age")
     disturbed = {signal.subject for signal in evidence.of("arrivals", "late")}
-    still = [each for each in older if evidence.source_of(each.subject) not in disturbed]
+    told = [(signal.subject, signal) for signal in evidence.of("age")]
+    told += [(view, signal) for signal in evidence.of("skew") if (view := evidence.view_of(signal.subject))]
+    older = {view for view, _ in told if evidence.source_of(view) not in disturbed and evidence.stands_still(view)}
+    still = [signal for view, signal in told if view in older]
     if not still:
         return
-    views = tuple(dict.fromkeys(signal.subject for signal in still))
+    views = tuple(sorted(older))
     sources = tuple(dict.fromkeys(evidence.source_of(view) for view in views))
     yield Hypothesis(
         cause="infrastructure",

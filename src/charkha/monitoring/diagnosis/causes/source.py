@@ -16,9 +16,9 @@ WORTH = {"nulls": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
 CONSTANT = 0.95
 # In tiles: in so long a time a field that is well seldom has one value only.
 BLOCK, SELDOM = 36, 0.1
-# Quantiles by which a factor is told, and how well they have to agree on it (in its logarithm).
-LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
-AGREE = 0.35
+# Quantiles by which a factor is told: it has to lead out of what they span by as much again.
+LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
+AGREE = 0.5
 # Two distributions that are nearer to each other than this (Kolmogorov) are of the same values.
 SAME = 0.25
 # So much of the agreement of a number with the others is left at most where it is another's.
@@ -133,15 +133,16 @@ def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str |
     """Return in words by which factor all values of a field are off, if they are."""
     before = evidence.quantiles(feature, evidence.case.healthy, LEVELS)
     now = evidence.quantiles(feature, evidence.since(began_us), LEVELS)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = now / before
-    told = ratios[np.isfinite(ratios) & (ratios > 0)]
-    spread = now[-1] - now[0], before[-1] - before[0]
-    by_spread = spread[0] / spread[1] if spread[1] > 0 and spread[0] > 0 else np.nan
-    if len(told) >= 3 and np.ptp(np.log(told)) < 2 * AGREE and abs(np.log(np.median(told))) > AGREE:
-        return f"a unit of {name} has changed: all values are × {float(np.median(told)):.3g} of what they were"
-    if np.isfinite(by_spread) and abs(np.log(by_spread)) > 2 * AGREE:
-        return f"a unit of {name} has changed: its values are spread × {float(by_spread):.3g} as wide as they were"
+    if not (np.isfinite(before).all() and np.isfinite(now).all()):
+        return None
+    if before[0] * before[-1] > 0 and now[2] * before[2] > 0:  # of one sign: a factor is of the values themselves
+        factor = now[2] / before[2]
+        if not before[0] / before[2] * AGREE < factor < before[-1] / before[2] / AGREE:
+            return f"a unit of {name} has changed: its values are about × {factor:.3g} of what they were"
+        return None
+    widths = now[-1] - now[0], before[-1] - before[0]
+    if widths[0] > 0 and widths[1] > 0 and abs(np.log(widths[0] / widths[1])) > np.log(1 / AGREE):
+        return f"a unit of {name} has changed: its values are spread about × {widths[0] / widths[1]:.3g} as wide"
     return None
 
 
