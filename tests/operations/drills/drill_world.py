@@ -74,9 +74,9 @@ class LinearRescore:
 RESCORE = LinearRescore()
 
 
-def traffic(seed: int = 0, *, regression: bool = False) -> Traffic:
-    """Forty days, sixty questions a day, labels some hours later."""
-    random, n = np.random.default_rng(seed), DAYS * PER_DAY
+def traffic(seed: int = 0, *, regression: bool = False, per_day: int = PER_DAY) -> Traffic:
+    """Forty days, sixty questions a day unless given, labels some hours later."""
+    random, n = np.random.default_rng(seed), DAYS * per_day
     at_us = np.sort(random.integers(SPAN.since_us, SPAN.until_us, n))
     temp = np.where(random.random(n) < 0.1, np.nan, random.normal(20, 5, n))
     rows = pl.DataFrame(
