@@ -14,7 +14,7 @@ from charkha.monitoring.diagnosis.causes.categories import category_hypotheses
 from charkha.monitoring.diagnosis.causes.infrastructure import infrastructure_hypotheses
 from charkha.monitoring.diagnosis.causes.skew import skew_hypotheses
 from charkha.monitoring.diagnosis.causes.source import source_hypotheses
-from charkha.monitoring.diagnosis.causes.truth import truth_hypotheses
+from charkha.monitoring.diagnosis.causes.truth import label_hypotheses, model_hypotheses
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Action, DiagnosedCause, Diagnosis, Hypothesis, Remedy
 
@@ -24,7 +24,8 @@ STAGES: Sequence[tuple[str, Callable[[Evidence], Iterator[Hypothesis]]]] = (
     ("how data came", arrival_hypotheses),
     ("who asked, and how it is written", category_hypotheses),
     ("what data say", source_hypotheses),
-    ("labels and the model", truth_hypotheses),
+    ("labels", label_hypotheses),
+    ("the model", model_hypotheses),
 )
 REMEDIES: dict[DiagnosedCause, tuple[Action, str]] = {
     "infrastructure": ("mend_serving", "Mend what serves; nothing is to be learnt from this time."),

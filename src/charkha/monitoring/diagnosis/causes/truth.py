@@ -2,27 +2,53 @@
 
 from collections.abc import Iterator
 
-from charkha.monitoring.diagnosis.evidence import Evidence
+from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
+from charkha.monitoring.diagnosis.signal import Signal
 
 _LABELS = {
-    "outage": "labels do not come any more",
-    "delay": "some labels come later than others: those that are there are not like those that are not",
+    "arrival": "labels do not come as they did",
+    "label_bias": "some labels come later than others: those that are there are not like those that are not",
     "flips": "labels are wrong at one rate, whatever they are of",
 }
+# A feature whose values are so far from the healthy ones (Kolmogorov) says that others ask.
+OTHERS = 0.25
 
 
-def truth_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
-    """Yield what labels tell: of themselves, of the level of the truth, of what the features have come to mean."""
+def label_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield what is wrong with the labels themselves."""
     for check, kind in _LABELS.items():
         if found := evidence.of(check):
-            support = sum(min(signal.evidence, 100.0) for signal in found)
-            yield Hypothesis(cause="label", kind=kind, support=support, evidence=tuple(found))
-    if found := evidence.of("loss"):
-        segments = tuple(signal.subject for signal in found if signal.subject)
-        support = sum(min(signal.evidence, 100.0) for signal in found)
-        culprit = Culprit(segments=segments)
-        yield Hypothesis(cause="concept", kind=found[0].words, culprit=culprit, support=support, evidence=tuple(found))
+            yield Hypothesis(cause="label", kind=kind, support=_support(found), evidence=tuple(found))
+
+
+def model_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield what true labels tell: that the same things come to mean others, or are true more often, or others ask."""
+    worse = evidence.of("loss", "pattern")
+    if worse:
+        segments = tuple(signal.subject for signal in worse if "=" in signal.subject)
+        features = tuple(signal.subject for signal in worse if signal.subject and "=" not in signal.subject)
+        culprit = Culprit(segments=segments, features=features)
+        others = _others_ask(evidence, worse)
+        kind = f"others ask, of whom less is known: {others}; {worse[0].words}" if others else worse[0].words
+        yield Hypothesis(
+            cause="population" if others else "concept",
+            kind=kind,
+            culprit=Culprit(segments=segments, features=(others, *features)) if others else culprit,
+            support=_support(worse),
+            evidence=tuple(worse),
+        )
     if found := evidence.of("prior"):
-        support = sum(min(signal.evidence, 100.0) for signal in found)
-        yield Hypothesis(cause="prior", kind=found[0].words, support=support, evidence=tuple(found))
+        yield Hypothesis(cause="prior", kind=found[0].words, support=_support(found), evidence=tuple(found))
+
+
+def _support(signals: list[Signal]) -> float:
+    return sum(min(signal.evidence, 100.0) for signal in signals)
+
+
+def _others_ask(evidence: Evidence, worse: list[Signal]) -> str | None:
+    """Return the feature whose values have moved most since it is so, if any has by enough."""
+    began_us, _, _ = earliest(worse)
+    moves = {name: evidence.moved(name, began_us) for name in evidence.view.shape.parts}
+    most = max(moves, key=lambda name: moves[name], default=None)
+    return most if most is not None and moves[most] >= OTHERS else None

@@ -83,6 +83,10 @@ class Given(PerCheck):
         """Return what was given, less by the width."""
         return np.stack(observed, axis=-1) / self.width[:, None]
 
+    def surprise(self, *observed: FloatArray) -> FloatArray:
+        """Return log e-values: evidence that was given is all there is."""
+        return self.log_e(*observed)
+
 
 def _accounts(
     expected: Odds | Errors, level: FloatArray, label: FloatArray, usual: FloatArray
