@@ -7,6 +7,7 @@ unit was changed.
 """
 
 import math
+import sys
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from charkha.spec.model import FloatArray
 
 TENTHS = 10
 _STEP = 0.2
+# Libraries that flush what is smaller to 0 take it for 0 (sys.float_info.min is the smallest they leave alone).
+_LEAST = sys.float_info.min
 _REACH = 1e9  # scales from the middle
 _MARKS = np.sinh(np.arange(-_STEP * round(math.asinh(_REACH) / _STEP), math.asinh(_REACH) + _STEP / 2, _STEP))
 _TOWARDS_ZERO = np.exp(-_STEP * np.arange(1, 60))
@@ -30,7 +33,7 @@ def tenth_edges(values: FloatArray) -> FloatArray:
     if finite.size == 0:
         return np.empty(0)
     tenths = np.quantile(finite, np.linspace(0.0, 1.0, TENTHS + 1)[1:], method="lower")
-    below = math.nextafter(finite.min(), -math.inf)
+    below = min(math.nextafter(finite.min(), -math.inf), finite.min() - _LEAST)
     edges = np.unique(np.concatenate([[below], tenths, [finite.max()]]))
     tenth: FloatArray = edges[np.isfinite(edges)]
     return tenth
