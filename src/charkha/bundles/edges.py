@@ -26,14 +26,15 @@ _TOWARDS_ZERO = np.exp(-_STEP * np.arange(1, 60))
 def tenth_edges(values: FloatArray) -> FloatArray:
     """Return the edges of the tenths of some values: float64, at most 11, ascending, none where no value is finite.
 
-    A bin holds low < value <= high. The first edge lies just below the smallest value, and the last is the largest:
-    what lies beyond them no value did.
+    A bin holds low < value <= high. The first edge lies just below the smallest value (the smallest of all floats
+    excepted), and the last is the largest: what lies beyond them no value did.
     """
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return np.empty(0)
     tenths = np.quantile(finite, np.linspace(0.0, 1.0, TENTHS + 1)[1:], method="lower")
-    below = min(math.nextafter(finite.min(), -math.inf), finite.min() - _LEAST)
+    least = float(finite.min())
+    below = max(min(math.nextafter(least, -math.inf), least - _LEAST), -sys.float_info.max)
     edges = np.unique(np.concatenate([[below], tenths, [finite.max()]]))
     tenth: FloatArray = edges[np.isfinite(edges)]
     return tenth
