@@ -159,3 +159,13 @@ def test_what_cannot_be_is_refused() -> None:
         Shares.of(np.full((20, 1), np.nan), np.full((20, 1), 2.0))
     with pytest.raises(ValueError, match="counts that are not negative"):
         Counts.of(np.full((20, 1), -3.0), np.full((20, 1), 2.0))
+
+
+def test_a_history_of_single_rows_does_not_make_larger_blocks_a_wonder() -> None:
+    """One row an hour cannot tell how alike the rows of an hour are; then forty come, with the same share of hits."""
+    random = np.random.default_rng(5)
+    history = np.ones((150, 20))
+    null = Shares.of(random.binomial(1, 0.06, history.shape).astype(float), history)
+    rows = np.full((200, 20), 40.0)
+    log_e = null.log_e(random.binomial(40, 0.06, rows.shape).astype(float), rows)
+    assert np.median(log_e.sum(axis=0).max(axis=-1)) < 0

@@ -12,31 +12,37 @@ tell apart; as the ratio grows with the share, its mean is at most 1 for every s
 from typing import Self
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from scipy.special import expit, gammaln, logit
 
-from charkha.monitoring.sequential.arrays import FloatArray
+from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.null import MARGIN, PerCheck, enough, excess
 
 # In log odds: from what one may care to know (2 % → 2.5 %) to a flood (2 % → 53 %).
 STEPS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
 # No hour is exactly like another; and below 1e-6 the logarithms of gamma functions would lose the digits that matter.
 LEAST_CORRELATION, MOST_CORRELATION = 1e-6, 0.9
+# A history of blocks of about one row each cannot tell how alike the rows of a block are. Where its standard error is
+# beyond this, it is only believed where it says less than independent rows do: or a block that is larger than any
+# before would seem a wonder.
+MOST_ERROR = 0.1
 # Shares beyond these odds are told apart no more.
 MOST_LOG_ODDS = 25.0
 
 
 @frozen(eq=False)
 class Shares(PerCheck):
-    """What shares are healthy. All float64 (checks,).
+    """What shares are healthy. All (checks,), float64 but for `doubtful`.
 
     log_odds: of the share. concentration: a + b of the beta distribution of the share over blocks. error: the standard
-    error of the log odds, were blocks independent. width, alike: see `Null`.
+    error of the log odds, were blocks independent. doubtful: where the history cannot tell the concentration. width,
+    alike: see `Null`.
     """
 
     log_odds: FloatArray
     concentration: FloatArray
     error: FloatArray
+    doubtful: BoolArray
     width: FloatArray
     alike: FloatArray
 
@@ -61,16 +67,20 @@ class Shares(PerCheck):
         correlation = np.clip(correlation, LEAST_CORRELATION, MOST_CORRELATION)
         total = (rows * share * (1 - share) * (1 + (rows - 1) * correlation)).sum(axis=0, where=rows > 0)
         error = np.sqrt(total) / (all_rows + 1) / (share * (1 - share))
-        return cls(logit(share), 1 / correlation - 1, error, np.ones_like(share), np.ones_like(share))
+        doubtful = np.sqrt(2 * blocks) / np.maximum(all_rows - blocks, 1.0) > MOST_ERROR
+        ones = np.ones_like(share)
+        return cls(logit(share), 1 / correlation - 1, error, doubtful, ones, ones)
 
     def log_e(self, *observed: FloatArray) -> FloatArray:
         """Return log e-values (…, checks, 2 × steps), a rise first, of hits, rows and, if learnt so, usual shares."""
         hits, rows, *usual = observed
         at = np.where(np.isfinite(usual[0]), _odds(usual[0]), self.log_odds) if usual else self.log_odds
         margin = MARGIN * self.error * np.sqrt(self.width * self.alike)
-        rise = self._rise(hits, rows, at + margin)
-        fall = self._rise(rows - hits, rows, -at + margin)
-        return np.concatenate([rise, fall], axis=-1) / self.width[:, None]
+        log_e = self._both(hits, rows, at, margin)
+        if self.doubtful.any():
+            apart = evolve(self, concentration=np.where(self.doubtful, 1 / LEAST_CORRELATION - 1, self.concentration))
+            log_e = np.minimum(log_e, apart._both(hits, rows, at, margin))
+        return log_e / self.width[:, None]
 
     def surprise(self, *observed: FloatArray) -> FloatArray:
         """Return log e-values less those of as many hits as are expected; none at all where there never were any."""
@@ -78,6 +88,11 @@ class Shares(PerCheck):
         share = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
         expected = rows * (np.where(np.isfinite(usual[0]), usual[0], share) if usual else share)
         return self.log_e(*observed) - self.log_e(expected, rows, *usual)
+
+    def _both(self, hits: FloatArray, rows: FloatArray, at: FloatArray, margin: FloatArray) -> FloatArray:
+        """Return the log likelihood ratios of a rise, then of a fall, from the edges of what is healthy."""
+        rise, fall = self._rise(hits, rows, at + margin), self._rise(rows - hits, rows, -at + margin)
+        return np.concatenate([rise, fall], axis=-1)
 
     def _rise(self, hits: FloatArray, rows: FloatArray, log_odds: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of log odds that are higher by each step."""
