@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,7 +90,8 @@ def diagnose(
 
 def diagnoser() -> "Callable[[Case], Diagnosis]":
     """Return what makes a diagnosis of a case."""
-    made: Callable[[Case], Diagnosis] = import_module("charkha.monitoring.diagnosis.diagnose").diagnose
+    from charkha.monitoring.diagnosis.diagnose import diagnose as made
+
     return made
 
 
