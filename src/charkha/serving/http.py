@@ -110,11 +110,11 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told.
 
-    knows: by a call's headers, whether it may learn who serves where everybody may ask. place: where the server says how
-    it is; None without one.
+    knows: by a call's headers, whether it may learn who serves where everybody may ask. place: where the server says
+    how it is; None without one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         desk: Desk,
         metrics: ServingMetrics,

@@ -3,7 +3,7 @@
 import socket
 import sys
 
-from granian.net import SocketHolder, SocketSpec
+from granian.net import SocketHolder, SocketSpec  # type: ignore[attr-defined]  # under other names in its stubs
 
 Listener = tuple[tuple[None, SocketHolder], socket.socket]
 

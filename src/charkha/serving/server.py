@@ -87,14 +87,15 @@ def run(
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
-    Prints one line when requests are answered. project: as `load_project` returned it; it is
-    read once more from its folder, and every worker loads what was read there until SIGHUP has it read again. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
-    long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
-    first. worker_memory_mb: a worker that holds more is replaced, its calls in progress ended first; None for no bound.
-    auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
-    tls: as `load_tls` returned it. grpc_port: where the Open Inference Protocol is served over gRPC, with the same keys
-    and the same certificate, 0 for any that is free; None for nowhere. Raises NoSuchAddress, PortTaken, GrpcMissing,
-    NoUsableKey, DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    Prints one line when requests are answered. project: as `load_project` returned it; it is read once more from its
+    folder, and every worker loads what was read there until SIGHUP has it read again. port: 0 for any that is free.
+    workers: processes; one per core that serving may use. drain_seconds: how long it goes on answering after SIGTERM,
+    while `/readyz` answers 503, so that who balances loads looks elsewhere first. worker_memory_mb: a worker that holds
+    more is replaced, its calls in progress ended first; None for no bound. auth: ask for API keys also where only this
+    machine reaches the server; elsewhere they are always asked for. tls: as `load_tls` returned it. grpc_port: where
+    the Open Inference Protocol is served over gRPC, with the same keys and the same certificate, 0 for any that is
+    free; None for nowhere. Raises NoSuchAddress, PortTaken, GrpcMissing, NoUsableKey, DataError and UnusableLedger;
+    exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
     project, taken = take_project(project.root)

@@ -1,4 +1,4 @@
-"""What a server and its workers say to each other: how the server is, and that a worker serves; in its metrics folder."""
+"""What a server and its workers say to each other: how it is, and that a worker serves; in its metrics folder."""
 
 import os
 from collections.abc import Iterator

@@ -54,6 +54,9 @@ class Supervisor(MPServer):
         replaced: Callable[[Collection[int]], None],
         **options: Any,
     ) -> None:
+        self._ssp: Any  # sockets, of various kinds
+        self._shd: Any
+        self._sso: Any
         super().__init__(*args, **options)
         self._root, self._taken, self._place = root, taken, place
         self._replaced = replaced
@@ -97,7 +100,9 @@ class Supervisor(MPServer):
         if self._listeners:
             self._listeners.close_all()
 
-    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:
+    def _spawn_worker(  # type: ignore[override]  # as that of MPServer
+        self, idx: int, target: Any, callback_loader: Any
+    ) -> WorkerProcess:
         if self._listeners:
             (self._ssp, self._shd), self._sso = self._listeners.of(idx)
         loader = partial(callback_loader, taken=self._taken)
