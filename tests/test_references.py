@@ -106,7 +106,8 @@ def test_every_status_is_in_the_document_that_a_server_gives() -> None:
 
 
 def test_every_metric_is_in_the_reference() -> None:
-    made = re.findall(r'"(charkha_\w+)"', (PACKAGE / "serving" / "metrics.py").read_text("utf-8"))
+    texts = [(PACKAGE / "serving" / name).read_text("utf-8") for name in ("metrics.py", "supervised.py")]
+    made = re.findall(r'"(charkha_\w+)"', "".join(texts))
     shown = rows(section("serving.md", "Metrics"))
     assert sorted(name.removesuffix("_total") for name in shown) == sorted(made)
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from msgspec import UNSET
+
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
@@ -40,6 +42,7 @@ from charkha.serving.responses import (
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema
 from charkha.serving.service import Service, UnknownModel
+from charkha.serving.supervised import OfServer, Place
 
 _DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _OF_MODEL = re.compile(r"/v1/models/([^/]+)/(?:predict|labels)")
@@ -55,15 +58,19 @@ def build_router(
     ends: Callable[[], bool] = lambda: False,
     keyring: Keyring | None = None,
     desk: Desk | None = None,
+    place: Place | None = None,
 ) -> Router:
     """Return the routes of a service. metrics: the service's observer. ends: says whether the server is about to.
 
-    keyring: None where no keys are asked for. desk: that of other servers on the loop.
+    keyring: None where no keys are asked for. desk: that of other servers on the loop. place: where the server says how
+    it is; None without one.
     """
+    if place is not None:
+        metrics.registry.register(OfServer(place))
     metrics.registry.register(Current(service, clock))
     limits = limits or Limits()
     knows = (lambda headers: True) if keyring is None else keyring.knows
-    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends, knows)
+    api = Api(desk or Desk(service, limits.rows), metrics, limits, ends, knows, place)
     get: Mapping[str, tuple[Endpoint, Need]] = {
         "/v1/models": (api.models, ANY_KEY),
         "/healthz": (api.healthz, OPEN),
@@ -103,18 +110,21 @@ def _missing(service: Service, call: Call) -> Exception:
 class Api:
     """The endpoints. Each raises what it cannot do; the router says what the client is told.
 
-    knows: by a call's headers, whether it may learn who serves where everybody may ask.
+    knows: by a call's headers, whether it may learn who serves where everybody may ask. place: where the server says
+    how it is; None without one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         desk: Desk,
         metrics: ServingMetrics,
         limits: Limits,
         ends: Callable[[], bool],
         knows: Callable[[RequestHeaders], bool],
+        place: Place | None = None,
     ) -> None:
         self.desk, service, self._knows = desk, desk.service, knows
+        self._place = place
         project = service.project
         models, sources = project.models, project.sources
         self._service = service
@@ -193,7 +203,9 @@ class Api:
         """
         state, ends = self._service.standing.ready(), self._ends()
         ready = state.ready and not ends
-        told = Ready(ready, state.champions, state.problems, ends)
+        server = None if self._place is None else self._place.ask()
+        notices = (server.notices() if server else None) or UNSET
+        told = Ready(ready, state.champions, state.problems, ends, notices)
         if not self._knows(call.headers):
             told = Ready(ready, ending=ends)
         return json_reply(told, 200 if ready else 503)

@@ -92,14 +92,16 @@ class Health(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """Whether predictions are answered; with status 503 when they are not.
 
-    ending: the server was told to stop, and goes on answering for a moment. champions: model → version or null. These
-    and the problems are left out where API keys are asked for and none is shown.
+    ending: the server was told to stop, and goes on answering for a moment. champions: model → version or null.
+    notices: what whoever operates the server should know, though it is no model's problem. Champions, problems and
+    notices are left out where API keys are asked for and none is shown.
     """
 
     ready: bool
     champions: dict[str, str | None] | UnsetType = UNSET
     problems: dict[str, str] | UnsetType = UNSET
     ending: bool = False
+    notices: list[str] | UnsetType = UNSET
 
 
 class Error(msgspec.Struct, frozen=True):

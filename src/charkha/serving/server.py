@@ -23,10 +23,11 @@ from charkha.serving.logs import log_settings
 from charkha.serving.metric_files import MetricFolder
 from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.once import make_room
+from charkha.serving.supervised import Place
 from charkha.serving.supervisor import Supervisor
 from charkha.serving.tls import Tls, wrapped
 from charkha.serving.worker import ANSWERED, DRAIN_SECONDS, GrpcPlace, load_worker
-from charkha.spec.project import Project
+from charkha.spec.project import Project, take_project
 from charkha.storage.home import open_project
 from charkha.storage.online import OnlineStoreFull
 
@@ -86,16 +87,18 @@ def run(
 ) -> None:
     """Serve a project until SIGTERM or Ctrl-C, which let the requests in progress end.
 
-    Prints one line when requests are answered. project: as `load_project` returned it; every worker loads it anew from
-    its folder. port: 0 for any that is free. workers: processes; one per core that serving may use. drain_seconds: how
-    long it goes on answering after SIGTERM, while `/readyz` answers 503, so that who balances loads looks elsewhere
-    first. worker_memory_mb: a worker that holds more is replaced, its calls in progress ended first; None for no bound.
-    auth: ask for API keys also where only this machine reaches the server; elsewhere they are always asked for.
-    tls: as `load_tls` returned it. grpc_port: where the Open Inference Protocol is served over gRPC, with the same keys
-    and the same certificate, 0 for any that is free; None for nowhere. Raises NoSuchAddress, PortTaken, GrpcMissing,
-    NoUsableKey, DataError and UnusableLedger; exits with status 1 when workers cannot start.
+    Prints one line when requests are answered. project: as `load_project` returned it; it is read once more from its
+    folder, and every worker loads what was read there until SIGHUP has it read again. port: 0 for any that is free.
+    workers: processes; one per core that serving may use. drain_seconds: how long it goes on answering after SIGTERM,
+    while `/readyz` answers 503, so that who balances loads looks elsewhere first. worker_memory_mb: a worker that holds
+    more is replaced, its calls in progress ended first; None for no bound. auth: ask for API keys also where only this
+    machine reaches the server; elsewhere they are always asked for. tls: as `load_tls` returned it. grpc_port: where
+    the Open Inference Protocol is served over gRPC, with the same keys and the same certificate, 0 for any that is
+    free; None for nowhere. Raises NoSuchAddress, PortTaken, GrpcMissing, NoUsableKey, DataError and UnusableLedger;
+    exits with status 1 when workers cannot start.
     """
     clock = clock or SystemClock()
+    project, taken = take_project(project.root)
     _require_own_address(host)
     auth = auth or not is_loopback(host)
     if auth:
@@ -108,6 +111,7 @@ def run(
     multiprocessing.set_start_method("spawn", force=True)  # threads of this process must not be forked into a worker
     metrics = MetricFolder()
     os.environ[MULTIPROCESS_FOLDER] = str(metrics.path)
+    place = Place(metrics.path)
     notice = project.home / "serving" / f"draining-{port}"
     server = Supervisor(
         "charkha",
@@ -123,6 +127,9 @@ def run(
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         drain_seconds=drain_seconds,
+        root=project.root,
+        taken=taken,
+        place=place,
         notice=notice,
         replaced=metrics.fold,
         workers_max_rss=worker_memory_mb,
@@ -136,7 +143,8 @@ def run(
     told = (list(project.models), host, port, workers, server.been_ready)
     ready = partial(_say_when_ready, *told, tls=tls is not None, grpc_at=grpc_at)
     threading.Thread(target=ready, name="charkha-ready", daemon=True).start()
-    loader = partial(load_worker, project.root, clock, os.getpid(), notice, workers if auth else None, grpc)
+    keyed = workers if auth else None
+    loader = partial(load_worker, project.root, clock, os.getpid(), notice, keyed, grpc, place=place)
     try:
         with open_project(project):  # so that no worker is the first to open the ledger, which takes room on the disk
             server.serve(target_loader=loader, wrap_loader=False)  # type: ignore[arg-type]  # an RSGI target need be no function

@@ -47,6 +47,12 @@ class Standing:
         ready = bool(lineups) and not self.lineups.missing and not refusing
         return Readiness(ready, champions, self.lineups.generations, problems)
 
+    def unanswered(self) -> dict[str, str]:
+        """Return, by model that is deployed and whose champion cannot answer, why, in words that clients may read."""
+        absent = {name for name, each in self.lineups.all().items() if each.absent}
+        problems = self._problems()
+        return {name: problems[name].told for name in sorted(absent | set(self.lineups.missing)) if name in problems}
+
     def problems(self) -> dict[str, str]:
         """Return, by model, what could not be loaded or applied to the state, in words for the server's own log."""
         return {name: problem.said for name, problem in self._problems().items()}

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import gc
+import logging
 import os
 import signal
 import socket
@@ -28,10 +29,13 @@ from charkha.serving.partition import claim_partition
 from charkha.serving.protocols.described import Described
 from charkha.serving.rsgi import RsgiApp
 from charkha.serving.service import Service
+from charkha.serving.supervised import Place, Started
 from charkha.serving.threads import WorkerThreads
 from charkha.serving.tls import Tls
 from charkha.serving.tracing import TracedRouter, Traces
+from charkha.spec.faults import DefinitionError
 from charkha.spec.project import Project, load_project
+from charkha.spec.texts import Taken
 from charkha.storage.home import open_project
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ DRAIN_SECONDS = 30
 # How long shadows may go on with what was answered.
 SHADOW_SECONDS = 5
 _SET_PARENT_DEATH_SIGNAL = 1
+_logger = logging.getLogger("charkha.serving")
 ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
 
 
@@ -60,27 +65,38 @@ def load_worker(  # noqa: PLR0917
     notice: Path,
     key_workers: int | None = None,
     grpc: GrpcPlace | None = None,
+    *,
+    place: Place,
+    taken: Taken,
 ) -> RsgiApp:
     """Return the app of a worker of the project in `root`; called in the worker's own process, once.
 
     parent: the process id of the server, without which the worker ends too. notice: a file that is there while the
-    server is about to end. key_workers, grpc: as for `open_app`.
+    server is about to end. key_workers, grpc, place: as for `open_app`. taken: the texts of the project that the server
+    took. Ends the process with status 1 when it cannot, and says why in the log.
     """
     die_with(parent)
-    return open_app(load_project(root), clock, key_workers, notice.exists, grpc)
+    try:
+        return open_app(load_project(root, taken), clock, key_workers, notice.exists, grpc, place)
+    except Exception as error:
+        known = isinstance(error, DefinitionError)
+        _logger.critical("this worker cannot start: %s: %s", type(error).__name__, error, exc_info=not known)
+        sys.exit(1)
 
 
-def open_app(
+def open_app(  # noqa: PLR0917
     project: Project,
     clock: Clock,
     key_workers: int | None = None,
     ends: Callable[[], bool] = lambda: False,
     grpc: GrpcPlace | None = None,
+    place: Place | None = None,
 ) -> RsgiApp:
     """Open the project's home and return the app that serves it; the app's end closes it.
 
     key_workers: how many workers share the rates of the keys that are asked for; None where none are. ends: of
-    `build_router`. grpc: where to serve gRPC, if it is to.
+    `build_router`. grpc: where to serve gRPC, if it is to. place: where the server is told that this worker can answer,
+    and says how it is itself; None without a server.
     """
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
@@ -100,7 +116,7 @@ def open_app(
     traces = None if provider is None else OtelTraces(provider, clock)
     threads = WorkerThreads()
     desk = Desk(service, once=once, traces=traces, threads=threads)
-    router = build_router(service, metrics, clock, ends=ends, keyring=keyring, desk=desk)
+    router = build_router(service, metrics, clock, ends=ends, keyring=keyring, desk=desk, place=place)
     beside = None if grpc is None else _grpc_server(desk, metrics, ends, keyring, grpc, traces=traces)
 
     # What is there now stays: cycles are looked for among what calls leave behind, and seldom.
@@ -129,6 +145,8 @@ def open_app(
         home.close()
         claim.release()
 
+    if place is not None:
+        place.tell_started(Started(service.standing.unanswered()))
     return RsgiApp(router if traces is None else TracedRouter(router, traces), begin, end)
 
 

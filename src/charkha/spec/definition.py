@@ -2,8 +2,9 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -12,10 +13,10 @@ from importlib.machinery import (
     ModuleSpec,
     SourceFileLoader,
 )
-from importlib.util import module_from_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -23,6 +24,7 @@ from charkha.spec.drills import DeclaredIncident
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.misuse import misused_word
 from charkha.spec.model import Model
+from charkha.spec.texts import OnDisk, Taken, Texts
 from charkha.spec.views import FeatureView
 
 T = TypeVar("T")
@@ -43,16 +45,18 @@ class Definition:
     incidents: tuple[DeclaredIncident, ...] = ()
 
 
-def load_definition(file: Path, root: Path) -> Definition:
+def load_definition(file: Path, root: Path, texts: Texts | None = None) -> Definition:
     """Return what a Python file makes and assigns to its names, whatever those are.
 
-    It may import other files of the project's folder `root`. Raises DefinitionError.
+    It may import other files of the project's folder `root`. texts: where all of them are read; None for the disk.
+    Raises DefinitionError.
     """
-    if not file.is_file():
+    texts = texts or OnDisk()
+    if not texts.has(file):
         remedy = 'Name your Python file in charkha.toml: definition = "definition.py".'
         raise DefinitionError([Fault("charkha.toml, definition", "a Python file", str(file), remedy)])
-    with _importing_from(root):
-        module = _run(file)
+    with _importing_from(root, texts):
+        module = _run(file, texts)
     models = tuple(_made(module, Model))
     if not models:
         remedy = "Assign a ck.Model(…), or a list of them, to a name of the module."
@@ -61,7 +65,15 @@ def load_definition(file: Path, root: Path) -> Definition:
 
 
 class _FromSource(SourceFileLoader):
-    """Loads a file as it is now: what Python keeps compiled is told by length and whole seconds alone."""
+    """Compiles a file's text each time: what Python keeps compiled is told by length and whole seconds alone."""
+
+    def __init__(self, fullname: str, path: str, texts: Texts) -> None:
+        super().__init__(fullname, path)
+        self._texts = texts
+
+    def get_data(self, path: str) -> bytes:
+        """Return a file's text."""
+        return self._texts.read(Path(path))
 
     def get_code(self, fullname: str) -> CodeType:
         """Return the file's code, compiled from its text."""
@@ -69,10 +81,35 @@ class _FromSource(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
 
-def _run(file: Path) -> ModuleType:
+@frozen
+class _TakenModules:
+    """Finds the modules of a project's folder among the texts that were taken, whatever is on the disk by now."""
+
+    root: Path
+    taken: Taken
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a module is, None for one that is not the project's."""
+        for folder in map(Path, [str(self.root)] if path is None else path):
+            place = folder / fullname.rpartition(".")[2]
+            package, module = place / "__init__.py", place.with_name(f"{place.name}.py")
+            for file, inside in ((package, [str(place)]), (module, None)):
+                if self.taken.has(file):
+                    loader = _FromSource(fullname, str(file), self.taken)
+                    return spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=inside)
+            if self.taken.has_folder(place):
+                spaces = ModuleSpec(fullname, None, is_package=True)
+                spaces.submodule_search_locations = [str(place)]
+                return spaces
+        return None
+
+
+def _run(file: Path, texts: Texts) -> ModuleType:
     if file.suffix not in SOURCE_SUFFIXES:
         raise DefinitionError([Fault(file.name, "a file ending in .py", file.suffix or "no ending", "Rename it.")])
-    loader = _FromSource(MODULE, str(file))
+    loader = _FromSource(MODULE, str(file), texts)
     module = module_from_spec(ModuleSpec(MODULE, loader, origin=str(file)))
     module.__file__ = str(file)
     try:
@@ -99,21 +136,26 @@ def _fault_of(error: BaseException, file: Path) -> Fault:
 
 
 @contextmanager
-def _importing_from(root: Path) -> Iterator[None]:
+def _importing_from(root: Path, texts: Texts) -> Iterator[None]:
     """Let a definition import its neighbours, and forget them afterwards: another project's may be called the same."""
 
     def finder(path: str) -> FileFinder:
         if not _is_own(Path(path), root):
             raise ImportError
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (from_source, SOURCE_SUFFIXES))
 
+    from_source: Any = partial(_FromSource, texts=OnDisk() if isinstance(texts, Taken) else texts)
+    taken = [_TakenModules(root, texts)] if isinstance(texts, Taken) else []
     before = set(sys.modules)
     sys.path_importer_cache.pop(str(root), None)
     sys.path_hooks.insert(0, finder)
     sys.path.insert(0, str(root))
+    sys.meta_path[:0] = taken
     try:
         yield
     finally:
+        for finder_of_taken in taken:
+            sys.meta_path.remove(finder_of_taken)
         sys.path.remove(str(root))
         sys.path_hooks.remove(finder)
         for path in [path for path in sys.path_importer_cache if _is_own(Path(path), root)]:

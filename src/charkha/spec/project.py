@@ -30,6 +30,7 @@ from charkha.spec.drills import DeclaredIncident
 from charkha.spec.faults import DefinitionError, Fault
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
+from charkha.spec.texts import OnDisk, Taken, Texts
 from charkha.spec.views import FeatureView
 from charkha.spec.webhooks import WEBHOOKS, WebhookForm, webhook_faults, webhooks_of
 
@@ -87,13 +88,15 @@ class Project:
         return tuple(all_views(list(self.models.values())))
 
 
-def load_project(start: Path) -> Project:
+def load_project(start: Path, texts: Texts | None = None) -> Project:
     """Return the project whose folder `start` is, or lies in.
 
-    Runs the definition's Python file. Raises ProjectNotFound, and DefinitionError with all faults at once.
+    Runs the definition's Python file. texts: where that and the settings are read; None for the disk. Raises
+    ProjectNotFound, and DefinitionError with all faults at once.
     """
-    file, settings = find_settings(start)
-    definition = _checked_definition(file, settings)
+    texts = texts or OnDisk()
+    file, settings = find_settings(start, texts)
+    definition = _checked_definition(file, settings, texts)
     models, root = definition.models, file.parent
     values = {name: _with_environment(str(value)) for name, value in settings.items()}
     used = all_views(models)
@@ -112,17 +115,23 @@ def load_project(start: Path) -> Project:
     )
 
 
-def _checked_definition(file: Path, settings: Mapping[str, object]) -> Definition:
+def take_project(start: Path) -> tuple[Project, Taken]:
+    """Return a project, and the texts that it is made of, to load it from again. Raises as `load_project` does."""
+    texts = OnDisk()
+    return load_project(start, texts), texts.taken()
+
+
+def _checked_definition(file: Path, settings: Mapping[str, object], texts: Texts) -> Definition:
     """Return what a project defines. Raises DefinitionError with the faults of its settings and its definition."""
     faults = list(_settings_faults(file, settings))
     if not faults:  # otherwise a variable that it needs may be missing
         faults += webhook_faults(webhooks_of({name: _with_environment(str(value)) for name, value in settings.items()}))
     broken = any(fault.where == f"{file.name}, definition" for fault in faults)
     definition = file.parent / ("" if broken else _with_environment(str(settings.get("definition", "definition.py"))))
-    if faults and not definition.is_file():
+    if faults and not texts.has(definition):
         raise DefinitionError(faults)  # where the definition lies is perhaps what is wrong with the settings
     try:
-        found = load_definition(definition, file.parent)
+        found = load_definition(definition, file.parent, texts)
     except DefinitionError as error:
         raise DefinitionError([*faults, *error.faults]) from error
     faults += check(found.models)
@@ -132,23 +141,24 @@ def _checked_definition(file: Path, settings: Mapping[str, object]) -> Definitio
     return found
 
 
-def find_settings(start: Path) -> tuple[Path, Mapping[str, object]]:
+def find_settings(start: Path, texts: Texts | None = None) -> tuple[Path, Mapping[str, object]]:
     """Return the nearest settings file at or above `start`, and what it says. Raises ProjectNotFound."""
+    texts = texts or OnDisk()
     folder = start.resolve()
     for candidate in (folder, *folder.parents):
         own, shared = candidate / "charkha.toml", candidate / "pyproject.toml"
-        if own.is_file():
-            return own, _table(own, _read_toml(own), "project")
-        if shared.is_file():
-            tools = _table(shared, _read_toml(shared), "tool")
+        if texts.has(own):
+            return own, _table(own, _read_toml(own, texts), "project")
+        if texts.has(shared):
+            tools = _table(shared, _read_toml(shared, texts), "tool")
             if "charkha" in tools:
                 return shared, _table(shared, tools, "charkha")
     raise ProjectNotFound(start)
 
 
-def _read_toml(file: Path) -> Mapping[str, object]:
+def _read_toml(file: Path, texts: Texts) -> Mapping[str, object]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return tomllib.loads(texts.read(file).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DefinitionError([Fault(file.name, "TOML", str(error), "Mend the line it names.")]) from error
 
