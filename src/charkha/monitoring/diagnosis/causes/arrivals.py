@@ -14,11 +14,16 @@ _WORDS = {
 }
 
 
+# What is worth somebody's attention: half as many rows or twice as many, so many of them twice.
+FACTOR, TWICE = 2.0, 0.02
+
+
 def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield the sources whose rows come otherwise, with the views that are older for it."""
     by_source: dict[str, list[Signal]] = defaultdict(list)
     for signal in evidence.of(*_WORDS):
-        by_source[signal.subject].append(signal)
+        if _is_worth(signal):
+            by_source[signal.subject].append(signal)
     for source, signals in by_source.items():
         first = next(signal for check in _WORDS for signal in signals if signal.check == check)
         views = [view.name for view in evidence.case.plan.views if view.source.name == source]
@@ -30,3 +35,10 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
             support=sum(min(signal.evidence, 100.0) for signal in (*signals, *ages)),
             evidence=(*signals, *ages),
         )
+
+
+def _is_worth(signal: Signal) -> bool:
+    if signal.check == "duplicates":
+        return signal.now - signal.usual >= TWICE
+    less, more = sorted((max(signal.now, 0.0), max(signal.usual, 0.0)))
+    return more >= FACTOR * less
