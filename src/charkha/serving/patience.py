@@ -6,6 +6,7 @@ A timer for each call costs more than reading its body, and hardly ever runs out
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from charkha.serving.under_way import UnderWay
 
@@ -48,10 +49,14 @@ class Patience:
             del self._since[task]
             self._late.discard(task)
 
+    def give_up(self, seconds: float, most: int) -> None:
+        """Wait no longer for the bodies that have taken more than so long: for `most` of them, the oldest first."""
+        now = asyncio.get_running_loop().time()
+        slow = (task for task, since in self._since.items() if now - since > seconds and task not in self._late)
+        for task in list(islice(slow, most)):
+            self._late.add(task)
+            task.cancel()
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for task, since in self._since.items():
-            if now - since > self._seconds and task not in self._late:
-                self._late.add(task)
-                task.cancel()
+        self.give_up(self._seconds, len(self._since))
         self._looking = loop.call_later(self._seconds / _LOOKS, self._look, loop) if self._since else None

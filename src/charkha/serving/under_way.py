@@ -16,10 +16,14 @@ class UnderWay:
 
     def take(self, size: int) -> None:
         """Count bytes that are to come, or have come. Raises Refused (429) where there are too many already."""
-        if self._taken + size > self._most:
+        if not self.has_room(size):
             said = f"expected fewer large bodies at a time: {self._taken >> 20} MiB are under way. Come again later"
             raise Refused(429, "overloaded", said, headers={"retry-after": "1", "connection": "close"})
         self._taken += size
+
+    def has_room(self, size: int) -> bool:
+        """Say whether so many bytes may be taken."""
+        return self._taken + size <= self._most
 
     def give_back(self, size: int) -> None:
         """Count bytes no longer."""

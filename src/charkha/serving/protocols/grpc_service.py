@@ -14,6 +14,7 @@ from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.protocols.described import Described
 from charkha.serving.protocols.grpc_calls import Calls, GrpcCall, Method
+from charkha.serving.protocols.grpc_messages import Messages
 from charkha.serving.protocols.grpc_tensors import read_question, write_response
 from charkha.serving.protocols.inference_messages import (
     ModelInferRequest,
@@ -57,7 +58,7 @@ class InferenceService:
         traces: Traces | None = None,
     ) -> None:
         self._desk, self._described, self._limits = desk, described, limits
-        self._calls = Calls(SERVICE, metrics, keyring, traces)
+        self._calls = Calls(SERVICE, metrics, Messages(limits), keyring, traces)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the methods as a server takes them; messages are read here, so that faults in them are told."""
@@ -69,7 +70,7 @@ class InferenceService:
             "ModelMetadata": self._method("ModelMetadata", ANY_KEY, ModelMetadataRequest, self.model_metadata),
             "ModelInfer": self._method("ModelInfer", "predict", ModelInferRequest, self.infer),
         }
-        handlers: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(of) for name, of in methods.items()}
+        handlers: dict[str, Any] = {name: grpc.stream_unary_rpc_method_handler(of) for name, of in methods.items()}
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _method(
