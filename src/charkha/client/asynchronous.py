@@ -1,6 +1,7 @@
 """The client of an event loop: many calls at a time, and single ones made one call where that is wished for."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -11,7 +12,8 @@ from charkha.client import requests
 from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
 from charkha.client.bodies import MOST_ROWS, Row
 from charkha.client.coalescing import Coalescer
-from charkha.client.requests import Request, Settings
+from charkha.client.places import NoPlace, limits_of
+from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
 
 T = TypeVar("T")
@@ -22,7 +24,8 @@ class AsyncClient:
 
     url: such as "http://127.0.0.1:8000". api_key: CHARKHA_API_KEY of the environment unless given. timeout: seconds
     that one call may take with its retries. retries: how often it is sent again after 429, 503, or a connection that
-    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many of them are made at a time.
+    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many calls the client makes at a
+    time, parts_in_flight: how many of those may be of one `predict`; what is more waits, which is part of its timeout.
     batch_ms: single predictions that are asked for within so many ms are sent as one call; off unless given. transport:
     carries the requests in place of the network. Every method raises CallFailed: see `charkha.client.errors`.
     """
@@ -35,7 +38,8 @@ class AsyncClient:
         timeout: float = 10.0,
         retries: int = 5,
         rows_per_call: int = MOST_ROWS,
-        in_flight: int = 4,
+        in_flight: int = IN_FLIGHT,
+        parts_in_flight: int = PARTS_IN_FLIGHT,
         batch_ms: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -46,8 +50,15 @@ class AsyncClient:
             retries=retries,
             rows_per_call=rows_per_call,
             in_flight=in_flight,
+            parts_in_flight=parts_in_flight,
         )
-        self._http = httpx.AsyncClient(base_url=self._settings.url, headers=self._settings.headers, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=self._settings.url,
+            headers=self._settings.headers,
+            transport=transport,
+            limits=limits_of(in_flight),
+        )
+        self._places = asyncio.Semaphore(in_flight)
         self._coalescer = None if batch_ms is None else Coalescer(self.predict, batch_ms / 1000)
 
     @overload
@@ -110,11 +121,11 @@ class AsyncClient:
         return f"AsyncClient({self._settings.url!r})"
 
     async def _together(self, calls: Sequence[Request[T]]) -> list[T]:
-        """Make calls, `in_flight` of them at a time, and return their answers in order; the first failure ends all."""
-        places = asyncio.Semaphore(self._settings.in_flight)
+        """Make calls, `parts_in_flight` of them at a time; return answers in order. The first failure ends all."""
+        parts = asyncio.Semaphore(self._settings.parts_in_flight)
 
         async def made(call: Request[T]) -> T:
-            async with places:
+            async with parts:
                 return await self._call(call)
 
         tasks = [asyncio.ensure_future(made(call)) for call in calls]
@@ -135,12 +146,23 @@ class AsyncClient:
                 return request.read(end.value)
 
     async def _taken(self, request: Request[T], attempt: Attempt) -> Outcome:
-        headers = request.headers_of(attempt)
+        ends, has_place = time.monotonic() + attempt.seconds, False
         try:
-            async with asyncio.timeout(attempt.seconds):
-                found = await self._http.request(
-                    request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
-                )
-        except (httpx.TransportError, TimeoutError) as error:
+            async with asyncio.timeout(attempt.seconds), self._places:
+                has_place = True
+                left = max(ends - time.monotonic(), 0.001)
+                return await self._sent(request, Attempt(left))
+        except TimeoutError as error:
+            return error if has_place else NoPlace(self._settings.in_flight)
+        except httpx.TransportError as error:
             return error
+
+    async def _sent(self, request: Request[T], attempt: Attempt) -> Response:
+        found = await self._http.request(
+            request.method,
+            request.path,
+            content=request.body,
+            headers=request.headers_of(attempt),
+            timeout=attempt.seconds,
+        )
         return Response(found.status_code, found.content, found.headers.get("retry-after"))

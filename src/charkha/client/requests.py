@@ -18,6 +18,10 @@ from charkha.client.errors import Unreachable
 from charkha.client.retrying import Attempt, Patience, Response, Steps, steps
 
 T = TypeVar("T")
+IN_FLIGHT, PARTS_IN_FLIGHT = (
+    32,
+    4,
+)  # a worker answers 8 calls of many rows at a time: two clients are not in each other's way
 _LONGEST_TIMEOUT_MS = 999_999_999
 
 
@@ -50,7 +54,10 @@ class Request(Generic[T]):
 
 @frozen(kw_only=True)
 class Settings:
-    """What both clients are told. timeout: of one call with its retries (s). in_flight: calls of one `predict`."""
+    """What both clients are told. timeout: of one call with its retries (s). in_flight: calls of the client at a time.
+
+    parts_in_flight: those among them that are parts of one `predict`.
+    """
 
     url: str
     api_key: str | None = field(repr=False)
@@ -58,10 +65,19 @@ class Settings:
     retries: int
     rows_per_call: int
     in_flight: int
+    parts_in_flight: int
 
     @classmethod
     def checked(
-        cls, url: str, *, api_key: str | None, timeout: float, retries: int, rows_per_call: int, in_flight: int
+        cls,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retries: int,
+        rows_per_call: int,
+        in_flight: int,
+        parts_in_flight: int,
     ) -> "Settings":
         """Return settings that make sense. Raises ValueError that says which does not."""
         if not url.startswith(("http://", "https://")):
@@ -76,6 +92,8 @@ class Settings:
             )
         if in_flight < 1:
             raise ValueError(f"in_flight: expected 1 or more, got {in_flight}")
+        if parts_in_flight < 1:
+            raise ValueError(f"parts_in_flight: expected 1 or more, got {parts_in_flight}")
         key = os.environ.get("CHARKHA_API_KEY") if api_key is None else api_key
         return cls(
             url=url.rstrip("/"),
@@ -84,6 +102,7 @@ class Settings:
             retries=retries,
             rows_per_call=rows_per_call,
             in_flight=in_flight,
+            parts_in_flight=min(parts_in_flight, in_flight),
         )
 
     @property

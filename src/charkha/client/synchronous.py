@@ -1,5 +1,6 @@
 """The client that waits."""
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from charkha.client import requests
 from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
 from charkha.client.bodies import MOST_ROWS, Row
 from charkha.client.in_time import limited
-from charkha.client.requests import Request, Settings
+from charkha.client.places import NoPlace, limits_of
+from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
 
 T = TypeVar("T")
@@ -23,7 +25,8 @@ class Client:
 
     url: such as "http://127.0.0.1:8000". api_key: CHARKHA_API_KEY of the environment unless given. timeout: seconds
     that one call may take with its retries. retries: how often it is sent again after 429, 503, or a connection that
-    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many of them are made at a time.
+    failed. rows_per_call: more rows are cut into calls of so many; in_flight: how many calls the client makes at a
+    time, parts_in_flight: how many of those may be of one `predict`; what is more waits, which is part of its timeout.
     transport: carries the requests in place of the network. Methods raise CallFailed; see `charkha.client.errors`.
     """
 
@@ -35,7 +38,8 @@ class Client:
         timeout: float = 10.0,
         retries: int = 5,
         rows_per_call: int = MOST_ROWS,
-        in_flight: int = 4,
+        in_flight: int = IN_FLIGHT,
+        parts_in_flight: int = PARTS_IN_FLIGHT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._settings = Settings.checked(
@@ -45,8 +49,15 @@ class Client:
             retries=retries,
             rows_per_call=rows_per_call,
             in_flight=in_flight,
+            parts_in_flight=parts_in_flight,
         )
-        self._http = httpx.Client(base_url=self._settings.url, headers=self._settings.headers, transport=transport)
+        self._http = httpx.Client(
+            base_url=self._settings.url,
+            headers=self._settings.headers,
+            transport=transport,
+            limits=limits_of(in_flight),
+        )
+        self._places = threading.Semaphore(in_flight)
         self._limit = limited(self._http)
 
     @overload
@@ -67,7 +78,7 @@ class Client:
         calls = self._settings.predict_many(model, rows, idempotency_key)
         if len(calls) == 1:
             return self._call(calls[0]).predictions
-        threads = ThreadPoolExecutor(self._settings.in_flight, "charkha-client")
+        threads = ThreadPoolExecutor(self._settings.parts_in_flight, "charkha-client")
         try:
             return [each for part in threads.map(self._call, calls) for each in part.predictions]
         finally:
@@ -120,12 +131,20 @@ class Client:
                 return request.read(end.value)
 
     def _taken(self, request: Request[T], attempt: Attempt) -> Outcome:
-        headers = request.headers_of(attempt)
+        ends = time.monotonic() + attempt.seconds
+        if not self._places.acquire(timeout=min(attempt.seconds, threading.TIMEOUT_MAX)):
+            return NoPlace(self._settings.in_flight)
         try:
-            with self._limit.within(attempt.seconds):
-                found = self._http.request(
-                    request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
-                )
+            return self._sent(request, Attempt(max(ends - time.monotonic(), 0.001)))
         except httpx.TransportError as error:
             return error
+        finally:
+            self._places.release()
+
+    def _sent(self, request: Request[T], attempt: Attempt) -> Response:
+        headers = request.headers_of(attempt)
+        with self._limit.within(attempt.seconds):
+            found = self._http.request(
+                request.method, request.path, content=request.body, headers=headers, timeout=attempt.seconds
+            )
         return Response(found.status_code, found.content, found.headers.get("retry-after"))
