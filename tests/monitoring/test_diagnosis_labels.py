@@ -8,10 +8,11 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from charkha.features.plan import FeaturePlan
 from charkha.monitoring.diagnosis.case import Case
-from charkha.monitoring.diagnosis.checks.effects import Effects
+from charkha.monitoring.diagnosis.checks.effects import DEGREES, Effects
 from charkha.monitoring.diagnosis.checks.estimate import estimated_performance
 from charkha.monitoring.diagnosis.checks.labels import label_signals
 from charkha.monitoring.diagnosis.checks.loss import loss_signals
@@ -203,3 +204,13 @@ def test_evidence_of_healthy_effects_is_small_in_mean(seed: int, wander: float) 
     assert np.exp(null.log_e(effect[200:], variance[200:])).mean() < 2.0
     nothing = null.log_e(np.full((1, 1), np.nan), np.full((1, 1), np.inf))
     assert not nothing.any()
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2, 1.0, 4.0])
+def test_the_evidence_of_an_effect_is_an_e_value(spread: float) -> None:
+    at = np.linspace(-400, 400, 400_001)[:, None]
+    one = np.ones(1)
+    null = Effects(centre=0 * one, wander=0 * one, error=0 * one, width=one, alike=one)
+    e = np.exp(null.log_e(at * spread, np.full_like(at, spread**2)))[:, 0]
+    means = np.trapezoid(e * student.pdf(at, DEGREES), at, axis=0)
+    assert means == pytest.approx(np.ones_like(means), abs=1e-3)

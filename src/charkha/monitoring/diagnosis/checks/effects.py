@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 from attrs import frozen
+from scipy.special import stdtr
 
 from charkha.monitoring.sequential.arrays import FloatArray
 from charkha.monitoring.sequential.null import MARGIN, PerCheck, enough
@@ -66,9 +67,16 @@ class Effects(PerCheck):
 def _moved(z: FloatArray, steps: FloatArray) -> FloatArray:
     """Return the log likelihood ratios of Student's t moved by steps, against not.
 
-    Beyond its highest point a ratio stays as high: what is further out is no less evidence. A healthy effect is there so seldom that the mean stays 1 but for a hundredth.
+    Beyond its highest point a ratio stays as high, for what is further out is no less evidence; and it is divided by
+    the mean that it then has, so that it remains an e-value.
     """
     highest = (steps + np.sqrt(steps**2 + 4 * DEGREES)) / 2
-    bounded = np.minimum(z[..., None], highest)
-    ratio: FloatArray = np.log1p(bounded**2 / DEGREES) - np.log1p((bounded - steps) ** 2 / DEGREES)
+    ratio = _ratio(np.minimum(z[..., None], highest), steps)
+    mean = stdtr(DEGREES, highest - steps) + np.exp(_ratio(highest, steps)) * stdtr(DEGREES, -highest)
+    fair: FloatArray = ratio - np.log(mean)
+    return fair
+
+
+def _ratio(z: FloatArray, steps: FloatArray) -> FloatArray:
+    ratio: FloatArray = np.log1p(z**2 / DEGREES) - np.log1p((z - steps) ** 2 / DEGREES)
     return ratio * (DEGREES + 1) / 2
