@@ -1,8 +1,8 @@
 """How well a model does before its labels are there, with an interval; and how well it did, as they come.
 
 Where the label is known it counts, where it is not yet what is expected of it given the score does (confidence-based
-performance estimation: Białek et al. 2024, "Estimating Model Performance Under Covariate Shift Without Labels";
-arXiv 2505.05295 for its intervals): one figure, that becomes the realised one as labels mature. Scores are recalibrated
+performance estimation: Kivimäki, Białek, Kuberski and Nurminen 2025, "Performance Estimation in Binary Classification
+Using Calibrated Confidence"): one figure, that becomes the realised one as labels mature. Scores are recalibrated
 on the healthy span. How far a day's figure is from its estimate is learnt there as well, day by day, so what the scores
 cannot know of a day, its weather or its news, is in the interval.
 
