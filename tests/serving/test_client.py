@@ -26,6 +26,7 @@ from charkha.client.errors import (
     UnknownModel,
     UnknownSource,
     Unreachable,
+    WrongCall,
 )
 from charkha.serving import responses
 from charkha.serving.labels import decode_labels, label_stream
@@ -115,11 +116,34 @@ def test_what_is_refused_says_why(running: ServerProcess) -> None:
             client.push("buses", event(1))
         with pytest.raises(Unavailable, match="none serves"):
             client.predict("how_far", {"city": "Pune", "stops": 1})
-        with pytest.raises(TypeError, match="a value that JSON has"):
+        with pytest.raises(WrongCall, match="`km`: expected a value that JSON has"):
             client.predict(MODEL, {**ROW, "km": object()})
         client.predict(MODEL, ROW, idempotency_key="order-1")
         with pytest.raises(KeyReused, match="Make a key for each call"):
             client.predict(MODEL, {**ROW, "km": 2.0}, idempotency_key="order-1")
+
+
+def test_reasons_may_be_asked_for(running: ServerProcess, project: Project) -> None:
+    async def ask() -> list[answers.Prediction]:
+        async with ck.AsyncClient(address(running), batch_ms=5, rows_per_call=2) as client:
+            return [await client.predict(MODEL, ROW, reasons=1), *await client.predict(MODEL, [ROW] * 3, reasons=1)]
+
+    with ck.Client(address(running)) as client:
+        one = client.predict(MODEL, ROW, reasons=2)
+        found = [one, *client.predict(MODEL, [ROW] * 3, reasons=1), *asyncio.run(ask())]
+        with pytest.raises(InvalidRequest, match="from 1 to 50, got '51'"):
+            client.predict(MODEL, ROW, reasons=51)
+    assert len(found) == 8
+    with open_home(project.home) as home:
+        assert {each.id for each in found} == {*logged(home)}
+
+
+def test_a_bad_row_is_counted_as_the_caller_counts(running: ServerProcess) -> None:
+    rows = [ROW] * 250 + [{**ROW, "km": "far"}]
+    with ck.Client(address(running), rows_per_call=100) as client:
+        with pytest.raises(InvalidRequest, match=r"'rows\[250\].km': expected a number or null") as wrong:
+            client.predict(MODEL, rows)
+        assert wrong.value.field == "rows[250].km"
 
 
 def test_single_predictions_of_an_event_loop_become_one_call(running: ServerProcess, project: Project) -> None:

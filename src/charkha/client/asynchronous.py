@@ -12,6 +12,7 @@ from charkha.client import requests
 from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
 from charkha.client.bodies import MOST_ROWS, Row
 from charkha.client.coalescing import Coalescer
+from charkha.client.errors import WrongCall
 from charkha.client.places import NoPlace, limits_of
 from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
@@ -63,34 +64,35 @@ class AsyncClient:
 
     @overload
     async def predict(
-        self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None, reasons: int = 0
     ) -> Prediction: ...
 
     @overload
     async def predict(
-        self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None
+        self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None, reasons: int = 0
     ) -> list[Prediction]: ...
 
     async def predict(
-        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None
+        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None, reasons: int = 0
     ) -> Prediction | list[Prediction]:
         """Return the answer to one row, or those to many rows in their order.
 
         idempotency_key: of this question, for those who ask it again after they died themselves; one is made otherwise.
+        reasons: how many to tell for each answer; such a call has no key, and is sent again only where it surely was
+        not answered.
         """
         if isinstance(rows, Mapping):
-            if self._coalescer is not None and idempotency_key is None:
+            if self._coalescer is not None and idempotency_key is None and not reasons:
                 return await self._coalescer.predict(model, rows)
-            return await self._call(requests.predict_one(model, rows, idempotency_key))
-        calls = self._settings.predict_many(model, rows, idempotency_key)
+            return await self._call(requests.predict_one(model, rows, idempotency_key, reasons))
+        calls = self._settings.predict_many(model, rows, idempotency_key, reasons)
         return [each for part in await self._together(calls) for each in part.predictions]
 
     async def push(self, source: str, rows: Row | Iterable[Row]) -> Pushed:
         """Push rows of a source; what was there already counts once. Calls are made one after the other."""
-        each = [rows] if isinstance(rows, Mapping) else rows
-        return requests.pushed_in_all([await self._call(call) for call in self._settings.push(source, each)])
+        return requests.pushed_in_all([await self._call(call) for call in self._settings.push(source, rows)])
 
-    async def label(self, model: str, ids: Sequence[str], labels: Sequence[bool | float]) -> Labelled:
+    async def label(self, model: str, ids: Iterable[str], labels: Iterable[bool | float]) -> Labelled:
         """Say what became true of predictions. A later label of the same id corrects the earlier one."""
         calls = self._settings.label(model, ids, labels)
         return Labelled(sum([(await self._call(call)).accepted for call in calls]))
@@ -158,6 +160,8 @@ class AsyncClient:
             return error
 
     async def _sent(self, request: Request[T], attempt: Attempt) -> Response:
+        if self._http.is_closed:
+            raise WrongCall("expected a client that is open, got one that was closed")
         found = await self._http.request(
             request.method,
             request.path,

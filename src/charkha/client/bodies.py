@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
+from charkha.client.errors import WrongCall
+
 Row = Mapping[str, Any]
+_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
 # What a server takes in one call, with room for what goes around the rows.
 MOST_ROWS = 1000
@@ -16,9 +19,53 @@ MOST_BYTES = (4 << 20) - 1024
 def encoded(rows: Iterable[Row]) -> list[bytes]:
     """Return each row as JSON. NaN and infinity are null, a date is its midnight in UTC, numbers may be NumPy's.
 
-    Raises TypeError for a value that has no JSON.
+    Raises WrongCall for what is no rows, and for a value that has no JSON.
     """
-    return [_encoder.encode({name: _plain(value) for name, value in row.items()}) for row in rows]
+    if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
+        raise WrongCall(f"expected a row, as a mapping of names to values, or many of them, got {_shown(rows)}", "rows")
+    if hasattr(rows, "columns"):
+        ways = {"to_dicts": "frame.to_dicts()", "to_pylist": "table.to_pylist()"}
+        how = next((way for name, way in ways.items() if hasattr(rows, name)), 'frame.to_dict("records")')
+        raise WrongCall(f"expected rows, as mappings of names to values, got a {_kind(rows)}. Pass {how}", "rows")
+    return [_encoded(row, f"rows[{number}]") for number, row in enumerate(rows)]
+
+
+def encoded_one(row: Row) -> bytes:
+    """Return one row as JSON. Raises as `encoded`."""
+    return _encoded(row, "")
+
+
+def _encoded(row: Row, place: str) -> bytes:
+    if not isinstance(row, Mapping):
+        raise WrongCall(f"expected a mapping of names to values, got {_shown(row)}", place)
+    try:
+        return _encoder.encode({name: _plain(value) for name, value in row.items()})
+    except _NO_JSON as error:
+        raise _without_json(row, place, error) from None
+
+
+def _without_json(row: Row, place: str, error: Exception) -> WrongCall:
+    """Return what is said of a row that cannot be encoded: the first value that cannot, or a name."""
+    for name, value in row.items():
+        field = f"{place}.{name}" if place else str(name)
+        if not isinstance(name, str):
+            return WrongCall(f"expected a name as text, got {_shown(name)}", field)
+        try:
+            _encoder.encode({name: _plain(value)})
+        except _NO_JSON:
+            said = "expected a value that JSON has: text, a number, a boolean, a time or None"
+            return WrongCall(f"{said}, got {_shown(value)}", field)
+    return WrongCall(f"expected a row that can be written as JSON: {error}", place or None)
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+
+
+def _shown(value: object) -> str:
+    """Return a value in few words."""
+    said = repr(value)
+    return said if len(said) <= 80 else f"a {_kind(value)}"
 
 
 def one(row: bytes) -> bytes:
@@ -57,7 +104,7 @@ def _other(value: Any) -> Any:
     """Return a NumPy number as Python's; msgspec knows all others that have a JSON."""
     if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return _plain(value.item())
-    raise TypeError(f"expected a value that JSON has: text, a number, a boolean, a time or None, got {value!r}")
+    raise TypeError(f"no value of JSON: {type(value).__name__}")
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_other)

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from charkha.client.answers import Prediction
 from charkha.client.bodies import Row
-from charkha.client.errors import InvalidRequest
+from charkha.client.errors import InvalidRequest, WrongCall
 
 _MOST_ROWS = 64  # what a server answers as one batch
 Send = Callable[[str, Sequence[Row]], Awaitable[Sequence[Prediction]]]
@@ -64,7 +64,7 @@ class Coalescer:
         try:
             found = await self._send(model, [each.row for each in wanted])
         except Exception as error:
-            if isinstance(error, InvalidRequest | TypeError) and len(wanted) > 1:
+            if isinstance(error, InvalidRequest | WrongCall) and len(wanted) > 1:
                 await asyncio.gather(*(self._answer(model, [each]) for each in wanted))
                 return
             for each in wanted:

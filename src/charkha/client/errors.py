@@ -1,6 +1,7 @@
 """Why a call was not answered, as types that a caller can tell apart.
 
 CallFailed
+├── WrongCall             what was passed makes no call; nothing was sent. `field` says where
 ├── Unreachable           no connection, or no answer: nobody knows what became of the call
 └── Refused               the server said no; nothing of the call was taken
     ├── InvalidRequest    400, 409, 413, 415, 422: the request itself; `field` says where
@@ -16,9 +17,13 @@ CallFailed
     └── ServerFailed      the server's own fault
 """
 
+import re
 from typing import Any
 
 import msgspec
+
+UNKNOWN = "unknown"  # the kind of what something in between said
+_ROW = re.compile(r"rows\[(\d+)\]")
 
 
 class CallFailed(Exception):
@@ -40,6 +45,17 @@ def _restored(kind: type[CallFailed], facts: dict[str, Any]) -> CallFailed:
     error = kind.__new__(kind, facts["message"])
     error.__dict__.update(facts)
     return error
+
+
+class WrongCall(CallFailed):
+    """What was passed makes no call: nothing was sent. field: a path such as "rows[2].km", or None. No request_id."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message if field is None else f"`{field}`: {message}", "")
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Unreachable(CallFailed):
@@ -67,6 +83,13 @@ class Refused(CallFailed):
 
     def __str__(self) -> str:
         return f"{self.status} {self.kind}: {self.message} (request {self.request_id})"
+
+    def count_rows_from(self, first: int) -> None:
+        """Name the row as the caller counts it: of a call that carries his rows from the given one on."""
+        if first and self.field is not None and (found := _ROW.match(self.field)):
+            row = f"rows[{first + int(found[1])}]"
+            self.message = self.message.replace(found[0], row, 1)
+            self.field = row + self.field[found.end() :]
 
 
 class InvalidRequest(Refused):
@@ -150,7 +173,7 @@ def refusal(status: int, body: bytes, request_id: str, retry_after: float | None
     try:
         told = msgspec.json.decode(body, type=_Body).error
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = _Told("unknown", f"expected an answer of a Charkha server, got {body[:200].decode(errors='replace')!r}")
+        told = _Told(UNKNOWN, f"expected an answer of a Charkha server, got {body[:200].decode(errors='replace')!r}")
     wrong = InvalidRequest if 400 <= status < 500 else ServerFailed
     kind = _OF_KIND.get(told.code) or _OF_STATUS.get(status, wrong)
     error = kind(status, told.code, told.message, told.field, request_id, retry_after=retry_after)

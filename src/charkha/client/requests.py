@@ -10,24 +10,26 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from charkha.client.answers import Labelled, Models, Prediction, Predictions, Pushed, Ready
-from charkha.client.bodies import MOST_ROWS, Row, cut, encoded, many, one
-from charkha.client.errors import Unreachable
+from charkha.client.bodies import MOST_ROWS, Row, cut, encoded, encoded_one, many, one
+from charkha.client.errors import Refused, Unreachable, WrongCall
 from charkha.client.retrying import Attempt, Patience, Response, Steps, steps
 
 T = TypeVar("T")
-IN_FLIGHT, PARTS_IN_FLIGHT = (
-    32,
-    4,
-)  # a worker answers 8 calls of many rows at a time: two clients are not in each other's way
+# A call costs httpx more the more connections there are: some 1.6 ms with 8, two and a half times that with 32.
+# Parts are fewer: a server's worker answers 8 calls of many rows at a time, which others want too.
+IN_FLIGHT, PARTS_IN_FLIGHT = 8, 4
 _LONGEST_TIMEOUT_MS = 999_999_999
 
 
 @frozen
 class Request(Generic[T]):
-    """One call. answer: the type of what comes back. accepted: statuses that are answers although no 2xx."""
+    """One call. answer: the type of what comes back. accepted: statuses that are answers although no 2xx.
+
+    first_row: which of the caller's rows is its first. once: must not be answered twice.
+    """
 
     method: str
     path: str
@@ -35,6 +37,8 @@ class Request(Generic[T]):
     body: bytes | None = None
     headers: Mapping[str, str] = Factory(dict)
     accepted: frozenset[int] = frozenset()
+    first_row: int = 0
+    once: bool = False
     request_id: str = Factory(lambda: uuid4().hex)
 
     def headers_of(self, attempt: Attempt) -> dict[str, str]:
@@ -114,35 +118,50 @@ class Settings:
     def steps(self, request: Request[Any]) -> Steps:
         """Return the steps of a call; see `retrying`."""
         patience = Patience(self.timeout, self.retries, time.monotonic, lambda: datetime.now(UTC), random.random)
-        return steps(patience, request.request_id, request.accepted)
+        try:
+            return (yield from steps(patience, request.request_id, request.accepted, once=request.once))
+        except Refused as error:
+            error.count_rows_from(request.first_row)
+            raise
 
-    def predict_many(self, model: str, rows: Iterable[Row], key: str | None) -> list[Request[Predictions]]:
-        """Return the calls that predict rows, in their order."""
-        key = key or uuid4().hex
-        path, parts = f"/v1/models/{_named(model)}/predict", cut(encoded(rows), self.rows_per_call)
-        return [
-            Request("POST", path, Predictions, many(part), {"idempotency-key": f"{key}-{number}"})
-            for number, part in enumerate(parts)
-        ]
+    def predict_many(
+        self, model: str, rows: Iterable[Row], key: str | None, reasons: int
+    ) -> list[Request[Predictions]]:
+        """Return the calls that predict rows, in their order. Raises WrongCall."""
+        path, key = _predict(model, key, reasons), key or uuid4().hex
+        calls = self._parts(path, Predictions, encoded(rows))
+        if reasons:
+            return [evolve(call, once=True) for call in calls]
+        return [evolve(call, headers={"idempotency-key": f"{key}-{number}"}) for number, call in enumerate(calls)]
 
-    def push(self, source: str, rows: Iterable[Row]) -> list[Request[Pushed]]:
-        """Return the calls that push rows, to be made one after the other."""
-        path, parts = f"/v1/sources/{_named(source)}/events", cut(encoded(rows), self.rows_per_call)
-        return [Request("POST", path, Pushed, many(part)) for part in parts]
+    def push(self, source: str, rows: Row | Iterable[Row]) -> list[Request[Pushed]]:
+        """Return the calls that push rows, to be made one after the other. Raises WrongCall."""
+        each = [rows] if isinstance(rows, Mapping) else rows
+        return self._parts(f"/v1/sources/{_named(source, 'source')}/events", Pushed, encoded(each))
 
-    def label(self, model: str, ids: Sequence[str], labels: Sequence[Any]) -> list[Request[Labelled]]:
-        """Return the calls that say what became true. Raises ValueError on unequal lengths."""
-        if len(ids) != len(labels):
-            raise ValueError(f"expected one label for each of {len(ids)} ids, got {len(labels)} labels")
-        rows = encoded({"id": id_, "label": label} for id_, label in zip(ids, labels, strict=True))
-        path = f"/v1/models/{_named(model)}/labels"
-        return [Request("POST", path, Labelled, many(part)) for part in cut(rows, self.rows_per_call)]
+    def label(self, model: str, ids: Iterable[str], labels: Iterable[Any]) -> list[Request[Labelled]]:
+        """Return the calls that say what became true. Raises WrongCall."""
+        path = f"/v1/models/{_named(model, 'model')}/labels"
+        each, truths = _listed(ids, "ids"), _listed(labels, "labels")
+        if len(each) != len(truths):
+            raise WrongCall(f"expected one label for each of {len(each)} ids, got {len(truths)} labels", "labels")
+        rows = ({"id": id_, "label": label} for id_, label in zip(each, truths, strict=True))
+        return self._parts(path, Labelled, encoded(rows))
+
+    def _parts(self, path: str, answer: type[T], rows: Sequence[bytes]) -> list[Request[T]]:
+        calls, first = [], 0
+        for part in cut(rows, self.rows_per_call):
+            calls.append(Request("POST", path, answer, many(part), first_row=first))
+            first += len(part)
+        return calls
 
 
-def predict_one(model: str, row: Row, key: str | None) -> Request[Prediction]:
-    """Return the call that predicts one row."""
-    headers = {"idempotency-key": key or uuid4().hex}
-    return Request("POST", f"/v1/models/{_named(model)}/predict", Prediction, one(encoded([row])[0]), headers)
+def predict_one(model: str, row: Row, key: str | None, reasons: int) -> Request[Prediction]:
+    """Return the call that predicts one row. Raises WrongCall."""
+    path, body = _predict(model, key, reasons), one(encoded_one(row))
+    if reasons:
+        return Request("POST", path, Prediction, body, once=True)
+    return Request("POST", path, Prediction, body, {"idempotency-key": key or uuid4().hex})
 
 
 def models() -> Request[Models]:
@@ -162,5 +181,24 @@ def pushed_in_all(parts: Sequence[Pushed]) -> Pushed:
     return Pushed(accepted, corrections, sum(part.duplicates for part in parts), known)
 
 
-def _named(name: str) -> str:
+def _predict(model: str, key: str | None, reasons: int) -> str:
+    """Return where predictions are asked for."""
+    if isinstance(reasons, bool) or not isinstance(reasons, int) or reasons < 0:
+        raise WrongCall(f"expected how many, as a whole number of 0 or more, got {reasons!r}", "reasons")
+    if reasons and key is not None:
+        said = "expected no key beside reasons, which a server does not remember, got both"
+        raise WrongCall(said, "idempotency_key")
+    path = f"/v1/models/{_named(model, 'model')}/predict"
+    return f"{path}?reasons={reasons}" if reasons else path
+
+
+def _named(name: str, what: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise WrongCall(f"expected the name of a {what}, got {name!r}", what)
     return quote(name, safe="")
+
+
+def _listed(values: Iterable[Any], what: str) -> list[Any]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise WrongCall(f"expected a list, of one for each prediction, got {values!r:.80}", what)
+    return list(values)

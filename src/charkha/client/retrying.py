@@ -1,22 +1,27 @@
 """One call with its retries, as steps that somebody else takes: the same for those who wait and those who do not.
 
 `steps` yields what is to be done, an `Attempt` or a `Pause`, and is sent what came of it. It knows no socket, no clock
-and no chance but those it is given. A call is tried again only where that is safe: all that a client sends here is, by
-an Idempotency-Key, by the key of a row, or because a second label is the first one's correction.
+and no chance but those it is given. A call is tried again only where that is safe: nearly all that a client sends is,
+by an Idempotency-Key, by the key of a row, or because a second label is the first one's correction. What is not, a
+prediction with reasons, is `once`: it is sent again only where it surely was not answered before.
 """
 
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+import httpx
 from attrs import frozen
 
-from charkha.client.errors import CallFailed, Overloaded, Refused, Unavailable, Unreachable, refusal
+from charkha.client.errors import UNKNOWN, CallFailed, Overloaded, Refused, Unavailable, Unreachable, refusal
+from charkha.client.places import NoPlace
 
 # Pauses that the server does not ask for: drawn from 0 to a bound that doubles, so that clients do not come in step.
 _FIRST_SECONDS, _MOST_SECONDS = 0.05, 2.0
 # After what Retry-After says, within a quarter of it: so many that were refused together do not come back together.
 _SPREAD = 0.25
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, NoPlace)
 
 
 @frozen
@@ -60,8 +65,9 @@ class Patience:
     chance: Callable[[], float]
 
 
-def steps(patience: Patience, request_id: str, accepted: frozenset[int] = frozenset()) -> Steps:
-    """Return the steps of a call; they end with its response. accepted: statuses that are answers too.
+def steps(patience: Patience, request_id: str, accepted: frozenset[int] = frozenset(), *, once: bool = False) -> Steps:
+    """Return the steps of a call; they end with its response. accepted: statuses that are answers too. once: must
+    not be answered twice.
 
     An outcome that is an exception is a connection that failed. Raises Refused and Unreachable.
     """
@@ -73,10 +79,17 @@ def steps(patience: Patience, request_id: str, accepted: frozenset[int] = frozen
         if isinstance(outcome, Response) and (200 <= outcome.status < 300 or outcome.status in accepted):
             return outcome
         error = _error(outcome, request_id, patience)
-        pause = _pause(error, tried, patience)
+        pause = None if once and _may_be_answered(outcome, error) else _pause(error, tried, patience)
         if pause is None or tried > patience.retries or patience.now() + pause >= deadline:
             raise error from (outcome if isinstance(outcome, Exception) else None)
         yield Pause(pause)
+
+
+def _may_be_answered(outcome: Outcome, error: CallFailed) -> bool:
+    """Return whether a server may have answered a call that failed. Its own refusals have a code, others' none."""
+    if isinstance(error, Refused):
+        return error.kind == UNKNOWN
+    return not isinstance(outcome, _NOT_SENT)
 
 
 def _error(outcome: Outcome, request_id: str, patience: Patience) -> CallFailed:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -12,6 +12,7 @@ import httpx
 from charkha.client import requests
 from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedModel
 from charkha.client.bodies import MOST_ROWS, Row
+from charkha.client.errors import WrongCall
 from charkha.client.in_time import limited
 from charkha.client.places import NoPlace, limits_of
 from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
@@ -61,21 +62,27 @@ class Client:
         self._limit = limited(self._http)
 
     @overload
-    def predict(self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None) -> Prediction: ...
+    def predict(
+        self, model: str, rows: Mapping[str, Any], *, idempotency_key: str | None = None, reasons: int = 0
+    ) -> Prediction: ...
 
     @overload
-    def predict(self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None) -> list[Prediction]: ...
+    def predict(
+        self, model: str, rows: Iterable[Row], *, idempotency_key: str | None = None, reasons: int = 0
+    ) -> list[Prediction]: ...
 
     def predict(
-        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None
+        self, model: str, rows: Row | Iterable[Row], *, idempotency_key: str | None = None, reasons: int = 0
     ) -> Prediction | list[Prediction]:
         """Return the answer to one row, or those to many rows in their order.
 
         idempotency_key: of this question, for those who ask it again after they died themselves; one is made otherwise.
+        reasons: how many to tell for each answer; such a call has no key, and is sent again only where it surely was
+        not answered.
         """
         if isinstance(rows, Mapping):
-            return self._call(requests.predict_one(model, rows, idempotency_key))
-        calls = self._settings.predict_many(model, rows, idempotency_key)
+            return self._call(requests.predict_one(model, rows, idempotency_key, reasons))
+        calls = self._settings.predict_many(model, rows, idempotency_key, reasons)
         if len(calls) == 1:
             return self._call(calls[0]).predictions
         threads = ThreadPoolExecutor(self._settings.parts_in_flight, "charkha-client")
@@ -86,10 +93,9 @@ class Client:
 
     def push(self, source: str, rows: Row | Iterable[Row]) -> Pushed:
         """Push rows of a source; what was there already counts once. Calls are made one after the other."""
-        each = [rows] if isinstance(rows, Mapping) else rows
-        return requests.pushed_in_all([self._call(call) for call in self._settings.push(source, each)])
+        return requests.pushed_in_all([self._call(call) for call in self._settings.push(source, rows)])
 
-    def label(self, model: str, ids: Sequence[str], labels: Sequence[bool | float]) -> Labelled:
+    def label(self, model: str, ids: Iterable[str], labels: Iterable[bool | float]) -> Labelled:
         """Say what became true of predictions. A later label of the same id corrects the earlier one."""
         return Labelled(sum(self._call(call).accepted for call in self._settings.label(model, ids, labels)))
 
@@ -142,6 +148,8 @@ class Client:
             self._places.release()
 
     def _sent(self, request: Request[T], attempt: Attempt) -> Response:
+        if self._http.is_closed:
+            raise WrongCall("expected a client that is open, got one that was closed")
         headers = request.headers_of(attempt)
         with self._limit.within(attempt.seconds):
             found = self._http.request(
