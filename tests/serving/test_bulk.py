@@ -37,7 +37,7 @@ from charkha.bundles.store import BundleStore
 from charkha.engines.local import LocalEngine
 from charkha.serving.bulk import answers
 from charkha.serving.bulk.files import ScoringRefused, row_files
-from charkha.serving.bulk.run import BadRowsFound, Scoring, score_files
+from charkha.serving.bulk.run import BadRowsFound, ScoredAlready, Scoring, score_files
 from charkha.spec.rules import score
 from charkha.storage.parts import PartsRefused
 
@@ -209,6 +209,19 @@ def test_it_goes_on_where_it_was_and_refuses_the_folder_of_another(stage: Stage,
     table([("Pune", 1.0, 1, None)] * 100).write_parquet(tmp_path / "rows.parquet")
     with pytest.raises(PartsRefused, match="those of another"):
         score_files(scoring(stage, tmp_path / "rows.parquet", rows_at_once=30), tmp_path / "out")
+
+
+def test_answers_of_an_earlier_moment_do_not_pass_for_those_of_now(stage: Stage, tmp_path: Path) -> None:
+    table([("Pune", 1.0 * n, n, None) for n in range(60)]).write_parquet(tmp_path / "rows.parquet")
+    asks = scoring(stage, tmp_path / "rows.parquet", rows_at_once=20)
+    parts = score_files(asks, tmp_path / "out")
+    with pytest.raises(ScoredAlready, match="where all rows were scored by .*: give another --output, or --anew"):
+        score_files(asks, tmp_path / "out")
+    parts[1].unlink()
+    assert score_files(asks, tmp_path / "out") == parts, "what is left of an interrupted run is scored"
+    before = [path.stat().st_mtime_ns for path in parts]
+    assert score_files(evolve(asks, anew=True), tmp_path / "out") == parts
+    assert all(path.stat().st_mtime_ns > then for path, then in zip(parts, before, strict=True))
 
 
 def test_pushes_meanwhile_do_not_keep_it_from_going_on(stage: Stage, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def score(
         int | None,
         typer.Option("--explain", min=1, max=50, metavar="N", help="Say of each row its N strongest reasons as well."),
     ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Score all rows again, whatever is there.")] = False,
     rows_at_once: Annotated[
         int, typer.Option(min=1, metavar="N", help="Rows in a part: fewer take less memory, and more time.")
     ] = 1 << 19,
@@ -68,7 +69,8 @@ def score(
 
     With --explain a column has the features that moved each score most, and what each added: the server's ?reasons=N.
 
-    Stopped or killed, the same command goes on where it was; parts that are there already are kept.
+    Stopped or killed, the same command goes on where it was; parts that are there already are kept. Where all are, rows
+    without a time are not passed off as scored now: give another folder, or --anew.
     """
     from charkha.clock import SystemClock
     from charkha.serving.bulk.explained import Explain
@@ -98,6 +100,7 @@ def score(
             bad_rows="null" if bad_rows == "null" else "refuse",
             explain=None if explain is None else Explain(explain, chosen.reasons),
             rows_at_once=rows_at_once,
+            anew=anew,
         )
         written = score_files(scoring, output, on_progress)
     bad = problems_in(written) if bad_rows == "null" else 0

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from charkha.bundles.bundle import Bundle
 from charkha.bundles.store import BundleStore
-from charkha.clock import Clock
+from charkha.clock import Clock, to_iso
 from charkha.engines.engine import Engine
 from charkha.engines.local import LocalEngine
 from charkha.features.backfill import digest_of, reads_a_query
@@ -41,6 +41,16 @@ class BadRowsFound(ScoringRefused):
     """Rows that a server would have refused; no row was scored."""
 
 
+class ScoredAlready(ScoringRefused):
+    """Rows without a time, all of whose answers are there already: those of another moment."""
+
+    def __init__(self, folder: Path, at_us: int) -> None:
+        super().__init__(
+            f"expected a folder for answers of now, got {folder}, where all rows were scored by {to_iso(at_us)}: give "
+            "another --output, or --anew to score them again"
+        )
+
+
 class _Answering(Protocol):
     def answers(self, rows: pl.DataFrame, doing: Doing) -> pl.DataFrame: ...
 
@@ -51,7 +61,8 @@ class Scoring:
 
     at: the column with each row's time. as_of_us: the time of all rows, where there is no such column. Without either,
     rows are answered at the moment when their turn comes, from the online state. bad_rows: what becomes of rows that a
-    server would refuse. explain: which reasons are asked for, if any. engine: on whose threads.
+    server would refuse. explain: which reasons are asked for, if any. anew: keep no part that is there.
+    engine: on whose threads.
     """
 
     project: Project
@@ -65,6 +76,7 @@ class Scoring:
     bad_rows: BadRows = "refuse"
     explain: Explain | None = None
     rows_at_once: int = ROWS_AT_ONCE
+    anew: bool = False
     engine: Engine = field(factory=LocalEngine)
 
     @property
@@ -101,10 +113,19 @@ def score_files(
     _refuse_unknown_sources(scoring, bundle)
     origin = Origin(_digest(scoring, bundle, bundles), scoring.files.height, scoring.rows_at_once)
     with opened_parts(folder, origin, MANIFEST, SAME) as parts:
-        if not scoring.is_of_the_moment(bundle) and reads_a_query(bundle.plan, scoring.sources):
+        if scoring.anew or (not scoring.is_of_the_moment(bundle) and reads_a_query(bundle.plan, scoring.sources)):
             parts.begin_anew()
+        _refuse_other_moments(scoring, folder, parts)
         _write_parts(scoring, bundle, reader, parts, on_progress)
         return [path for path, _, _ in parts.spans()]
+
+
+def _refuse_other_moments(scoring: Scoring, folder: Path, parts: Parts) -> None:
+    """Raise ScoredAlready where no row is left to be scored and rows have no time: their answers are older ones."""
+    spans = list(parts.spans())
+    of_now = scoring.at is None and scoring.as_of_us is None
+    if spans and of_now and all(is_whole(path, rows) for path, _, rows in spans):
+        raise ScoredAlready(folder, max(path.stat().st_mtime_ns for path, _, _ in spans) // 1000)
 
 
 def _write_parts(scoring: Scoring, bundle: Bundle, reader: RowReader, parts: Parts, on_progress: OnProgress) -> None:
