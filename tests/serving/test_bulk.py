@@ -215,7 +215,7 @@ def test_answers_of_an_earlier_moment_do_not_pass_for_those_of_now(stage: Stage,
     table([("Pune", 1.0 * n, n, None) for n in range(60)]).write_parquet(tmp_path / "rows.parquet")
     asks = scoring(stage, tmp_path / "rows.parquet", rows_at_once=20)
     parts = score_files(asks, tmp_path / "out")
-    with pytest.raises(ScoredAlready, match="where all rows were scored by .*: give another --output, or --anew"):
+    with pytest.raises(ScoredAlready, match=r"where all rows were scored by .*: give another --output, or --anew"):
         score_files(asks, tmp_path / "out")
     parts[1].unlink()
     assert score_files(asks, tmp_path / "out") == parts, "what is left of an interrupted run is scored"
