@@ -104,7 +104,8 @@ def test_a_message_that_is_too_large_or_missing_is_refused(stage: Stage, metrics
         assert await code_of(channel, "ModelInfer", bytes(LIMITS.body_bytes + 1)) == Code.RESOURCE_EXHAUSTED
 
         async def none() -> AsyncIterator[bytes]:
-            for message in ():
+            nothing: tuple[bytes, ...] = ()
+            for message in nothing:
                 yield message
 
         assert await channel.stream_unary(f"/{SERVICE}/ModelInfer")(none()).code() == Code.INVALID_ARGUMENT
