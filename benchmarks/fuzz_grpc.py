@@ -1,10 +1,15 @@
-"""Calls over gRPC whose messages are bytes by chance, or a good one changed: no answer may be the server's fault."""
+"""Calls over gRPC whose messages are bytes by chance, or a good one changed: no answer may be the server's fault.
+
+Meanwhile streams are held open that never send a message: the server must end them, and answer the others.
+"""
 
 import json
 import random
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -16,6 +21,9 @@ from charkha.serving.protocols.inference_messages import ModelInferRequest, Mode
 SERVICE = "/inference.GRPCInferenceService"
 METHODS = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer", "Nothing")
 GOOD_SECONDS = 10.0
+HELD = 64
+# Until a server has ended a stream without a message, at the latest.
+HELD_SECONDS = 15.0
 _FAULTS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS)
 _CONTENTS = {"INT64": "int64_contents", "FP64": "fp64_contents", "BOOL": "bool_contents"}
 
@@ -32,10 +40,32 @@ class GrpcTally:
 def fuzz_grpc(address: str, document: Mapping[str, Any], seed: int, seconds: float) -> GrpcTally:
     """Call for so long, one call after the other. document: OpenAPI, whose examples are changed."""
     examples, tally, until = list(messages_of(document)), GrpcTally(), time.monotonic() + seconds
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address) as channel, _held(channel, tally):
         while time.monotonic() < until:
             _call(channel, examples, random.Random(f"{seed}:{tally.sent}"), tally)
     return tally
+
+
+@contextmanager
+def _held(channel: grpc.Channel, tally: GrpcTally) -> Iterator[None]:
+    """Hold streams open without a message while the block goes on, and find those that the server does not end."""
+    end, began = threading.Event(), time.monotonic()
+
+    def never() -> Iterator[bytes]:
+        end.wait()
+        yield from ()
+
+    method: Any = channel.stream_unary(f"{SERVICE}/ModelInfer")
+    calls = [method.future(never()) for _ in range(HELD)]
+    try:
+        yield
+        while not all(call.done() for call in calls) and time.monotonic() < began + HELD_SECONDS:
+            time.sleep(0.1)
+        tally.findings += [f"stream {number} is held" for number, call in enumerate(calls) if not call.done()]
+    finally:
+        for call in calls:
+            call.cancel()
+        end.set()
 
 
 def _call(channel: grpc.Channel, examples: list[bytes], dice: random.Random, tally: GrpcTally) -> None:
