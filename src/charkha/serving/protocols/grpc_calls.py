@@ -14,6 +14,7 @@ from charkha.serving.metrics import ServingMetrics
 from charkha.serving.refusals import shortened
 from charkha.serving.router import told_of
 from charkha.serving.tracing import REQUEST_MARK, Traces
+from charkha.spec.failures import ANY_FAILS
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[bytes, Context], Awaitable[bytes]]
@@ -106,7 +107,7 @@ class Calls:
             if self.keyring is not None:
                 self.keyring.admit(call.metadata, need)
             reply = await answer(call)
-        except Exception as error:
+        except ANY_FAILS as error:
             status, refusal, headers = told_of(error, call.metadata, request_id)
             return _Outcome(status, b"", (*headers, marked), shortened(refusal.message))
         return _Outcome(reply.status, reply.body, (*reply.headers, marked))
