@@ -11,6 +11,7 @@ from charkha.clock import to_iso, to_micros
 from charkha.features.evaluate import Failure, with_values
 from charkha.spec.contracts import Bound, Contract, Expect
 from charkha.spec.durations import DAY_US, HOUR_US
+from charkha.spec.failures import POLARS_FAILS
 from charkha.spec.fields import TIME
 from charkha.spec.sources import Source
 
@@ -74,7 +75,7 @@ def violations(rows: pl.DataFrame, source: Source, *, shares: bool = True) -> li
         return []
     try:
         return list(_broken(rules, rows))
-    except pl.exceptions.PolarsError:
+    except POLARS_FAILS:
         return [found for rule in rules for found in _alone(rule, rows)]
 
 
@@ -161,7 +162,7 @@ def _alone(rule: _Rule, rows: pl.DataFrame) -> Iterator[Violation]:
     try:
         broken = with_values(rows, breaks, {"0": True}, failures.append)["0"]
         failing = broken.ne_missing(with_values(rows, breaks, {"0": False})["0"])
-    except pl.exceptions.PolarsError as error:  # wrong with every row
+    except POLARS_FAILS as error:  # wrong with every row
         broken = failing = pl.Series([True]).new_from_index(0, rows.height)
         failures.append(Failure("0", rows.height, rows.height, str(error).partition("\n")[0]))
     broken = broken.fill_null(value=False)

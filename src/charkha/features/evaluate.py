@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import polars as pl
 from attrs import evolve, frozen
-from polars.exceptions import PanicException, PolarsError
+
+from charkha.spec.failures import POLARS_FAILS
 
 Plain = str | int | float | bool
 
 _logger = logging.getLogger(__name__)
-# A panic is an error that Polars did not foresee: a time beyond its calendar, say. It leaves Polars usable.
-_FAILS = (PolarsError, PanicException)
 # From how many rows on it pays to see whether the odd ones repeat.
 _MANY_ROWS = 1000
 _LONGEST_REASON = 200
@@ -83,7 +82,7 @@ def with_values(
             frame = frame.rechunk()  # a chunk of one value is a constant, too
     try:
         return frame.with_columns_seq(expressions) if in_turn else frame.with_columns(expressions)
-    except _FAILS:
+    except POLARS_FAILS:
         values = [_values(frame, each, instead, on_failure) for each in expressions]
         return frame.with_columns(values)
 
@@ -113,7 +112,7 @@ def _of_halves(rows: pl.DataFrame, expression: pl.Expr, reasons: list[str]) -> I
         tried = twice(rows) if rows.height == 1 else rows
         yield rows.height, _evaluated(tried, expression)[: rows.height]
         return
-    except _FAILS as error:
+    except POLARS_FAILS as error:
         if rows.height <= 1:
             if rows.height and not reasons:
                 reasons.append(_reason(rows, expression) or _first_line(error))
@@ -138,7 +137,7 @@ def _reason(row: pl.DataFrame, expression: pl.Expr) -> str | None:
     """Return why an expression fails on a row that is there once, so that it is said of one value and not of two."""
     try:
         row.with_columns_seq(expression)
-    except _FAILS as error:
+    except POLARS_FAILS as error:
         return _first_line(error)
     return None
 

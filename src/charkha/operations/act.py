@@ -13,6 +13,7 @@ from attrs import frozen
 from charkha.clock import Clock
 from charkha.operations.look import failure_key
 from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
 from charkha.training.pipeline import Candidate, Order
@@ -68,7 +69,7 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     )
     try:
         candidate = workshop.train(order)
-    except Exception as error:  # whatever it was, the wheel goes on turning with the champion it has
+    except ANY_FAILS as error:  # whatever it was, the wheel goes on turning with the champion it has
         failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
         ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
     else:

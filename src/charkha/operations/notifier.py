@@ -15,6 +15,7 @@ from charkha.monitoring.diagnosis.incidents import INCIDENT_ACTIONS
 from charkha.monitoring.diagnosis.messages import message
 from charkha.operations.webhooks import host_of, send
 from charkha.spec.durations import DAY_US
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.webhooks import WebhookForm
 from charkha.storage.ledger import Ledger
 
@@ -52,7 +53,7 @@ class Notifier:
     def _tell(self, form: WebhookForm, url: str, now_us: int) -> None:
         try:
             told = tell_webhook(self.ledger, form, url, now_us)
-        except Exception as error:  # of a thread nobody would hear
+        except ANY_FAILS as error:  # of a thread nobody would hear
             told = f"webhook at {host_of(url)}: {type(error).__name__}"
         if told:
             self.troubles.append(told)

@@ -26,6 +26,7 @@ from charkha.operations.duty import on_duty
 from charkha.operations.look import Lookout
 from charkha.operations.situation import Situation
 from charkha.spec.durations import DAY_US
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, StaleGeneration
@@ -116,7 +117,7 @@ class Operator:
             return
         try:
             self._skews[model].watch(champion.version, now_us)
-        except Exception:
+        except ANY_FAILS:
             logger.exception("%s: what was served could not be recomputed; trying again tomorrow", model)
         self._skew_tried[model] = tried
 
@@ -130,7 +131,7 @@ class Operator:
             pruned = prune(self._home, lookout.model, now_us)
             removed = (pruned.rows, pruned.labels)
             logger.info("%s: %d predictions are compact now; %d and %d labels are removed", model, done.rows, *removed)
-        except Exception:
+        except ANY_FAILS:
             logger.exception("%s: the log could not be made compact; trying again tomorrow", model)
         self._log_kept[model] = now_us // DAY_US
 
@@ -151,7 +152,7 @@ class Operator:
         try:
             for decision in self.tick(model):
                 logger.info("%s: %s: %s", model, decision.action, decision.reason)
-        except Exception:
+        except ANY_FAILS:
             logger.exception("%s: the tick failed; trying again at the next one", model)
 
 

@@ -11,6 +11,7 @@ from charkha.serving.observer import Observer
 from charkha.serving.prediction_log import Cause, Scored
 from charkha.serving.routing import IndexArray, assign, positions
 from charkha.serving.scoring import Answered, Batch, score
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.policies import Fallback
 
 
@@ -59,7 +60,7 @@ def _by_the_model(batch: Batch, observer: Observer, *, falls_back: bool) -> tupl
         return [fall_back(lineup, declared, batch, batch.causes[0])], None
     try:
         versions = [score(lineup.champion, batch)]
-    except Exception as error:
+    except ANY_FAILS as error:
         if declared is None or not falls_back:
             raise
         observer.failed(lineup.model, lineup.champion, error)
@@ -115,6 +116,6 @@ def _abstentions(batch: Batch, declared: Fallback) -> Iterator[tuple[Cause, Bool
 def _tried(player: Player, batch: Batch, observer: Observer) -> Scored | None:
     try:
         return score(player, batch)
-    except Exception as error:
+    except ANY_FAILS as error:
         observer.failed(batch.lineup.model, player, error)
         return None

@@ -24,6 +24,7 @@ from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
 from charkha.serving.tracing import Traces
+from charkha.spec.failures import ANY_FAILS
 
 # What one batch holds at most: few enough that the loop reads new calls every millisecond or two.
 MOST_ROWS = 64
@@ -49,6 +50,10 @@ class _Waiting(_Asked, frozen=True, eq=False):
 
     deadline_ns: int
     answer: "asyncio.Future[list[Prediction]]"
+
+
+class Unanswered(Exception):
+    """A call whose batch ended before it had an answer; it may be in the log, or not."""
 
 
 class _Recent(msgspec.Struct, frozen=True):
@@ -144,9 +149,14 @@ class Batcher:
             loop.call_soon(self._answer, loop)
         began_ns = time.perf_counter_ns()
         wanted = [waiting for waiting in batch if not waiting.answer.done()]  # by somebody who still waits
-        self._answer_together([waiting for waiting in wanted if began_ns <= waiting.deadline_ns])
-        if late := [waiting for waiting in wanted if began_ns > waiting.deadline_ns]:
-            self._answer_late(late, began_ns)
+        try:
+            self._answer_together([waiting for waiting in wanted if began_ns <= waiting.deadline_ns])
+            if late := [waiting for waiting in wanted if began_ns > waiting.deadline_ns]:
+                self._answer_late(late, began_ns)
+        finally:  # also where what is no error ends this: nobody may wait for what never comes
+            for waiting in wanted:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(Unanswered(f"model '{self._model}': a batch ended without an answer"))
         logged, ended_ns = self._service.log_seconds(self._model), time.perf_counter_ns()
         # While calls queue, reading others and sending answers takes its share of the wait as well.
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
@@ -170,7 +180,7 @@ class Batcher:
             return
         try:
             answers = self._predicted(batch, cause, falls_back=len(batch) == 1)
-        except Exception as error:
+        except ANY_FAILS as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return

@@ -60,7 +60,9 @@ class InThread:
             work, rows = found
             try:
                 work()
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # also a panic of Polars: the thread must go on
                 _logger.error("what was to be done beside the answers failed", exc_info=error)
             with self._lock:
                 self._rows -= rows

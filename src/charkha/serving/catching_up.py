@@ -16,6 +16,7 @@ from charkha.features.feed import Feed
 from charkha.serving.backoff import Backoff
 from charkha.serving.lineup import LineUp
 from charkha.serving.problems import Problem, problem_of
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.views import FeatureView
 from charkha.storage.online import OnlineStoreFull
 
@@ -68,7 +69,7 @@ class CatchingUp:
             return
         try:
             self._catch_up([view for views in behind.views.values() for view in views])
-        except Exception as error:
+        except ANY_FAILS as error:
             problem = problem_of("the online state lacks rows that were logged", error)
             self._behind = _Behind(behind.views, problem, behind.again)
             behind.again.failed()

@@ -16,6 +16,7 @@ from charkha.features.contracts import expected_words, said
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.refusals import Refused
 from charkha.spec.contracts import Expect
+from charkha.spec.failures import POLARS_FAILS
 from charkha.spec.model import Model
 
 Holds = Callable[[Any], bool]
@@ -59,7 +60,7 @@ def _first_broken(rule: pl.Expr, frame: pl.DataFrame) -> int | None:
     """Return the first row of which a rule is false; the first of all where it cannot be computed."""
     try:
         broken = frame.with_columns((~rule).fill_null(value=False).alias("_broken"))["_broken"].arg_true()
-    except pl.exceptions.PolarsError:
+    except POLARS_FAILS:
         return 0
     return int(broken[0]) if len(broken) else None
 

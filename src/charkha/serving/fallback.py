@@ -18,6 +18,7 @@ from charkha.serving.lineup import LineUp
 from charkha.serving.prediction_log import Cause, Scored
 from charkha.serving.routing import IndexArray
 from charkha.serving.scoring import Answered, Batch, score
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.policies import Fallback
 
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -74,7 +75,7 @@ def _without_state(lineup: LineUp, batch: Batch) -> Columns:
     plan = lineup.plans[lineup.champion.plan]
     try:
         return online_columns(plan, batch.asked, nothing_fetched(plan, batch.asked), batch.times_us)
-    except Exception:
+    except ANY_FAILS:
         return {}
 
 

@@ -55,7 +55,9 @@ class Follower:
         try:
             self._followed.refresh()
             said = "; ".join(f"{name}: {text}" for name, text in self._followed.problems().items())
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also a panic of Polars: the thread must go on
             said = f"cannot read the ledger: {error}"
         if said and said != self._said:
             _logger.warning("%s", said)

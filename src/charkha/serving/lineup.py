@@ -11,6 +11,7 @@ from charkha.bundles.store import BundleStore
 from charkha.features.plan import FeaturePlan
 from charkha.serving.prediction_log import Cause, Role, field_kinds
 from charkha.serving.problems import Problem, UnusableBundle, problem_of
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.spec.policies import Fallback
 from charkha.storage.ledger import Deployment
@@ -122,7 +123,7 @@ def line_up(
     for version, role, share in may:
         try:
             loaded.append(Loaded(version, role, share, usable_bundle(model, version, bundles)))
-        except Exception as error:
+        except ANY_FAILS as error:
             left_out[role, version] = problem_of(f"{role} {version} left out", error)
     return assemble(model, deployment.generation, loaded), left_out
 

@@ -14,6 +14,7 @@ from charkha.serving.lineup import LeftOut, LineUp, line_up
 from charkha.serving.observer import Observer
 from charkha.serving.problems import Problem, problem_of, together
 from charkha.serving.stand_in import stand_in
+from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import Deployment
@@ -118,7 +119,7 @@ class LineUps:
             )
             if lineup is not None:
                 self._prepare(lineup)
-        except Exception as error:
+        except ANY_FAILS as error:
             self._failed |= {model.name}
             problem = problem_of(f"generation {deployment.generation} could not be loaded", error)
             self._problems = {**self._problems, model.name: problem}
@@ -144,7 +145,7 @@ class LineUps:
                 self._take(model.name, lineup, left_out)
                 return True
             problems = [left_out.get(who, problem) for who, problem in before.items()]
-        except Exception as error:
+        except ANY_FAILS as error:
             problems = [*before.values(), problem_of("those left out were tried again", error)]
         self._problems = _replaced(self._problems, model.name, together(problems))
         again.failed()

@@ -18,6 +18,7 @@ from charkha.serving.metrics import ServingMetrics
 from charkha.serving.policed_log import LogFull
 from charkha.serving.refusals import Refusal, Refused, body_of
 from charkha.serving.service import NoChampion, UnknownModel
+from charkha.spec.failures import ANY_FAILS
 
 NOTHING: Headers = ()
 ENDING: Headers = (("connection", "close"),)
@@ -106,7 +107,7 @@ class Router:
                 raise _wrong_method(call, route)
             model = route.model
             reply = await route.endpoint(call)
-        except Exception as error:
+        except ANY_FAILS as error:
             reply = refused(error, call.headers, request_id, plain_error if route is None else route.error_form)
         pattern = "none" if route is None else route.pattern
         self._metrics.answered(pattern, reply.status, time.perf_counter() - started)

@@ -30,6 +30,7 @@ from charkha.serving.prediction_log import (
 )
 from charkha.serving.routing import IndexArray
 from charkha.serving.sampling import drawn
+from charkha.spec.failures import ANY_FAILS, as_error
 from charkha.spec.model import FloatArray
 
 Row = tuple[Any, ...]
@@ -152,8 +153,8 @@ def _features(
         return failed
     try:
         return online_columns(plan, asked, Fetched.together(parts), times, on_failure)
-    except Exception as error:
-        return error
+    except ANY_FAILS as error:
+        return as_error(error)
 
 
 def score(player: Player, batch: Batch) -> Scored:

@@ -33,6 +33,7 @@ from charkha.serving.shadows import Shadows
 from charkha.serving.standing import Standing
 from charkha.serving.vitals import ModelVitals, Vitals
 from charkha.serving.warming import warm
+from charkha.spec.failures import ANY_FAILS, as_error
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
@@ -166,10 +167,10 @@ class Service:
                 time_us = max(self._clock.now(), seen_us)
                 fetched = [_fetched(plan, reader, asked) for plan in lineup.plans]
                 stale = lineup.oldest_us and _is_stale(reader, lineup.oldest_us, time_us)
-        except Exception as error:
+        except ANY_FAILS as error:
             if lineup.fallback is None:
                 raise
-            nothing = [error] * len(lineup.plans)
+            nothing = [as_error(error)] * len(lineup.plans)
             return Question(lineup, rows, asked, self._clock.now(), None, started_ns, begun_ns, nothing)
         cause = cause or ("source_stale" if stale else None)
         return Question(lineup, rows, asked, time_us, seen_us, started_ns, begun_ns, fetched, cause)
@@ -347,8 +348,8 @@ def _fetched(plan: FeaturePlan, reader: OnlineReader, asked: Columns) -> Fetched
     """Return what the state holds; why not, where it cannot be read: only the champion's failure fails an answer."""
     try:
         return fetch(plan, reader, asked)
-    except Exception as error:
-        return error
+    except ANY_FAILS as error:
+        return as_error(error)
 
 
 def _is_stale(reader: OnlineReader, oldest_us: Mapping[str, int], time_us: int) -> bool:

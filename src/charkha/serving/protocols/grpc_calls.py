@@ -21,6 +21,7 @@ from charkha.serving.refusals import shortened
 from charkha.serving.router import told_of
 from charkha.serving.slots import Slots
 from charkha.serving.tracing import REQUEST_MARK, Traces
+from charkha.spec.failures import ANY_FAILS
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[AsyncIterator[bytes], Context], Awaitable[bytes]]
@@ -140,7 +141,7 @@ class Calls:
                 with self._slots.slot():
                     message = await self._messages.receive(head.read)
                     reply = await answer(GrpcCall(message, head.metadata, head.timeout_seconds))
-        except Exception as error:
+        except ANY_FAILS as error:
             status, refusal, headers = told_of(error, head.metadata, request_id)
             return _Outcome(status, b"", (*headers, marked), shortened(refusal.message))
         return _Outcome(reply.status, reply.body, (*reply.headers, marked))

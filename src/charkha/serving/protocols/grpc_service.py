@@ -35,6 +35,7 @@ from charkha.serving.refusals import Malformed
 from charkha.serving.responses import Prediction
 from charkha.serving.router import told_of
 from charkha.serving.tracing import Traces
+from charkha.spec.failures import ANY_FAILS
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -116,7 +117,7 @@ class InferenceService:
             read, patience = partial(self._read, request), call.timeout_seconds
             reply = await self._desk.reply(name, call.metadata, call.message, patience, read=read, kind="grpc\0")
             status = reply.status
-        except Exception as error:
+        except ANY_FAILS as error:
             status, _, _ = told_of(error, call.metadata, "")
             raise
         finally:

@@ -11,10 +11,11 @@ from difflib import get_close_matches
 from typing import Literal
 
 import polars as pl
-from polars.exceptions import PolarsError, ShapeError
+from polars.exceptions import ShapeError
 
 from charkha.spec.checks.row_by_row import other_rows
 from charkha.spec.checks.values import listing, quote, way_to
+from charkha.spec.failures import POLARS_FAILS
 from charkha.spec.faults import Fault
 from charkha.spec.fields import TIME
 from charkha.spec.rules import SCORE
@@ -149,7 +150,7 @@ def _type_faults(
 ) -> Iterator[Fault]:
     try:
         kind = type_of(expression, columns)
-    except PolarsError as error:
+    except POLARS_FAILS as error:
         types = ", ".join(f"{name}: {columns[name]}" for name in roots(expression))
         yield Fault(where, "an expression that fits its columns", _first_line(error), f"The columns are {types}.")
         return
@@ -191,7 +192,7 @@ def _looks_at_other_rows(expression: pl.Expr, columns: Mapping[str, pl.DataType]
         alone = [pair.with_columns(expression.alias("value"))["value"][:1] for pair in pairs]
     except ShapeError:
         return True
-    except PolarsError:
+    except POLARS_FAILS:
         return False
     return not together.equals(pl.concat(alone))
 

@@ -6,10 +6,10 @@ from graphlib import CycleError, TopologicalSorter
 from math import isfinite
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from charkha.spec.checks.expressions import expression_faults, roots, type_of
 from charkha.spec.checks.values import name_faults, quote, way_to
+from charkha.spec.failures import POLARS_FAILS
 from charkha.spec.faults import Fault
 from charkha.spec.views import RequestFeatures
 
@@ -100,5 +100,5 @@ def find_cycle(links: Mapping[str, set[str]]) -> list[str] | None:
 def _type_or_none(expression: object, columns: Mapping[str, pl.DataType]) -> pl.DataType | None:
     try:
         return type_of(expression, columns) if isinstance(expression, pl.Expr) else None
-    except PolarsError:
+    except POLARS_FAILS:
         return None
