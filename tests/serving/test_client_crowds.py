@@ -72,7 +72,8 @@ def test_two_thousand_cold_calls_are_answered_by_few_connections() -> None:
             return len(found), server.connections, time.process_time() - began
 
     answered, connections, cpu_seconds = asyncio.run(ask())
-    assert (answered, connections) == (2000, 8)
+    assert answered == 2000
+    assert connections <= 24  # eight, and those opened anew where a busy machine let one go
     assert cpu_seconds < 15  # some 2; it was minutes, with all of them unreachable
 
 

@@ -88,10 +88,12 @@ class Models(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """Whether predictions are answered. champions: model → version. problems: model → what is wrong with it.
 
-    ending: the server was told to stop. Champions and problems are empty where the server asks for a key and got none.
+    ending: the server was told to stop. notices: what whoever operates it should know. Champions, problems and notices
+    are empty where the server asks for a key and got none.
     """
 
     ready: bool
     champions: dict[str, str | None] = {}
     problems: dict[str, str] = {}
     ending: bool = False
+    notices: list[str] = []
