@@ -11,9 +11,10 @@ from command_line import Shell
 from charkha.cli import status
 from charkha.spec.durations import DAY_US
 from charkha.spec.rules import score
+from charkha.storage.ledger import Assignment, VersionRow
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
-from serving_project import MODEL, NOW_US, Stage, open_stage, rule
+from serving_project import DEFINITION, MODEL, NOW_US, Stage, open_stage, rule
 
 RULES = (
     rule("far", pl.col("km") > 100),
@@ -74,3 +75,39 @@ def test_what_it_cannot_do_it_says(shell: Shell) -> None:
         assert (ended.code, says in ended.err) == (2, True)
     ended = shell("rules", "how_far")
     assert (ended.code, "charkha train" in ended.err or "no version" in ended.err) == (1, True)
+
+
+def declare(stage: Stage, rules: str) -> None:
+    declared = f'rules=[{rules}],\n    purpose="operations",'
+    text = DEFINITION.replace('purpose="operations",', declared, 1)
+    (stage.project.root / "definition.py").write_text(text)
+
+
+def test_other_rules_are_tried_and_then_applied(stage: Stage, shell: Shell) -> None:
+    stage.home.ledger.next_version(MODEL, "v1")
+    stage.home.ledger.record_version(VersionRow(MODEL, "v1", NOW_US, "0", "0", "v1", {}, "accepted"))
+    serve(stage, 1.0, 50.0, 500.0)
+    declare(stage, 'ck.Rule("far", pl.col("km") > 10), ck.Rule("near", pl.col("km") < 1)')
+    tried = shell("rules", "apply", MODEL, "--dry-run")
+    assert (tried.code, tried.err) == (0, "")
+    for said in (
+        "added: near",
+        "removed: likely, watch",
+        "changed: far",
+        "3 predictions 1 would",
+        "far would have held",
+    ):
+        assert said in tried.out
+    assert shell("rules", "apply", MODEL, "--dry-run", "--json").json["decided"]["to_yes"] == 1
+    assert [row.version for row in stage.home.ledger.versions(MODEL)] == ["v1"]
+    done = shell("rules", "apply", MODEL, "--role", "shadow", "--reason", "to see")
+    assert (done.code, done.out.startswith("v2, v1 with the rules of the definition, is a shadow")) == (0, True)
+    stage.service.refresh()
+    serve(stage, 50.0)
+    plain = shell("rules", MODEL, "--json").json
+    assert [(each["version"], each["predictions"]) for each in plain["beside"]] == [("v2", 1)]
+    assert "late_trip v2: 1 predictions" in shell("rules", MODEL).out
+    assert "expected why, for the ledger" in shell("rules", "apply", MODEL).err
+    declare(stage, 'ck.Rule("far", pl.col("km") > 10), ck.Rule("near", pl.col("km") < 1)')
+    assert "expected a share" not in shell("rules", "apply", MODEL, "--reason", "good").err
+    assert stage.home.ledger.deployment(MODEL).assignments == (Assignment("v2", "champion", 1.0),)

@@ -1,7 +1,7 @@
 """The manifest of a bundle: everything about a model version except its weights, as one JSON document."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import attrs
@@ -95,12 +95,23 @@ class PartSummary(msgspec.Struct, frozen=True):
     mean_label: float
 
 
+class RulesApplied(msgspec.Struct, frozen=True):
+    """Where the rules of a version came from that was not trained: everything else in it is that of another version.
+
+    version: that one. by: who applied them. definition_digest: of the definition whose rules they are.
+    """
+
+    version: str
+    by: str
+    definition_digest: str
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to make the same model again.
 
     fingerprint: of the dataset. definition_digest: of the user's definition. versions: library → version.
     source_rows: source → rows read. left_out: labelled rows that were not learnt from, since features could have seen
-    their truth.
+    their truth. rules_applied: of a version that is another one with other rules; None of one that was trained.
     """
 
     fingerprint: str
@@ -111,6 +122,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     source_rows: dict[str, int]
     left_out: int = 0
+    rules_applied: RulesApplied | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +168,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def passed(self) -> bool:
         """Whether every gate passed."""
         return all(gate.passed for gate in self.gates)
+
+
+def format_with(rules: Iterable[Rule]) -> int:
+    """Return the format of a bundle with such rules: the oldest whose readers know them."""
+    return FORMAT if all(rule.stands_alone for rule in rules) else RULES_FORMAT
 
 
 def parameters_of(estimator: Estimator) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from charkha.cli import (
     operate,
     replay,
     report,
+    rule_sets,
     rules,
     score,
     serve,
@@ -57,7 +58,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "status": (status.status, LOOK),
     "diagnose": (diagnose.diagnose, LOOK),
     "history": (history.history, LOOK),
-    "rules": (rules.rules, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
     "deploy": (beside.deploy, LOOK),
@@ -70,6 +70,11 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
+    "rules": (
+        {"show": rules.show, "apply": rule_sets.apply},
+        "Show what the rules did, and change them without training. The word show may be left out.",
+        LOOK,
+    ),
     "report": (report.COMMANDS, "Report how far features, scores and labels moved, and the quality of data.", LOOK),
     "log": (log.COMMANDS, "Tell how much of what was predicted is kept, and keep it small.", LOOK),
     "features": (
@@ -80,7 +85,7 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     ),
 }
 # Groups that do something without a second word.
-GROUP_CLASSES: dict[str, type[TyperGroup]] = {"incidents": incidents.ListUnlessNamed}
+GROUP_CLASSES: dict[str, type[TyperGroup]] = {"incidents": incidents.ListUnlessNamed, "rules": rules.ShowUnlessNamed}
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(

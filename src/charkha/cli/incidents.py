@@ -24,12 +24,14 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of the incident, such as 
 
 
 class ListUnlessNamed(TyperGroup):
-    """A group whose first word may be left out: `charkha incidents likes` lists those of likes."""
+    """A group whose first word may be left out: `charkha incidents likes` lists those of likes. word: that one."""
+
+    word = "list"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the word `list` before what is none of the group's words."""
+        """Put the word before what is none of the group's words."""
         known = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
+        return super().parse_args(ctx, args if args and args[0] in known else [self.word, *args])
 
 
 def list_incidents(

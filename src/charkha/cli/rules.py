@@ -1,4 +1,4 @@
-"""`charkha rules`: what the rules of a version did, and what they and the model each caught."""
+"""`charkha rules show`: what the rules of a version did, and what they and the model each caught."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,6 +6,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from charkha.cli.incidents import ListUnlessNamed
 from charkha.cli.options import AsJson, ModelName
 from charkha.cli.session import Session, choose_model, opened, session_of
 
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
     from charkha.storage.home import Home
 
 EXAMPLES = {
-    "rules": (
-        "charkha rules",
+    "show": (
+        "charkha rules show",
         "charkha rules likes --since 7d --version v3",
-        "charkha rules likes --json | jq '.rules[] | {name, right_alone, wrong_alone}'",
+        "charkha rules show likes --json | jq '.rules[] | {name, right_alone, wrong_alone}'",
     )
 }
 
 
-def rules(
+class ShowUnlessNamed(ListUnlessNamed):
+    """`charkha rules likes` shows those of likes."""
+
+    word = "show"
+
+
+def show(
     context: typer.Context,
     *,
     model: ModelName = None,
@@ -31,17 +38,20 @@ def rules(
         str | None, typer.Option(metavar="DURATION", help="Only the predictions of the last so long, such as 7d.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Whose rules; the champion's unless given.")
+        str | None, typer.Option(metavar="VERSION", help="Whose rules; else the champion's and of those beside.")
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Show what each rule did: hits, where it and the model agree, and what it alone got right and wrong.
 
     With it, what the model alone, the rules alone and both decided, caught, missed and cost; and what would have been
-    with the rules in shadow. Labels count once they have matured. What a fallback answered is left out.
+    with the rules in shadow. Labels count once they have matured. What a fallback answered is left out. After the
+    champion come the versions beside it, such as a set of rules in shadow; the word show may be left out.
 
     What was logged since the operator's last look is collected first. Servers may run.
     """
+    from attrs import asdict
+
     from charkha.bundles.store import BundleStore
     from charkha.cli.deploy import require_version
     from charkha.cli.status import end_of_replay, now
@@ -56,16 +66,17 @@ def rules(
         if version is not None:
             require_version(home, chosen.name, version)
         bundles, replayed_us = BundleStore(home.bundles), end_of_replay(home)
-        manifest = bundles.manifest(chosen.name, version or _champion(home, chosen))
+        manifests = [bundles.manifest(chosen.name, each) for each in ([version] if version else _at_work(home, chosen))]
         collect(home, chosen, bundles)
         now_us = now() if replayed_us is None else replayed_us
         since_us = 0 if length_us is None else max(0, now_us - length_us)
         outcomes = OutcomeReader(home, chosen, ("rules",)).outcomes(since_us, now_us + 1, now_us)
-        report = rule_report(manifest, outcomes, now_us - chosen.label.delay_us)
+        first, *beside = [rule_report(each, outcomes, now_us - chosen.label.delay_us) for each in manifests]
     if json:
-        session.print_json(report)
-    else:
-        show(session, report, chosen)
+        session.print_json({**asdict(first), "beside": beside})
+        return
+    for report in (first, *beside):
+        print_report(session, report, chosen)
 
 
 def _length_us(since: str | None) -> int | None:
@@ -77,7 +88,15 @@ def _length_us(since: str | None) -> int | None:
         raise typer.BadParameter(f"{error}.", param_hint="--since") from None
 
 
-def _champion(home: "Home", model: "Model") -> str:
+def _at_work(home: "Home", model: "Model") -> list[str]:
+    """Return the champion, then those beside it."""
+    deployment = home.ledger.deployment(model.name)
+    champion = champion_of(home, model)
+    return [champion, *(each.version for each in deployment.assignments if each.version != champion)]
+
+
+def champion_of(home: "Home", model: "Model") -> str:
+    """Return the version that serves. Raises NoChampion."""
     from charkha.serving.service import NoChampion
 
     champion = home.ledger.deployment(model.name).champion
@@ -86,7 +105,7 @@ def _champion(home: "Home", model: "Model") -> str:
     return champion.version
 
 
-def show(session: Session, report: "RuleReport", model: "Model") -> None:
+def print_report(session: Session, report: "RuleReport", model: "Model") -> None:
     """Print a report: a table of the rules, one of who decides, and what is missing to say more."""
     labels = f", {report.labels:,} with a label that has matured" if report.predictions else ""
     head = f"[bold]{report.model}[/] {report.version}: {report.predictions:,} predictions{labels}"
@@ -103,7 +122,9 @@ def remarks(report: "RuleReport", model: "Model") -> list[str]:
     """Return why there is not more to say, and what to do."""
     said = []
     if not report.rules:
-        said.append(f"{report.version} has no rules: declare some, rules=[ck.Rule(…)], and train")
+        said.append(
+            f"{report.version} has no rules: declare some, rules=[ck.Rule(…)], and apply them: charkha rules apply"
+        )
     if not report.predictions:
         said.append("nothing predicted yet in this time: charkha serve answers, a longer --since looks further back")
     elif not report.deciders:

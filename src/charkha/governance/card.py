@@ -1,6 +1,6 @@
 """The model card: what a version is, for whom, how good and how far, for people who did not make it."""
 
-from charkha.bundles.manifest import Manifest, RuntimeChoice
+from charkha.bundles.manifest import Manifest, RulesApplied, RuntimeChoice
 from charkha.clock import to_iso
 from charkha.features.expressions import expression_from_json
 from charkha.governance.markdown import plain, table
@@ -126,8 +126,18 @@ def _limits(manifest: Manifest) -> list[str]:
 def _lineage(manifest: Manifest) -> list[str]:
     lineage = manifest.lineage
     versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in lineage.versions.items())
+    applied = lineage.rules_applied
     return [
+        *([_applied(applied)] if applied else []),
         f"- Data as known at {to_iso(lineage.as_of_us)}; fingerprint of the dataset `{lineage.fingerprint}`.",
         f"- Digest of the definition `{lineage.definition_digest}`; seed {lineage.seed}.",
         *([f"- Made with {versions}."] if versions else []),
     ]
+
+
+def _applied(applied: RulesApplied) -> str:
+    origin = plain(applied.version)
+    return (
+        f"- It was not trained: it is {origin} with other rules, applied by {plain(applied.by)} from the definition "
+        f"`{applied.definition_digest}`. What was measured, and the gates, are of {origin} with its own."
+    )

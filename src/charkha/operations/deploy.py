@@ -22,11 +22,20 @@ class DeploymentRefused(Exception):
 
 
 def promote(
-    home: Home, clock: Clock, model: str, version: str, *, actor: str, reason: str, force: bool = False
+    home: Home,
+    clock: Clock,
+    model: str,
+    version: str,
+    *,
+    actor: str,
+    reason: str,
+    force: bool = False,
+    alone: bool = True,
 ) -> Decision:
-    """Make a version the champion, alone. The former one stays on disk, to roll back to.
+    """Make a version the champion. The former one stays on disk, to roll back to.
 
-    actor, reason: kept in the ledger for ever; neither may be empty. force: although its gates failed.
+    actor, reason: kept in the ledger for ever; neither may be empty. force: although its gates failed. alone: else it
+    takes the champion's place, and whoever is beside stays.
     The bundle's bytes are checked first. Raises UnknownVersion, DeploymentRefused, UnknownBundle, BundleCorrupt, and
     StaleGeneration when somebody else changed the deployment meanwhile.
     """
@@ -42,7 +51,12 @@ def promote(
         "failed_gates": failed,
     }
     draft = draft_by_hand(clock, deployment, "promote", actor=actor, reason=reason, evidence=evidence)
-    return _deploy(home, draft, version, deployment.generation)
+    if alone or deployment.champion is None:
+        return _deploy(home, draft, version, deployment.generation)
+    others = [each for each in deployment.assignments if each.role != "champion" and each.version != version]
+    rest = round(1 - sum(each.share for each in others if each.role == "challenger"), 9)
+    deploy = [Assignment(version, "champion", rest), *others]
+    return home.ledger.decide(draft, deploy=deploy, expect_generation=deployment.generation)
 
 
 def rollback(home: Home, clock: Clock, model: str, *, actor: str, reason: str) -> Decision:

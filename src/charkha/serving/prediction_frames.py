@@ -28,6 +28,7 @@ from charkha.serving.prediction_log import (
     VersionAnswers,
 )
 from charkha.serving.routing import IndexArray
+from charkha.spec.fields import TIME
 from charkha.storage.log import Record
 
 REQUEST_PREFIX = "request."
@@ -92,6 +93,12 @@ def features_logged(rows: pl.DataFrame) -> pl.Series:
 def with_features(rows: pl.DataFrame) -> pl.DataFrame:
     """Return those of decoded predictions whose features were logged."""
     return rows.filter(features_logged(rows))
+
+
+def as_asked(plan: FeaturePlan, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return decoded predictions with the request's fields and the time also under the names that rules know."""
+    asked = {name: pl.col(REQUEST_PREFIX + name) for name in plan.request if REQUEST_PREFIX + name in rows.columns}
+    return rows.with_columns(pl.col("_at_us").cast(TIME).alias(plan.at), **asked)
 
 
 def _frame(batches: Sequence[PredictionBatch], bundles: BundleStore) -> pl.DataFrame:

@@ -5,14 +5,13 @@ import numpy as np
 from attrs import frozen
 
 from charkha.bundles.manifest import (
-    FORMAT,
-    RULES_FORMAT,
     EstimatorSpec,
     Lineage,
     Manifest,
     PartSummary,
     RuleSpec,
     RuntimeChoice,
+    format_with,
 )
 from charkha.bundles.profile import learn_shape, profile_of
 from charkha.features.plan import plan_features
@@ -75,7 +74,7 @@ def describe(
         purpose=model.purpose,
         owner=model.owner,
         positive_share=float(dataset.labels[parts.train].mean()),
-        format=FORMAT if all(rule.stands_alone for rule in model.rules) else RULES_FORMAT,
+        format=format_with(model.rules),
     )
 
 

@@ -9,8 +9,7 @@ from attrs import field, frozen, validators
 from charkha.bundles.bundle import Bundle
 from charkha.bundles.rules import BoolArray
 from charkha.features.plan import FeaturePlan
-from charkha.serving.prediction_frames import REQUEST_PREFIX
-from charkha.spec.fields import TIME
+from charkha.serving.prediction_frames import as_asked
 from charkha.spec.model import FloatArray
 
 
@@ -42,13 +41,7 @@ class BundleRescore:
                 raise UnknownVersion(str(version), list(self.bundles))
             bundle, places = self.bundles[str(version)], part["_place"].to_numpy()
             scores[places] = bundle.score(part)
-            by_rule_or_score, _ = bundle.decide(scores[places], _as_asked(bundle.plan, part))
+            by_rule_or_score, _ = bundle.decide(scores[places], as_asked(bundle.plan, part))
             if by_rule_or_score is not None:
                 decisions[places], decided = by_rule_or_score, True
         return scores, decisions if decided else None
-
-
-def _as_asked(plan: FeaturePlan, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the fields of the request and the time under the names that rules know."""
-    asked = {name: pl.col(REQUEST_PREFIX + name) for name in plan.request if REQUEST_PREFIX + name in rows.columns}
-    return rows.with_columns(pl.col("_at_us").cast(TIME).alias(plan.at), **asked)
