@@ -62,6 +62,15 @@ def test_a_column_of_times_is_taken_by_its_name(shell: Shell) -> None:
     assert timed.equals(other)
 
 
+@pytest.mark.usefixtures("here")
+def test_one_time_is_not_said_for_rows_that_have_their_own(shell: Shell) -> None:
+    PAIRS.with_columns(started_at=pl.datetime(2013, 8, 1, time_zone="UTC")).write_parquet("own.parquet")
+    ended = shell("score", "-i", "own.parquet", "-o", "own", "--as-of", "2013-08-25")
+    assert ended.code == 2
+    assert "without a time of their own, got the column 'started_at'" in " ".join(ended.err.replace("│", " ").split())
+    assert not Path("own").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -86,6 +95,7 @@ def test_a_killed_champion_does_not_answer_in_bulk_either(shell: Shell, here: Pa
     assert shell("kill", "--reason", "it recommends withdrawn films").code == 0
     ended = shell("score", "-i", "pairs.parquet", "-o", "killed")
     assert (ended.code, "is killed: it recommends withdrawn films" in ended.err) == (1, True)
+    assert "--version v1, or let the model answer again: charkha revive likes" in ended.err
     assert shell("score", "-i", "pairs.parquet", "-o", "killed", "--version", "v1").code == 0
     assert shell("revive", "--reason", "they are gone").code == 0
     assert (here / "killed").is_dir()

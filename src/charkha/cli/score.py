@@ -25,6 +25,16 @@ EXAMPLES = {
 }
 
 
+class ChampionKilled(Exception):
+    """A champion that is killed, and so scores nothing unless it is named."""
+
+    def __init__(self, model: str, version: str, reason: str) -> None:
+        super().__init__(
+            f"model '{model}' is killed: {reason}. Score with a version that you name, such as --version {version}, or "
+            f"let the model answer again: charkha revive {model}"
+        )
+
+
 def score(
     context: typer.Context,
     *,
@@ -41,7 +51,7 @@ def score(
         str | None, typer.Option("--at", metavar="COLUMN", help="The column with each row's time.", show_default=False)
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="TIME", help="One time for all rows, such as 2013-08-25.")
+        str | None, typer.Option("--as-of", metavar="TIME", help="One time for rows that have none: 2013-08-25.")
     ] = None,
     bad_rows: Annotated[
         str, typer.Option("--bad-rows", metavar="HOW", help="Of rows a server would refuse: refuse all, or score null.")
@@ -62,7 +72,8 @@ def score(
     time, score, decision, rules, model and version.
 
     A row with a time, in the column that --at names or that is called as the label's at=, is answered as it would have
-    been then; --as-of is one time for all rows. Without a time rows are answered now, from the online state.
+    been then; --as-of is one time for all rows, where they have none of their own. Without a time rows are answered
+    now, from the online state.
 
     Rows that a server would refuse are named, and nothing is scored; with --bad-rows null their score is null, and a
     column says the problem. Nothing is written to the prediction log.
@@ -123,9 +134,8 @@ def score(
 
 
 def version_of(home: "Home", model: "Model", version: str | None) -> str:
-    """Return the version that scores. Raises BadParameter, NoChampion, and Killed where the champion may not answer."""
+    """Return the version that scores. Raises BadParameter, NoChampion, and ChampionKilled where that may not answer."""
     from charkha.cli.deploy import require_version
-    from charkha.serving.answering import Killed
     from charkha.serving.service import NoChampion
 
     if version is not None:
@@ -135,18 +145,27 @@ def version_of(home: "Home", model: "Model", version: str | None) -> str:
     if champion is None:
         raise NoChampion(model.name)
     if killed is not None:
-        raise Killed(model.name, killed.reason)
+        raise ChampionKilled(model.name, champion.version, killed.reason)
     return champion.version
 
 
 def time_column(model: "Model", files: "RowFiles", at: str | None, as_of: str | None) -> str | None:
-    """Return the column with the rows' times; None where there is none, or one time is said for all. BadParameter."""
+    """Return the column with the rows' times; None where there is none. Raises BadParameter, also where one time is
+    said for rows that have their own: a row from before it would be scored with what was known only later.
+    """
     if at is not None and at not in files.schema:
         found = ", ".join(files.schema.names())
         raise typer.BadParameter(f"expected a column of the input ({found}), got {at!r}.", param_hint="--at")
-    if at is not None or as_of is not None:
+    if at is not None:
         return at
-    return model.label.at if model.label.at in files.schema else None
+    own = model.label.at if model.label.at in files.schema else None
+    if own is not None and as_of is not None:
+        raise typer.BadParameter(
+            f"expected rows without a time of their own, got the column {own!r}. Leave --as-of away to score each row "
+            "as of its own time, or rename the column to score all as of one.",
+            param_hint="--as-of",
+        )
+    return own
 
 
 def as_of_us(as_of: str) -> int:
