@@ -27,6 +27,13 @@ class StreamBody:
             yield part
 
 
+class AllHeaders(httpx.Headers):
+    """Headers that tell each value, as those of the server do."""
+
+    def get_all(self, key: str) -> list[str]:
+        return self.get_list(key)
+
+
 @frozen(eq=False)
 class RouterTransport(httpx.AsyncBaseTransport):
     """Carries requests to a router."""
@@ -36,7 +43,7 @@ class RouterTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = StreamBody(cast(httpx.AsyncByteStream, request.stream))
         reply = await self.router.reply(
-            Call(request.method, request.url.path, request.headers, body, request.url.query.decode())
+            Call(request.method, request.url.path, AllHeaders(request.headers), body, request.url.query.decode())
         )
         return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body)
 

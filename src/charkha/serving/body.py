@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -73,10 +74,7 @@ def timeout_of(call: Call) -> float:
 
 def reasons_asked(call: Call) -> int:
     """Return how many reasons the query of a call's URL asks for; 0 where it does not. Raises Refused (400)."""
-    try:
-        given = parse_qs(call.query, keep_blank_values=True, max_num_fields=20).get(REASONS)
-    except ValueError:
-        raise Refused(400, "invalid_query", "expected no more than 20 parts behind the `?`, got more") from None
+    given = _asked(call, (REASONS,)).get(REASONS)
     if given is None:
         return 0
     if "idempotency-key" in call.headers:
@@ -85,6 +83,26 @@ def reasons_asked(call: Call) -> int:
         said = f"expected a whole number of reasons from 1 to {MOST_REASONS}, got {', '.join(given)[:80]!r}"
         raise Refused(400, "invalid_query", said, REASONS)
     return int(given[0])
+
+
+def refuse_query(call: Call) -> None:
+    """Refuse whatever stands behind the `?` of a call that takes nothing there. Raises Refused (400)."""
+    if call.query:
+        _asked(call, ())
+
+
+def _asked(call: Call, known: Sequence[str]) -> Mapping[str, list[str]]:
+    """Return what stands behind the `?`. known: the names that may. Raises Refused (400)."""
+    try:
+        asked = parse_qs(call.query, keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise Refused(400, "invalid_query", "expected no more than 20 parts behind the `?`, got more") from None
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        expected = f"only {', '.join(known)}" if known else "nothing"
+        said = f"expected {expected} behind the `?`, got {', '.join(unknown)[:80]!r}"
+        raise Refused(400, "invalid_query", said, unknown[0][:80])
+    return asked
 
 
 async def _collected(call: Call, limits: Limits, under_way: UnderWay) -> bytes:

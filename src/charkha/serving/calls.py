@@ -1,6 +1,6 @@
 """An HTTP call and what is replied to it, as the routes see them, whichever server carries them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +22,24 @@ class RequestHeaders(Protocol):
     def get(self, key: str, default: Any = None) -> Any:
         """Return a header's value, or the default: also where it was sent, and is not ASCII."""
         ...
+
+
+class Metadata(dict[str, Any]):
+    """The metadata of a call of gRPC as headers; of names that came twice it has the last value."""
+
+    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        self._pairs = tuple(pairs)
+        super().__init__(self._pairs)
+
+    def get_all(self, key: str) -> list[Any]:
+        """Return all values of a name."""
+        return [value for name, value in self._pairs if name == key]
+
+
+def count_of(headers: RequestHeaders, key: str) -> int:
+    """Return how often a header was sent, where its server tells; else whether it was."""
+    get_all = getattr(headers, "get_all", None)
+    return int(key in headers) if get_all is None else max(int(key in headers), len(get_all(key)))
 
 
 class Disconnected(Exception):

@@ -21,7 +21,7 @@ from charkha.serving.allowance import Allowance
 from charkha.serving.calls import RequestHeaders
 from charkha.serving.keys import digest_of, parts_of
 from charkha.serving.metrics import ServingMetrics
-from charkha.serving.refusals import Forbidden, RateLimited, Unauthenticated
+from charkha.serving.refusals import Forbidden, RateLimited, Refused, Unauthenticated
 from charkha.storage.ledger import ApiKey, KeyRole, Ledger
 
 OPEN: Literal["open"] = "open"
@@ -76,7 +76,7 @@ class Keyring:
     def admit(self, headers: RequestHeaders, need: Need) -> None:
         """Let a call pass that may do what its route needs. headers: its own; over gRPC, its metadata.
 
-        Raises Unauthenticated (401), Forbidden (403) and RateLimited (429).
+        Raises Refused (400) for two keys, Unauthenticated (401), Forbidden (403) and RateLimited (429).
         """
         if need == OPEN:
             return
@@ -91,7 +91,7 @@ class Keyring:
         """Say whether a call shows a key that is in use, whatever it may; costs nothing of the key's rate."""
         try:
             self._held_by(headers)
-        except Unauthenticated:
+        except Refused:
             return False
         return True
 
@@ -128,16 +128,21 @@ class Keyring:
 
 
 def _shown(headers: RequestHeaders) -> str | None:
-    """Return the key that a call shows, None without one."""
-    given = headers.get("authorization")
-    if given is not None:
-        scheme, _, text = given.partition(" ")
-        if scheme.lower() == "bearer":
-            return str(text.strip())
-        if scheme.lower() == "basic":
-            return _password(text)
-    text = headers.get("x-api-key")
-    return None if text is None else str(text.strip())
+    """Return the key that a call shows, None without one. Raises Refused (400) where it shows two that differ."""
+    given, own = headers.get("authorization"), headers.get("x-api-key")
+    shown, alone = None if given is None else _authorised(given), None if own is None else str(own.strip())
+    if shown is not None and alone is not None and shown != alone:
+        said = "expected one API key, got another in X-API-Key than in Authorization. Send one of the two headers"
+        raise Refused(400, "invalid_header", said, "x-api-key")
+    return alone if shown is None else shown
+
+
+def _authorised(given: str) -> str | None:
+    """Return the key of an Authorization header, None where its scheme is another."""
+    scheme, _, text = given.partition(" ")
+    if scheme.lower() == "bearer":
+        return text.strip()
+    return _password(text) if scheme.lower() == "basic" else None
 
 
 def _password(basic: str) -> str:

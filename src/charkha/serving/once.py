@@ -23,7 +23,7 @@ import msgspec
 from attrs import frozen
 
 from charkha.clock import Clock
-from charkha.serving.calls import JSON, Reply, RequestHeaders
+from charkha.serving.calls import JSON, Reply, RequestHeaders, count_of
 from charkha.serving.prediction_log import LogPlace
 from charkha.serving.refusals import DeadlinePassed, Refused
 from charkha.serving.responses import Prediction
@@ -34,6 +34,7 @@ from charkha.storage.recent import RecentValues
 KEY_HEADER = "idempotency-key"
 WINDOW_SECONDS = 600.0
 LONGEST_KEY = 255
+_KIND_BYTES = 4
 # By either of these a call shows whose it is.
 _CREDENTIALS = ("authorization", "x-api-key")
 REPEATED = ("idempotent-replayed", "true")
@@ -51,11 +52,14 @@ def make_room(folder: Path, clock: Clock) -> None:
 
 
 class KeyReused(Refused):
-    """A key that came with another body."""
+    """A key that came with another body, or elsewhere: on another route, or in another form."""
 
-    def __init__(self) -> None:
-        said = "expected the body that this Idempotency-Key came with before, got another one. Make a key for each call"
-        super().__init__(422, "key_reused", said, KEY_HEADER)
+    def __init__(self, *, elsewhere: bool = False) -> None:
+        what = "route and kind of body" if elsewhere else "body"
+        said = (
+            f"expected the {what} that this Idempotency-Key came with before, got another one. Make a key for each call"
+        )
+        super().__init__(422, "key_reused", f"{said}. Make a key for each call", KEY_HEADER)
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -71,7 +75,7 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @frozen
 class Claim:
-    """A call with a key, while it is answered. key, asked: digests of 16 bytes."""
+    """A call with a key, while it is answered. key: a digest of 16 bytes. asked: `digest_of` the call."""
 
     key: bytes
     asked: bytes
@@ -150,7 +154,7 @@ class Once:
         if not self._service.is_logged(known.model, known.place, known.first_id):
             return None
         if known.asked != claim.asked:
-            raise KeyReused
+            raise KeyReused(elsewhere=known.asked[:_KIND_BYTES] != claim.asked[:_KIND_BYTES])
         return Reply(200, known.body, (*known.headers, REPEATED))
 
     def keep(self, model: str, first_id: str, rows: int, answered: Sequence[tuple[Claim, Reply]]) -> None:
@@ -191,17 +195,22 @@ class Once:
 
 
 def digest_of(kind: str, body: bytes) -> bytes:
-    """Return the digest of what a call asks. kind: what else than its body says how that is read and answered."""
-    digest = blake2b(kind.encode(), digest_size=16)
-    digest.update(body)
-    return digest.digest()
+    """Return the digest of what a call asks, which begins with that of its kind.
+
+    kind: what else than its body says how that is read and answered.
+    """
+    return blake2b(kind.encode(), digest_size=_KIND_BYTES).digest() + blake2b(body, digest_size=16).digest()
 
 
 def _scoped(model: str, headers: RequestHeaders) -> bytes:
     """Return the digest of a key: of one model, and of whoever shows these credentials."""
-    given = headers.get(KEY_HEADER) or ""
-    if not (0 < len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
-        said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {given[:80]!r}"
+    if (count := count_of(headers, KEY_HEADER)) > 1:
+        raise Refused(400, "invalid_header", f"expected one Idempotency-Key, got {count}", KEY_HEADER)
+    given = headers.get(KEY_HEADER)
+    if not (given and len(given) <= LONGEST_KEY and given.isascii() and given.isprintable()):
+        # The server gives no value that is not ASCII.
+        got = "one with others" if given is None else repr(given[:80])
+        said = f"expected 1 to {LONGEST_KEY} printable ASCII characters, got {got}"
         raise Refused(400, "invalid_header", said, KEY_HEADER)
     shown = [str(headers.get(name, "")) for name in _CREDENTIALS]
     return blake2b("\0".join((model, *shown, given)).encode(), digest_size=16).digest()

@@ -3,7 +3,7 @@
 from functools import partial
 from importlib.util import find_spec
 
-from charkha.serving.body import Limits, read_body, timeout_of
+from charkha.serving.body import Limits, read_body, refuse_query, timeout_of
 from charkha.serving.calls import Call, Headers, Reply
 from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Desk
@@ -48,6 +48,7 @@ class ArrowBulk:
         """Answer a call of a model: columns id, score, decision, version, role and rules, in the order of the rows."""
         if not self._can_read:
             raise ArrowMissing
+        refuse_query(call)
         timeout_seconds = timeout_of(call)
         with self._calls.slot():
             body = await read_body(call, self._limits, self._patience, _KINDS)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import grpc
 from attrs import frozen
 
-from charkha.serving.calls import Headers, Reply, RequestHeaders
+from charkha.serving.calls import Headers, Metadata, Reply, RequestHeaders
 from charkha.serving.correlation import REQUEST_ID, request_id_of
 from charkha.serving.keyring import OPEN, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
@@ -104,7 +104,7 @@ class Calls:
 
         async def called(stream: AsyncIterator[bytes], context: Context) -> bytes:
             started = time.perf_counter()
-            metadata, remaining = dict(context.invocation_metadata() or ()), context.time_remaining()
+            metadata, remaining = Metadata(context.invocation_metadata() or ()), context.time_remaining()
             head = _Head(metadata, math.inf if remaining is None else remaining, context.read)
             outcome = await self._traced(name, need, answer, head)
             self._metrics.answered(route, outcome.status, time.perf_counter() - started)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import msgspec
 
-from charkha.serving.body import Limits, kind_of, read_body, timeout_of
+from charkha.serving.body import Limits, kind_of, read_body, refuse_query, timeout_of
 from charkha.serving.calls import Call, Headers, Reply, json_reply
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN
@@ -104,6 +104,7 @@ class MlflowScoring:
     async def invocations(self, name: str, call: Call) -> Reply:
         """`POST /invocations`."""
         self._desk.admit(name)
+        refuse_query(call)
         timeout_seconds = timeout_of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
         kind = kind_of(call.headers.get("content-type", ""))

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from charkha.serving.body import Limits, read_body, timeout_of
+from charkha.serving.body import Limits, read_body, refuse_query, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN, Need
@@ -102,6 +102,7 @@ class OpenInference:
         """`POST /v2/models/{model}[/versions/{version}]/infer`."""
         self._described.require_only(name, version)
         self._desk.admit(name)
+        refuse_query(call)
         timeout_seconds = timeout_of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
         kind = f"infer\0{version}\0{call.headers.get(LENGTH_HEADER)}\0"
