@@ -68,8 +68,8 @@ def test_a_frame_goes_and_comes_back(client: AppClient, stage: Stage) -> None:
     assert (response.status_code, response.headers["content-type"]) == (200, ARROW["content-type"])
     answers = pl.read_ipc_stream(io.BytesIO(response.content))
     plain = client.post(PREDICT, json={"rows": frame.rows(named=True)}).json()["predictions"]
-    assert answers.columns == ["id", "score", "decision", "version", "role", "rules"]
-    for column in ("score", "decision", "version", "role", "rules"):
+    assert answers.columns == ["id", "score", "decision", "version", "role", "rules", "fallback"]
+    for column in ("score", "decision", "version", "role", "rules", "fallback"):
         assert answers[column].to_list() == [each[column] for each in plain]
     assert answers["id"].n_unique() == 90
     assert len(list(stage.home.log.read(prediction_stream("late_trip")))) == before + 2

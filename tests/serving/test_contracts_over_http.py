@@ -89,7 +89,7 @@ def client(project: Project, home: Home) -> Iterator[AppClient]:
     ("changes", "field", "message"),
     [
         ({"km": -4.0}, "km", "field 'km': expected from 0 to 500, got -4.0"),
-        ({"km": None}, "km", "field 'km': expected from 0 to 500, got null"),
+        ({"km": None}, "km", "field 'km': expected a value in every row (nulls=0), got null"),
         ({"city": "Pnue"}, "city", "field 'city': expected one of 'Pune', 'Delhi', or null, got 'Pnue'"),
         ({"km": 0.001}, None, "body: expected more than a metre a stop, got values that are not so"),
         ({"city": "x" * 4000}, "city", f"field 'city': expected one of 'Pune', 'Delhi', or null, got '{'x' * 56}…"),

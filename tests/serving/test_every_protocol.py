@@ -115,8 +115,11 @@ def test_a_killed_model_is_on_its_fallback_in_every_protocol(opened: Opened) -> 
     stage.service.refresh()
     outputs = {each["name"]: each["data"] for each in client.post(V2, json=INFER).json()["outputs"]}
     assert (outputs["role"], outputs["score"], outputs["decision"]) == (["fallback"], [0.9], [True])
+    named = client.post(V2, json={**INFER, "outputs": [{"name": "fallback"}]}).json()["outputs"]
+    assert [each["data"] for each in named] == [["killed"]]
     assert roles_of(over_grpc(stage)) == [b"fallback"]
-    assert pl.read_ipc_stream(io.BytesIO(arrow(client).content))["role"].to_list() == ["fallback"] * 3
+    bulk = pl.read_ipc_stream(io.BytesIO(arrow(client).content))
+    assert (bulk["role"].to_list(), bulk["fallback"].to_list()) == (["fallback"] * 3, ["killed"] * 3)
     details = client.post(INVOCATIONS, json={"instances": [ROW], "params": {"details": True}}).json()["predictions"]
     assert [(each["role"], each["fallback"]) for each in details] == [("fallback", "killed")]
     revive(stage.home, stage.clock, MODEL, actor="ann", reason="mended")

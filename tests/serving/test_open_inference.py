@@ -14,6 +14,7 @@ from charkha.serving.body import Limits
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_log import prediction_stream
+from charkha.serving.protocols.tensors import OUTPUTS
 from charkha.storage.ledger import Assignment
 
 MODEL = "/v2/models/late_trip"
@@ -57,7 +58,7 @@ def test_a_model_says_what_it_takes_and_answers(client: AppClient) -> None:
     described = client.get(MODEL).json()
     assert (described["name"], described["versions"], described["platform"]) == ("late_trip", ["v1"], "charkha")
     assert described["inputs"] == [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in TYPES.items()]
-    assert [output["name"] for output in described["outputs"]] == ["score", "decision", "id", "version", "role"]
+    assert [output["name"] for output in described["outputs"]] == [*OUTPUTS, "rules", "fallback"]
     assert client.get(f"{MODEL}/versions/v1").json() == described
     assert client.get(f"{MODEL}/ready").json() == {"name": "late_trip", "ready": True}
     unready = client.get("/v2/models/how_far/ready")
@@ -75,6 +76,15 @@ def test_the_answers_are_those_of_plain_json_and_are_logged(client: AppClient, s
     assert (found["version"], found["role"]) == (["v1"] * 3, ["champion"] * 3)
     assert len({*found["id"], *(each["id"] for each in plain)}) == 6
     assert len(list(stage.home.log.read(prediction_stream("late_trip")))) == 2
+
+
+def test_rules_and_fallback_are_told_where_they_are_named(client: AppClient) -> None:
+    named = asked(ROW, outputs=[{"name": "rules"}, {"name": "fallback"}])
+    rules, fallback = client.post(INFER, json=named).json()["outputs"]
+    plain = client.post("/v1/models/late_trip/predict", json=ROW).json()
+    assert (rules["datatype"], [json.loads(each) for each in rules["data"]]) == ("BYTES", [plain["rules"]])
+    assert (fallback["datatype"], fallback["data"]) == ("BYTES", [""])
+    assert [each["name"] for each in client.post(INFER, json=asked(ROW)).json()["outputs"]] == list(OUTPUTS)
 
 
 def test_rows_may_be_columns_of_one_and_outputs_are_chosen(client: AppClient) -> None:

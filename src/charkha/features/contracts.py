@@ -184,7 +184,7 @@ def _literal(bound: Bound) -> pl.Expr:
 
 
 def _text(bound: Bound) -> str:
-    return to_iso(to_micros(bound)) if isinstance(bound, datetime) else f"{bound:,}".replace(",", "_")
+    return to_iso(to_micros(bound)) if isinstance(bound, datetime) else str(bound)
 
 
 def _violation(rule: _Rule, rows: pl.DataFrame, broken: pl.Series, count: int) -> Violation:

@@ -48,7 +48,8 @@ class RequestCheck:
             for place, name, words, holds in self.fields:
                 if not holds(row[place]):
                     path = f"rows[{number}].{name}" if is_many else name
-                    raise ContractBroken(f"field '{path}': expected {words}, got {said(row[place])}", path)
+                    expected = "a value in every row (nulls=0)" if row[place] is None else words
+                    raise ContractBroken(f"field '{path}': expected {expected}, got {said(row[place])}", path)
         for name, rule in self.rules.items():
             broken = _first_broken(rule, frame)
             if broken is not None:

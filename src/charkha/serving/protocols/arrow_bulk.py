@@ -45,7 +45,7 @@ class ArrowBulk:
         self._can_read = find_spec("pyarrow") is not None
 
     async def predict(self, name: str, call: Call) -> Reply:
-        """Answer a call of a model: columns id, score, decision, version, role and rules, in the order of the rows."""
+        """Answer a call of a model: the columns of `arrow_tables.SCHEMA`, in the order of the rows."""
         if not self._can_read:
             raise ArrowMissing
         refuse_query(call)

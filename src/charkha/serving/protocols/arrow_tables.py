@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ("version", pa.string()),
         ("role", pa.string()),
         ("rules", pa.list_(pa.string())),
+        ("fallback", pa.string()),
     ]
 )
 _WORDS: Mapping[FieldType, str] = {
@@ -56,7 +57,7 @@ def write_answers(answers: Sequence[Answers]) -> bytes:
     with pa.ipc.new_stream(sink, SCHEMA) as stream:
         for part in answers:
             rules = [list(hits) for hits in part.rules]
-            columns = (part.ids, part.scores, part.decisions, part.versions, part.roles, rules)
+            columns = (part.ids, part.scores, part.decisions, part.versions, part.roles, rules, part.causes)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
             stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
     written: bytes = sink.getvalue().to_pybytes()

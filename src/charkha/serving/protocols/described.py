@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from charkha.serving.protocols.tensors import DATATYPES, OUTPUTS, TIMES
+from charkha.serving.protocols.tensors import DATATYPES, OPTIONAL, OUTPUTS, TIMES
 from charkha.serving.refusals import Refused
 from charkha.serving.service import Service, UnknownModel
 
@@ -82,7 +82,7 @@ class Described:
             TensorMetadata(field, DATATYPES[kind][0], [-1], {"times": TIMES} if kind is datetime else {})
             for field, kind in fields.items()
         ]
-        outputs = [TensorMetadata(output, datatype, [-1]) for output, datatype in OUTPUTS.items()]
+        outputs = [TensorMetadata(output, datatype, [-1]) for output, datatype in (OUTPUTS | OPTIONAL).items()]
         return ModelMetadata(name, serving, "charkha", inputs, outputs)
 
     def model_ready(self, name: str, asked: str = "") -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from attrs import frozen
 
 from charkha.clock import to_datetime
@@ -23,7 +24,9 @@ DATATYPES: Mapping[FieldType, tuple[str, ...]] = {
     str: ("BYTES",),
     datetime: ("BYTES", "INT64"),
 }
-OUTPUTS: Mapping[str, str] = {"score": "FP64", "decision": "BOOL", "id": "BYTES", "version": "BYTES", "role": "BYTES"}
+OUTPUTS: dict[str, str] = {"score": "FP64", "decision": "BOOL", "id": "BYTES", "version": "BYTES", "role": "BYTES"}
+# Only where they are named: rules as a JSON list, the cause of the fallback, or "" where the model answered.
+OPTIONAL: dict[str, str] = {"rules": "BYTES", "fallback": "BYTES"}
 FLOATS = ("FP64", "FP32", "FP16")
 TIMES = "BYTES with ISO 8601 text, or INT64 with microseconds since 1970 UTC"
 
@@ -102,17 +105,23 @@ def _moment(name: str, micros: int | None) -> datetime | None:
 
 
 def outputs_of(wanted: Sequence[str]) -> Sequence[str]:
-    """Return the names of the outputs that are wanted: all where none is named. Raises Invalid for an unknown one."""
+    """Return the names of the outputs that are wanted, OUTPUTS where none is named. Raises Invalid."""
     for name in wanted:
-        if name not in OUTPUTS:
-            raise Invalid(f"outputs: expected some of {', '.join(OUTPUTS)}, got {name[:200]!r}", "outputs")
+        if name not in OUTPUTS and name not in OPTIONAL:
+            expected = ", ".join((*OUTPUTS, *OPTIONAL))
+            raise Invalid(f"outputs: expected some of {expected}, got {name[:200]!r}", "outputs")
     return list(dict.fromkeys(wanted)) or list(OUTPUTS)
 
 
 def output_tensors(each: Sequence[Prediction], wanted: Sequence[str]) -> Iterator[Tensor]:
     """Yield the answers as tensors, the wanted ones in their order. wanted: of `outputs_of`."""
     for name in wanted:
-        yield Tensor(name, OUTPUTS[name], [getattr(prediction, name) for prediction in each])
+        if name == "rules":
+            yield Tensor(name, OPTIONAL[name], [msgspec.json.encode(prediction.rules).decode() for prediction in each])
+        elif name == "fallback":
+            yield Tensor(name, OPTIONAL[name], [prediction.fallback or "" for prediction in each])
+        else:
+            yield Tensor(name, OUTPUTS[name], [getattr(prediction, name) for prediction in each])
 
 
 def version_of(each: Sequence[Prediction]) -> str:
