@@ -1,5 +1,6 @@
 """What all commands share: help that teaches, exit codes, errors as one message, and a quick start."""
 
+import json
 import re
 import subprocess
 import sys
@@ -154,3 +155,30 @@ def test_no_color_is_honoured(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp
     assert not coloured.search(shell("--project", "shop", "check").out)
     monkeypatch.delenv("NO_COLOR")
     assert coloured.search(shell("--project", "shop", "check").out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "says"),
+    [
+        (["--project", "nowhere", "status"], 2, "ProjectNotFound", "nowhere"),
+        (["status", "--unknown"], 2, "NoSuchOption", "--unknown"),
+        (["score", "--input", "rows.csv", "--output", "o", "--bad-rows", "skip"], 2, "BadParameter", "got 'skip'"),
+    ],
+)
+def test_with_json_a_failure_is_one_object_on_standard_error(
+    shell: Shell, arguments: list[str], code: int, kind: str, says: str
+) -> None:
+    plain, ended = shell(*arguments), shell(*arguments, "--json")
+    assert (ended.code, plain.code, ended.out) == (code, code, "")
+    told = json.loads(ended.err)["error"]
+    assert (told["kind"], says in told["message"]) == (kind, True)
+    assert not told["message"].startswith("charkha:")
+    assert ended.err.count("\n") == 1
+
+
+def test_faults_with_json_keep_their_exit_code(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shell("init", "shop").code == 0
+    assert shell("--project", str(tmp_path / "shop"), "check", "--json").json["ok"] is True
+    (tmp_path / "shop" / "definition.py").write_text("import charkha as ck\nck.nothing\n")
+    assert shell("--project", str(tmp_path / "shop"), "check", "--json").code == 1

@@ -40,7 +40,7 @@ from charkha.cli import (
     train,
 )
 from charkha.cli.session import Session
-from charkha.cli.wording import examples_of, failure_text, help_of, is_usage_error
+from charkha.cli.wording import examples_of, exit_code, failure_json, failure_text, help_of
 
 PIPED_WIDTH = 200
 MAKE, RUN, LOOK = "Make a model", "Run it", "Look and decide"
@@ -149,12 +149,13 @@ def console(*, stderr: bool = False) -> Console:
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    debug, as_data = "--debug" in given, "--json" in given
     try:
         # Taken out, so that it may stand anywhere: it is thought of when a command has just failed.
-        app([word for word in given if word != "--debug"], prog_name="charkha")
+        code = app([word for word in given if word != "--debug"], prog_name="charkha", standalone_mode=not as_data)
     except Exception as error:
         if debug:
             raise
-        print(failure_text(error), file=sys.stderr)
-        sys.exit(2 if is_usage_error(error) else 1)
+        print(failure_json(error) if as_data else failure_text(error), file=sys.stderr)
+        sys.exit(exit_code(error))
+    sys.exit(code if isinstance(code, int) else 0)

@@ -32,9 +32,22 @@ def examples_of(command: Callable[..., None]) -> str:
     return "\n".join(("[bold]Examples[/]", *(f"  [cyan]{escape(line)}[/]" for line in lines)))
 
 
-def is_usage_error(error: Exception) -> bool:
-    """Say whether an error means that the command was not written rightly."""
-    return type(error).__name__ in USAGE_ERRORS
+def exit_code(error: Exception) -> int:
+    """Return the exit code for an error: 2 where the command was not written rightly, else 1."""
+    told = getattr(error, "exit_code", None)  # Typer's own errors know theirs
+    if isinstance(told, int):
+        return told
+    return 2 if type(error).__name__ in USAGE_ERRORS else 1
+
+
+def failure_json(error: Exception) -> str:
+    """Return an error as one JSON object on one line, `{"error": {"kind", "message"}}`, for `--json`."""
+    from msgspec import json
+
+    format_message = getattr(error, "format_message", None)  # of Typer's own errors
+    said: str = failure_text(error) if format_message is None else format_message()
+    told = {"kind": type(error).__name__, "message": said.removeprefix("charkha: ")}
+    return json.encode({"error": told}).decode()
 
 
 def failure_text(error: Exception) -> str:
