@@ -6,8 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 from attrs import evolve
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from charkha.features.plan import FeaturePlan
@@ -195,15 +193,20 @@ def test_a_metric_of_another_task_is_refused() -> None:
         estimated_performance(case, case.watched, "squared_error")
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(0.0, 2.0))
-def test_evidence_of_healthy_effects_is_small_in_mean(seed: int, wander: float) -> None:
-    random = np.random.default_rng(seed)
-    variance = random.uniform(0.05, 0.5, (400, 1))
+@pytest.mark.parametrize("wander", [0.0, 0.5, 2.0])
+def test_evidence_of_healthy_effects_is_at_most_one_in_mean(wander: float) -> None:
+    random = np.random.default_rng(7)
+    variance = random.uniform(0.05, 0.5, (400, 1_000))
     effect = random.normal(0, np.sqrt(variance + wander))
     null = Effects.of(effect[:200], variance[:200])
-    assert np.exp(null.log_e(effect[200:], variance[200:])).mean() < 2.0
-    nothing = null.log_e(np.full((1, 1), np.nan), np.full((1, 1), np.inf))
-    assert not nothing.any()
+    evidence = np.exp(null.log_e(effect[200:], variance[200:]))
+    assert (evidence.mean(axis=(0, 1)) < 1.0).all()
+
+
+def test_a_block_without_an_effect_is_no_evidence() -> None:
+    random = np.random.default_rng(7)
+    null = Effects.of(random.normal(0, 1, (200, 1)), np.ones((200, 1)))
+    assert not null.log_e(np.full((1, 1), np.nan), np.full((1, 1), np.inf)).any()
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.2, 1.0, 4.0])
