@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from app_client import app_client
 from hypothesis import given
@@ -15,7 +16,7 @@ from charkha.monitoring.performance import Span
 from charkha.monitoring.prune import prune
 from charkha.monitoring.vitals import VITALS_SCHEMA, read_vitals
 from charkha.serving.http import build_router
-from charkha.serving.latency_bins import LAST, bin_of, edge_ns, quantile_ms
+from charkha.serving.latency_bins import LAST, binned, edge_ns, quantile_ms
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.observer import Stages
 from charkha.serving.vitals import ModelVitals
@@ -28,6 +29,10 @@ EVER = Span(0, 1 << 60)
 STAGES = Stages(0, 1_000_000, 3_000_000, 6_000_000, 10_000_000)
 
 
+def bin_of(duration_ns: int) -> int:
+    return next(iter(binned(np.array([duration_ns]))))
+
+
 @given(st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 def test_bins_lie_in_order_and_hold_what_is_counted_in_them(one: int, other: int) -> None:
     number = bin_of(one)
@@ -38,9 +43,7 @@ def test_bins_lie_in_order_and_hold_what_is_counted_in_them(one: int, other: int
 
 @given(st.lists(st.integers(2_000, 60_000_000_000), min_size=1), st.sampled_from([0.5, 0.95]))
 def test_quantiles_are_within_a_bin_of_the_truth(durations: list[int], share: float) -> None:
-    counts: dict[int, int] = {}
-    for duration in durations:
-        counts[bin_of(duration)] = counts.get(bin_of(duration), 0) + 1
+    counts = binned(np.array(durations))
     exact = sorted(durations)[max(0, -int(-share * len(durations) // 1) - 1)]
     found = quantile_ms(counts, share)
     assert found is not None

@@ -5,6 +5,9 @@ Eight bins to each doubling, from a microsecond to a minute, so that a quantile 
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Bin → how many; bins that are empty are left out.
 Counts = Mapping[int, int]
 
@@ -13,20 +16,21 @@ _PER_DOUBLING = 8
 LAST = 1 + _PER_DOUBLING * 26
 
 
-def bin_of(duration_ns: int) -> int:
-    """Return the bin of a duration."""
-    bits = duration_ns.bit_length()
-    if bits < _FIRST_BITS:
-        return 0
-    return min(LAST, 1 + (bits - _FIRST_BITS) * _PER_DOUBLING + ((duration_ns >> (bits - 4)) & 7))
-
-
 def edge_ns(number: int) -> int:
     """Return where a bin begins (ns); the last has no end."""
     if number <= 0:
         return 0
     doublings, part = divmod(number - 1, _PER_DOUBLING)
     return (_PER_DOUBLING + part) << (doublings + _FIRST_BITS - 4)
+
+
+_EDGES = np.array([edge_ns(number) for number in range(LAST + 1)])
+
+
+def binned(durations_ns: NDArray[np.int64]) -> dict[int, int]:
+    """Return the counts of durations."""
+    numbers, counts = np.unique(np.searchsorted(_EDGES, durations_ns, side="right") - 1, return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 def quantile_ms(counts: Counts, share: float) -> float | None:

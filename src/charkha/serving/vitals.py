@@ -1,17 +1,19 @@
 """How a worker does, minute by minute: calls by status, rows, fallbacks, latency by stage, and what its clock does.
 
-Counted beside the answers under a lock that is held for a moment, and written by whoever refreshes: an answer never
-waits for a disk. A minute is one by the time of the predictions, so a year that is replayed has its minutes too.
+Counted beside the answers under a lock that is held for a moment; put into bins and written by whoever refreshes: an
+answer never waits for a disk. A minute is one by the time of the predictions, so a year that is replayed has its
+minutes too.
 """
 
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 from attrs import Factory, define
 
 from charkha.clock import Clock
-from charkha.serving.latency_bins import bin_of
+from charkha.serving.latency_bins import binned
 from charkha.serving.observer import STAGES, Stages
 from charkha.serving.prediction_log import Cause
 from charkha.serving.vitals_log import (
@@ -36,7 +38,8 @@ class _Minute:
     batches: int = 0
     rows: int = 0
     fallbacks: Counter[str] = Factory(Counter)
-    stages: tuple[dict[int, int], ...] = Factory(lambda: tuple({} for _ in (None, *STAGES)))
+    stages: tuple[Counter[int], ...] = Factory(lambda: tuple(Counter() for _ in (None, *STAGES)))
+    unbinned: list[Stages] = Factory(list)
 
 
 class ModelVitals:
@@ -72,17 +75,13 @@ class ModelVitals:
 
     def answered(self, time_us: int, rows: int, stages: Stages, fallbacks: Iterable[tuple[Cause, int]] = ()) -> None:
         """Count a batch. time_us: of its predictions."""
-        came_ns, waited_ns, features_ns, scored_ns, logged_ns = stages
-        took = (logged_ns - came_ns, waited_ns - came_ns, features_ns - waited_ns)
-        bins = [bin_of(each) for each in (*took, scored_ns - features_ns, logged_ns - scored_ns)]
         with self._counting:
             if time_us >= self._minute.minute_us + MINUTE_US:
                 self._turn(time_us)
             minute = self._minute
             minute.batches += 1
             minute.rows += rows
-            for counts, number in zip(minute.stages, bins, strict=True):
-                counts[number] = counts.get(number, 0) + 1
+            minute.unbinned.append(stages)
             for cause, count in fallbacks:
                 minute.fallbacks[cause] += count
 
@@ -108,7 +107,10 @@ class ModelVitals:
 
     def _write(self, now_us: int) -> bool:
         with self._writing:
-            minutes = list(self._over)
+            with self._counting:
+                minutes, under_way = list(self._over), self._minute
+            for minute in (*minutes, under_way):
+                self._bin(minute)
             if not minutes:
                 return False
             try:
@@ -123,6 +125,15 @@ class ModelVitals:
                     if self._over and self._over[0] is minute:  # not if it was let go meanwhile
                         self._over.popleft()
         return True
+
+    def _bin(self, minute: _Minute) -> None:
+        with self._counting:
+            unbinned, minute.unbinned = minute.unbinned, []
+        if unbinned:
+            at_ns = np.array(unbinned)
+            took_ns = np.column_stack([at_ns[:, -1] - at_ns[:, 0], np.diff(at_ns, axis=1)])
+            for counts, durations_ns in zip(minute.stages, took_ns.T, strict=True):
+                counts.update(binned(durations_ns))
 
     def _record(self, minute: _Minute, ahead_us: int | None, behind_us: int) -> bytes:
         counted = (dict(minute.statuses), minute.batches, minute.rows, dict(minute.fallbacks), minute.stages)
