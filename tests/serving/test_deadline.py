@@ -12,9 +12,12 @@ import pytest
 from app_client import AppClient, app_client
 from serving_project import Stage, open_stage
 from test_arrow_bulk import ARROW, polars_stream
+from test_hostile_requests import EVENT
 
+from charkha.features.events import event_stream
 from charkha.serving import desk
 from charkha.serving.http import build_router
+from charkha.serving.labels import label_stream
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.scoring import Row
@@ -82,6 +85,29 @@ def roles(reply: httpx.Response) -> set[str]:
     return {each["role"] for each in reply.json().get("predictions", [reply.json()])}
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "stream"),
+    [
+        (
+            "/v1/models/late_trip/labels",
+            {"id": "01a1fc82-76df-75ef-900b-de98288af9bc", "label": True},
+            label_stream("late_trip"),
+        ),
+        ("/v1/sources/trips/events", EVENT, event_stream("trips")),
+    ],
+)
+def test_what_is_told_too_late_is_not_taken(
+    client: AppClient, stage: Stage, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], stream: str
+) -> None:
+    slow_to_get_a_thread(monkeypatch)
+    before = stage.home.log.end(stream)
+    reply = client.post(path, json=body, headers={"x-request-timeout-ms": "10"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_passed")
+    assert stage.home.log.end(stream) == before
+    assert client.post(path, json=body, headers={"x-request-timeout-ms": "10000"}).status_code == 200
+    assert stage.home.log.end(stream) != before
+
+
 def slow_parts(ask_rows: Callable[..., Any]) -> Callable[..., Any]:
     def slow(name: str, rows: list[Row], *args: Any, **how: Any) -> Any:
         question = ask_rows(name, rows, *args, **how)
@@ -106,6 +132,8 @@ def test_a_bulk_call_is_ended_between_its_parts(
         *((PREDICT, {**how, "headers": ARROW if kind == "arrow" else {}}) for kind, how in LONG.items()),
         ("/v1/models/late_trip/invocations", {"json": {"dataframe_records": [ROW]}}),
         ("/v2/models/late_trip/infer", {"json": {"inputs": []}}),
+        ("/v1/models/late_trip/labels", {"json": {"id": "1", "label": True}}),
+        ("/v1/sources/trips/events", {"json": {}}),
     ],
 )
 @pytest.mark.parametrize("given", ["0", "x", "1.5"])

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from attrs import frozen
 
@@ -9,6 +11,8 @@ from charkha.serving.prediction_log import Cause
 from charkha.serving.refusals import DeadlinePassed
 from charkha.serving.service import Service
 
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 # Beyond it a timeout is none.
 _LONGEST_SECONDS = 3600
 
@@ -31,9 +35,17 @@ class Deadline:
 
         Raises DeadlinePassed where there is neither time nor a fallback.
         """
-        now_ns = time.perf_counter_ns()
-        if now_ns <= self.ends_ns:
+        if time.perf_counter_ns() <= self.ends_ns:
             return None
         if not service.falls_back(model):
-            raise DeadlinePassed((now_ns - self.came_ns) / 1e9)
+            raise self._late()
         return "deadline_passed"
+
+    def before(self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
+        """Do work that is begun as a whole or not at all. Raises DeadlinePassed where it is too late to begin."""
+        if time.perf_counter_ns() > self.ends_ns:
+            raise self._late()
+        return work(*given, **named)
+
+    def _late(self) -> DeadlinePassed:
+        return DeadlinePassed((time.perf_counter_ns() - self.came_ns) / 1e9)

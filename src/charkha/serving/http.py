@@ -16,6 +16,7 @@ from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
 from charkha.serving.calls import Call, Endpoint, Reply, RequestHeaders, json_reply
 from charkha.serving.contracts import events_refused
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.ending import Looked
@@ -163,17 +164,19 @@ class Api:
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
+        deadline = Deadline.within(timeout_of(call))
         rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
         ids, labels = [str(id_) for id_, _ in rows], [float(label) for _, label in rows]
-        count = await self.desk.threads.labels.run(self._service.label, name, ids, labels)
+        count = await self.desk.threads.labels.run(deadline.before, self._service.label, name, ids, labels)
         self._metrics.labelled(name, count)
         return json_reply(LabelsTaken(count))
 
     async def events(self, name: str, call: Call) -> Reply:
         """`POST /v1/sources/{source}/events`."""
+        deadline = Deadline.within(timeout_of(call))
         rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits, self._patience))
         try:
-            pushed = await self.desk.threads.pushes.run(self._service.push, name, rows)
+            pushed = await self.desk.threads.pushes.run(deadline.before, self._service.push, name, rows)
         except BatchBreaksContract as error:
             self._metrics.quarantined(name, len(rows))
             return json_reply(events_refused(error), 422)

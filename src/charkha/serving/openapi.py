@@ -35,15 +35,13 @@ _REFUSALS = {
     "422": "A field is missing, unknown, of the wrong type, or not what its contract says: the error names it",
 }
 _BUSY = {"429": "More calls than can be answered soon; Retry-After says when to come again"}
-_NO_ANSWER = {
-    "503": "No version serves this model, or its log has no room",
-    "504": "The call waited longer than its X-Request-Timeout-Ms",
-}
-_NOT_NOW = {"503": "The server's clock is far behind the newest row, or the log has no room"}
+_LATE = {"504": "The call waited longer than its X-Request-Timeout-Ms"}
+_NO_ANSWER = {"503": "No version serves this model, or its log has no room", **_LATE}
+_NOT_NOW = {"503": "The server's clock is far behind the newest row, or the log has no room", **_LATE}
 _TIMEOUT = {
     "name": TIMEOUT_HEADER,
     "in": "header",
-    "description": "How long the client waits (ms): a call that has waited longer is not answered.",
+    "description": "How long the client waits (ms): a call that has waited longer is not worked on.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
 }
 _WHY = {
@@ -116,7 +114,9 @@ def _labels(model: Model, schema: RowSchema) -> dict[str, Any]:
     text = (
         "Report what became true of predictions, by their ids. A later label of the same id corrects the earlier one."
     )
-    return _post(f"Label {model.name}", text, schema, _ref(LabelsTaken.__name__), _REFUSALS)
+    paths = _post(f"Label {model.name}", text, schema, _ref(LabelsTaken.__name__), _REFUSALS | _LATE)
+    paths["post"]["parameters"] = [_TIMEOUT]
+    return paths
 
 
 def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
@@ -130,6 +130,7 @@ def _source_paths(project: Project, schemas: Schemas) -> dict[str, Any]:
         if source.key:
             refusals = _REFUSALS | _BUSY | _NOT_NOW
             pushes = _post(f"Push {name}", text, schemas.events[name], _ref(EventsTaken.__name__), refusals)
+            pushes["post"]["parameters"] = [_TIMEOUT]
             if source.contract is not None:
                 # Not oneOf: the second is the first, and more.
                 either = {"anyOf": [_ref(Error.__name__), _ref(EventsRefused.__name__)]}
