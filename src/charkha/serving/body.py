@@ -44,21 +44,15 @@ async def read_body(call: Call, limits: Limits, patience: Patience, kinds: froze
     declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
-    size = int(declared) if len(declared) > 4 and declared.isdecimal() else 0
-    large = size if size > SMALL_BYTES else 0
-    if large:
-        patience.under_way.take(large)
+    is_small = declared.isdecimal() and int(declared) <= SMALL_BYTES
     try:
         with patience.for_body():
-            return await (call.body.whole() if declared else _collected(call, limits, patience.under_way))
+            return await (call.body.whole() if is_small else _collected(call, limits, patience.under_way))
     except SlowBody:
         said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
     except Disconnected:
         raise Malformed("expected the whole body, without trailers, got one that was cut off") from None
-    finally:
-        if large:
-            patience.under_way.give_back(large)
 
 
 def timeout_of(call: Call) -> float:
@@ -106,7 +100,7 @@ def _asked(call: Call, known: Sequence[str]) -> Mapping[str, list[str]]:
 
 
 async def _collected(call: Call, limits: Limits, under_way: UnderWay) -> bytes:
-    """Return a body whose length nobody has said."""
+    """Return a body that may be large. Each byte counts from when it has come: who sends nothing takes no room."""
     parts: list[bytes] = []
     # Each costs the loop as much as many bytes do.
     size, counted, most = 0, 0, 1000 + limits.body_bytes // 1024
