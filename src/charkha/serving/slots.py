@@ -15,11 +15,15 @@ class Slots:
         self._taken = 0
         self._seconds = 0.0
 
+    def expect_one(self) -> None:
+        """Raise Overloaded when there is no place."""
+        if self._taken >= self._count:
+            raise Overloaded(self._taken * self._seconds, self._what)
+
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Take a place until the block ends. Raises Overloaded when there is none."""
-        if self._taken >= self._count:
-            raise Overloaded(self._taken * self._seconds, self._what)
+        self.expect_one()
         self._taken += 1
         began = time.perf_counter()
         try:

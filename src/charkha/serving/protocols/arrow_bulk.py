@@ -50,8 +50,9 @@ class ArrowBulk:
             raise ArrowMissing
         refuse_query(call)
         timeout_seconds = timeout_of(call)
-        with self._calls.slot():
-            body = await read_body(call, self._limits, self._patience, _KINDS)
+        self._calls.expect_one()  # before its body is sent in vain
+        body = await read_body(call, self._limits, self._patience, _KINDS)
+        with self._calls.slot():  # only now: who sends slowly keeps nobody waiting
             answered = partial(self._answered, name, body, Deadline.within(timeout_seconds))
             return await self._desk.reply_bulk(
                 name, call.headers, body, timeout_seconds, answered=answered, kind="arrow\0"
