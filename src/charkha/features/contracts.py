@@ -208,6 +208,11 @@ def said(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def unmet(words: str, value: object) -> str:
+    """Return that a value is not what is expected, in words; null breaks no rule but the one against nulls."""
+    return f"expected {'a value in every row (nulls=0)' if value is None else words}, got {said(value)}"
+
+
 def _age(volume: Volume, contract: Contract) -> Iterator[Violation]:
     if contract.max_age_us is None:
         return

@@ -59,7 +59,7 @@ class KeyReused(Refused):
         said = (
             f"expected the {what} that this Idempotency-Key came with before, got another one. Make a key for each call"
         )
-        super().__init__(422, "key_reused", f"{said}. Make a key for each call", KEY_HEADER)
+        super().__init__(422, "key_reused", said, KEY_HEADER)
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True, gc=False):

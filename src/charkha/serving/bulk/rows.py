@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.features.contracts import expected_words, said, unexpected
+from charkha.features.contracts import expected_words, unexpected, unmet
 from charkha.features.conversions import Conversion, conversion, nothing
 from charkha.features.evaluate import with_values
 from charkha.features.numbers import finite
@@ -35,7 +35,7 @@ class Check:
         """Return what to say of a row that is not so."""
         if self.field is None:
             return f"expected {self.words}, got values that are not so"
-        return f"field {self.field!r}: expected {self.words}, got {said(value)}"
+        return f"field {self.field!r}: {unmet(self.words, value)}"
 
 
 @frozen(eq=False)
