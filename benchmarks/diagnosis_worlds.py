@@ -79,6 +79,11 @@ class World:
     definition: Model
     training: pl.DataFrame
 
+    @property
+    def registered(self) -> dict[str, str]:
+        """Version → digest of the bundle that the registry holds."""
+        return {name: sha256(bundle.state).hexdigest() for name, bundle in self.rescore.bundles.items()}
+
 
 def world(name: str, build: Path = BUILD) -> World:
     """Return a world by name, from the cache if nothing it is made of has changed. Raises KeyError."""

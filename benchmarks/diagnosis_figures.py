@@ -1,0 +1,18 @@
+"""The figures that diagnosis has to show, each with its target."""
+
+from claims import at_least, at_most, exactly, in_words
+
+FIGURES = (
+    at_least("drills", "harmful_found_within_their_window", 0.95),
+    at_least("drills", "cause_right_of_those_found", 0.9),
+    at_least("drills", "culprit_named_first", 0.9),
+    exactly("drills", "retraining_proposed_on_broken_data", 0),
+    in_words("drills", "harmful_found_where_it_was_learnt", "reported: the data the checks were made on"),
+    in_words("drills", "cause_right_where_it_was_learnt", "reported"),
+    in_words("drills", "harmful_of_half_the_size_found", "reported"),
+    at_most("weeks", "alarms_of_a_model_year_without_incident", 1),
+    in_words("weeks", "alarms_of_natural_weeks", "reported"),
+    in_words("weeks", "alarms_of_benign_shifts", "reported"),
+    at_most("minutes", "median_minutes_to_detection_at_ten_a_minute", 30),
+    exactly("minutes", "dense_drills_missed", 0),
+)
