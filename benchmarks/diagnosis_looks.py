@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 from attrs import evolve, frozen
 from diagnosis_dense import dense
 from diagnosis_worlds import World, world
@@ -122,20 +123,32 @@ def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | 
     fault = Fault(kind, since_us + ONSET_US, seed=day + seed, size=size)
     try:
         fault = incident.resolved(fault, made.traffic, made.rescore.plan)
-        bent = inject(made.traffic, fault, made.rescore)
     except BadFault:
         return None
     harmful = incident.harms(fault, made.rescore.plan)
     until_us = incident.deadline_us(fault, made.traffic) if harmful else since_us + ONSET_US + WATCHED_DAYS * DAY_US
     if until_us > made.traffic.span.until_us:
         return None
+    traffic = _until(made.traffic, -(-until_us // HOUR_US) * HOUR_US)
+    bent = inject(traffic, fault, made.rescore)
     seen = Seen(
         *(name, day, kind, fault.subject, size, incident.cause, harmful),
         window_hours=(until_us - fault.since_us) / HOUR_US,
     )
-    case = of_world(made, Span(since_us, -(-until_us // HOUR_US) * HOUR_US))
-    found = first_seen(case, bent, fault.since_us)
+    found = first_seen(of_world(made, Span(since_us, traffic.span.until_us)), bent, fault.since_us)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
+
+
+def _until(traffic: Traffic, until_us: int) -> Traffic:
+    """Return traffic as it was at a time: what came later costs a drill time, and tells nothing."""
+    return evolve(
+        traffic,
+        span=Span(traffic.span.since_us, until_us),
+        predictions=traffic.predictions.filter(pl.col("_at_us") < until_us),
+        labels=traffic.labels.filter(pl.col("_label_known_us") < until_us),
+        arrivals=traffic.arrivals.filter(pl.col("_hour_us") < until_us),
+        vitals=traffic.vitals.filter(pl.col("_minute_us") < until_us),
+    )
 
 
 def _dense_drill(name: str, day: int, kind: str, seed: int) -> Seen | None:

@@ -1,6 +1,7 @@
 """Calls that come together are answered together, each with what is its own; and no more of them than can be soon."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,34 @@ def test_a_call_does_not_fail_for_what_another_asked(
     replies = client.together(ROW, {**ROW, "city": "Gone"}, ROW, path=PREDICT)
     assert [reply.status_code for reply in replies] == [200, 500, 200]
     assert records(stage) == 2
+
+
+def test_a_call_of_the_next_batch_is_not_refused_for_batches_that_were_held_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher, answer = Batcher(stage.service, "late_trip"), stage.service.answer
+    rows = [("Pune", 1.0, 2, True)] * 30
+
+    def held_up(questions: Any, **how: Any) -> Any:
+        time.sleep(0.05)
+        return answer(questions, **how)
+
+    async def asked() -> None:
+        for _ in range(40):
+            await batcher.predict(rows)
+        monkeypatch.setattr(stage.service, "answer", held_up)
+        for _ in range(3):
+            await batcher.predict(rows)
+        waiting = batcher.predict(rows)
+        batcher.admit()
+        batcher.predict(rows)
+        others = batcher.predict(rows)  # with these they are more than a batch takes
+        with pytest.raises(Overloaded):
+            batcher.admit()
+        await waiting
+        await others
+
+    asyncio.run(asked())
 
 
 def test_who_would_wait_too_long_is_refused_at_once(stage: Stage) -> None:

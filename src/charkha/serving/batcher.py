@@ -30,6 +30,9 @@ from charkha.spec.failures import ANY_FAILS
 MOST_ROWS = 64
 # How much of what is known of earlier batches one batch makes forget.
 _NEWEST = 0.1
+# The same, of what is asked where a call gets a place in the next batch: one that something holds up, the loading of
+# another version for example, is over by the time others could be told to come again.
+_NEWEST_OF_MANY = 0.01
 _MOST_SLOWER = 4
 
 
@@ -65,6 +68,7 @@ class _Recent(msgspec.Struct, frozen=True):
 
     rows: float = 0.0
     seconds: float = 0.0
+    newest: float = _NEWEST
 
     @property
     def row_seconds(self) -> float:
@@ -73,10 +77,10 @@ class _Recent(msgspec.Struct, frozen=True):
 
     def with_one(self, rows: int, seconds: float) -> "_Recent":
         """Return the same with another batch."""
-        kept = 1 - _NEWEST
+        kept = 1 - self.newest
         if self.seconds:
             seconds = min(seconds, _MOST_SLOWER * self.row_seconds * rows)
-        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds)
+        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds, self.newest)
 
 
 class Batcher:
@@ -100,13 +104,15 @@ class Batcher:
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._told_rows = 0  # of which the observer knows
+        self._usual = _Recent(newest=_NEWEST_OF_MANY)
         self._recent = _Recent()  # without the log, whose appends take as long for many rows as for few
         self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
-        wait = self._rows * self._recent.row_seconds + self._rows // MOST_ROWS * self._log_seconds
+        known = self._usual if self._rows < MOST_ROWS else self._recent
+        wait = self._rows * known.row_seconds + self._rows // MOST_ROWS * self._log_seconds
         if wait > self._most_wait_seconds:
             self._service.observer.shed(self._model)
             raise Overloaded(wait, "calls")
@@ -161,7 +167,7 @@ class Batcher:
         # While calls queue, reading others and sending answers takes its share of the wait as well.
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
         self._ended_ns = ended_ns if self._waiting else 0
-        self._recent = self._recent.with_one(rows, took)
+        self._recent, self._usual = self._recent.with_one(rows, took), self._usual.with_one(rows, took)
         if self._rows != self._told_rows:
             self._told_rows = self._rows
             self._service.observer.queued(self._model, self._rows)
