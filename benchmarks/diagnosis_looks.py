@@ -4,7 +4,7 @@ Run by `features_child`, a chunk in a process of its own: what came of each look
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -210,17 +210,19 @@ def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = HOUR
     for look_us in looks:
         if look_us <= since_us or look_us > case.watched.until_us:
             continue
-        if not explain(_of(whole, lambda alarmed_us, look=look_us: since_us < alarmed_us <= look)).is_incident:
+        if not explain(_of(whole, since_us, look_us)).is_incident:
             continue
         by_then = gather(evolve(case, traffic=traffic, watched=Span(case.watched.since_us, look_us)))
-        diagnosis = explain(_of(by_then, lambda alarmed_us: alarmed_us > since_us))
+        diagnosis = explain(_of(by_then, since_us, look_us))
         if diagnosis.is_incident:
             return First(look_us, diagnosis)
     return None
 
 
-def _of(evidence: Evidence, keep: Callable[[int], bool]) -> Evidence:
-    return evolve(evidence, signals=[signal for signal in evidence.signals if keep(signal.alarmed_us)])
+def _of(evidence: Evidence, since_us: int, until_us: int) -> Evidence:
+    """Return the evidence of the signals that rang after one time, and up to another."""
+    rang = [signal for signal in evidence.signals if since_us < signal.alarmed_us <= until_us]
+    return evolve(evidence, signals=rang)
 
 
 def _told(seen: Seen, found: First | None, since_us: int) -> Seen:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
+from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
 
 # e^300: an alarm at any level, and no overflow.
 MOST = 300.0
@@ -14,16 +14,30 @@ def alarms(log_e: FloatArray, alike: FloatArray, log_level: FloatArray | float) 
     log_e: (blocks, checks, alternatives). alike: (checks,), of their null. log_level: of `Trail.evidence`, one or one
     for each check. It is `Trail` without what alarms do not need: no logarithms, since a restart keeps sums small.
     """
+    return _rang(log_e, alike, np.broadcast_to(log_level, (1, log_e.shape[1])))[:, 0]
+
+
+def alarm_counts(log_e: FloatArray, alike: FloatArray, log_levels: FloatArray) -> IntArray:
+    """Return how often each check rings at each of some levels, int64 (levels, checks); as `alarms`."""
+    levels = np.broadcast_to(log_levels[:, None], (len(log_levels), log_e.shape[1]))
+    counts: IntArray = _rang(log_e, alike, levels).sum(axis=0)
+    return counts
+
+
+def _rang(log_e: FloatArray, alike: FloatArray, log_levels: FloatArray) -> BoolArray:
+    """Return the alarms at levels (levels, checks): bool (blocks, levels, checks)."""
     blocks, checks, alternatives = log_e.shape
-    level = np.broadcast_to(np.exp(log_level), (checks,)) * alternatives * 2
-    sums, once = np.zeros((checks, alternatives)), np.zeros(checks)
-    rang = np.zeros((blocks, checks), dtype=np.bool_)
+    level = np.exp(log_levels) * alternatives * 2
+    bounded = np.minimum(log_e, MOST)
+    gained, factors = np.exp(bounded).sum(axis=-1), np.exp(bounded / alike[:, None])
+    sums, once = np.zeros((len(level), checks, alternatives)), np.zeros((len(level), checks))
+    rang = np.zeros((blocks, len(level), checks), dtype=np.bool_)
     for block in range(blocks):
-        bounded = np.minimum(log_e[block], MOST)
-        once += np.exp(bounded).sum(axis=-1)
+        once += gained[block]
         sums += 1
-        sums *= np.exp(bounded / alike[:, None])
-        rang[block] = sums.sum(axis=-1) + once >= level
-        sums[rang[block]] = 0
-        once[rang[block]] = 0
+        sums *= factors[block]
+        now = np.greater_equal(sums.sum(axis=-1) + once, level, out=rang[block])
+        if now.any():
+            sums[now] = 0
+            once[now] = 0
     return rang

@@ -7,13 +7,16 @@ until it does not. The low levels are the telling ones: a month of hours cannot 
 whether the level of one in fifty hours keeps its word, and a detector that is honest at all low levels is honest above.
 """
 
-from typing import Generic, TypeVar
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
-from attrs import frozen
+from attrs import fields, frozen
 from scipy.special import pdtrik
 
-from charkha.monitoring.sequential.alarms import alarms
+from charkha.monitoring.sequential.alarms import alarm_counts
 from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
 from charkha.monitoring.sequential.budget import Budget
 from charkha.monitoring.sequential.dependence import autocorrelation
@@ -25,6 +28,7 @@ AnyNull = TypeVar("AnyNull", bound=Null)
 LEVELS = (10.0, 30.0, 100.0)
 # A null is widened by this factor at a time, and given up beyond the limit: it would see nothing any more.
 STEP, MOST = 1.3, 200.0
+KEPT = 256
 # As many alarms as come by chance, of what a level allows, in all but this share of histories.
 CHANCE = 0.05
 
@@ -53,8 +57,49 @@ class Calibrated(Generic[AnyNull]):
         return told if self.usable[check] else f"{told}; it still rings too often: look whether the history is healthy"
 
 
+@frozen(eq=False)
+class _History(Generic[AnyNull]):
+    """What a calibration is made of; equal where the numbers are."""
+
+    null: AnyNull
+    observed: tuple[FloatArray, ...]
+    budget: Budget
+    digest: bytes
+
+    @classmethod
+    def of(cls, null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) -> "_History[AnyNull]":
+        digest = blake2b(repr((type(null), budget, [each.shape for each in observed])).encode())
+        for each in (*observed, *_arrays(null)):
+            digest.update(np.ascontiguousarray(each).tobytes())
+        return cls(null, observed, budget, digest.digest())
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _History) and self.digest == other.digest
+
+
+def _arrays(value: Any) -> Iterator[FloatArray]:
+    """Yield the arrays that an object of attrs is made of, those of its parts too."""
+    if isinstance(value, np.ndarray):
+        yield value
+    else:
+        for field in fields(type(value)):
+            yield from _arrays(getattr(value, field.name))
+
+
 def calibrated(null: AnyNull, observed: tuple[FloatArray, ...], budget: Budget) -> Calibrated[AnyNull]:
-    """Widen a null until it keeps its budget in its own history: `observed`, as the null's `log_e` takes it."""
+    """Widen a null until it keeps its budget in its own history: `observed`, as the null's `log_e` takes it.
+
+    The newest are kept, for drills look at many faults beside one history.
+    """
+    return cast(Calibrated[AnyNull], _calibrated(_History.of(null, observed, budget)))
+
+
+@lru_cache(maxsize=KEPT)
+def _calibrated(history: _History[Any]) -> Calibrated[Any]:
+    null, observed, budget = history.null, history.observed, history.budget
     ones, blocks = np.ones_like(null.alike), len(observed[0])
     null = null.widened(ones, _alike(null.surprise(*observed)))
     counts = _alarms(null, observed, budget)
@@ -80,8 +125,7 @@ def _levels(budget: Budget) -> list[float]:
 
 def _alarms(null: Null, observed: tuple[FloatArray, ...], budget: Budget) -> IntArray:
     """Return how often each check rings at each level: int64 (levels, checks)."""
-    log_e, levels = null.log_e(*observed), np.log(_levels(budget))
-    return np.stack([alarms(log_e, null.alike, float(level)).sum(axis=0) for level in levels])
+    return alarm_counts(null.log_e(*observed), null.alike, np.log(_levels(budget)))
 
 
 def _too_many(counts: IntArray, blocks: int, budget: Budget) -> BoolArray:

@@ -22,7 +22,6 @@ from typing import Self
 import msgspec
 import numpy as np
 from attrs import evolve, frozen
-from scipy.special import logsumexp
 
 from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
 
@@ -137,7 +136,7 @@ class Trail:
 
 def mixed(logs: FloatArray) -> FloatArray:
     """Return the logarithm of the mean over the alternatives, the last axis."""
-    means: FloatArray = logsumexp(logs, axis=-1) - np.log(logs.shape[-1])
+    means: FloatArray = np.logaddexp.reduce(logs, axis=-1) - np.log(logs.shape[-1])
     return means
 
 
