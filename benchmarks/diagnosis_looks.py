@@ -30,6 +30,7 @@ from charkha.spec.durations import DAY_US, HOUR_US
 HEALTHY_DAYS, WATCHED_DAYS = 28, 7
 # When in the watched time a fault begins.
 ONSET_US = int(2.5 * DAY_US)
+LOOK_US = 10 * MINUTE_US
 # Of the dense worlds, which have ten questions a minute.
 DENSE_DAYS, LOOKED_HOURS = 14, 6
 
@@ -166,7 +167,7 @@ def _dense_drill(name: str, day: int, kind: str, seed: int) -> Seen | None:
     watched = Span(since_us, since_us + 2 * LOOKED_HOURS * HOUR_US)
     case = evolve(of_world(made, watched), healthy=Span(since_us - DENSE_DAYS * DAY_US, since_us))
     seen = Seen(name, day, kind, fault.subject, fault.size, incident.cause, harmful=True, window_hours=LOOKED_HOURS)
-    found = first_seen(case, bent, fault.since_us, every_us=10 * MINUTE_US)
+    found = first_seen(case, bent, fault.since_us)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 
@@ -199,7 +200,7 @@ class First:
     diagnosis: Diagnosis
 
 
-def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = HOUR_US) -> First | None:
+def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = LOOK_US) -> First | None:
     """Return the first of the looks, one every so often, at which traffic has an incident; None where none has.
 
     since_us: what rang before does not count. A look sees no more than had come by then: all evidence is gathered once

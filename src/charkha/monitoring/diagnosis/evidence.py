@@ -10,12 +10,19 @@ from attrs import frozen
 from charkha.bundles.profile import NumericShape
 from charkha.features.lineage import origins
 from charkha.monitoring.diagnosis.case import Case
-from charkha.monitoring.diagnosis.checks.features import FeatureView
+from charkha.monitoring.diagnosis.checks.features import FeatureView, counted
+from charkha.monitoring.diagnosis.precedent import unprecedented
 from charkha.monitoring.diagnosis.signal import Signal
+from charkha.monitoring.diagnosis.statistics import FeatureStatistics
 from charkha.monitoring.performance import Span
+from charkha.monitoring.tiles import TILE_US
 from charkha.monitoring.traffic import AGE_PREFIX
-from charkha.spec.durations import HOUR_US
+from charkha.serving.prediction_frames import FEATURES_LOGGED
+from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import FloatArray
+
+HOUR = HOUR_US // TILE_US
+WEEK_US = 7 * DAY_US
 
 
 @frozen(eq=False, slots=False)
@@ -44,6 +51,17 @@ class Evidence:
     def source_of(self, view: str) -> str:
         """Return the name of a view's source."""
         return next(each.source.name for each in self.case.plan.views if each.name == view)
+
+    def weeks_before(self, began_us: int) -> list[Span]:
+        """Return the time since an onset as it was one, two, three and four weeks before, where it was healthy."""
+        since, healthy = self.since(began_us), self.case.healthy
+        weeks = (Span(since.since_us - k * WEEK_US, since.until_us - k * WEEK_US) for k in range(1, 5))
+        return [week for week in weeks if week.since_us >= healthy.since_us and week.until_us <= began_us]
+
+    def asked(self, span: Span) -> pl.DataFrame:
+        """Return the questions of a span, shadows left out."""
+        inside = pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left")
+        return self.case.traffic.predictions.filter(inside, pl.col("role") != "shadow")
 
     def since(self, began_us: int) -> Span:
         """Return the time from an onset to the end of what is watched."""
@@ -75,6 +93,41 @@ class Evidence:
         usual = near.max() if near.len() else inside["lag"].max()
         return bool(last["lag"][0] > 2 * usual)  # type: ignore[operator]
 
+    def is_unprecedented(self, signal: Signal) -> bool:
+        """Say whether what a feature shows goes beyond all that any stretch of the healthy history showed."""
+        hours = Span(signal.began_us // HOUR_US * HOUR_US, -(-self.case.watched.until_us // HOUR_US) * HOUR_US)
+        now, place = self.view.statistics(hours, HOUR), self._healthy_hours.names.index(signal.subject)
+        hits, rows = counted(signal.check, self._healthy_hours)
+        now_hits, now_rows = counted(signal.check, now)
+        return unprecedented(hits[:, place], rows[:, place], now_hits[:, place], now_rows[:, place])
+
+    @cached_property
+    def _healthy_hours(self) -> FeatureStatistics:
+        return self.view.statistics(self.case.healthy, HOUR)
+
+    def nulls_beyond_ages(self, feature: str, began_us: int) -> float:
+        """Return the share of rows in which a feature is null though what is stored of its key is as old as in others.
+
+        What nobody ever told of a key is null, and what was told long ago has left the windows: that is who asks. Where
+        ages are not logged, all nulls beyond the usual count.
+        """
+        age = AGE_PREFIX + (self.view_of(feature) or "")
+        rows = self.case.traffic.predictions.filter(pl.col("role") != "shadow", pl.col(FEATURES_LOGGED))
+        null = rows[feature].is_null().to_numpy().astype(np.float64)
+        times, since = rows["_at_us"].to_numpy(), self.since(began_us)
+        healthy, now = ((times >= span.since_us) & (times < span.until_us) for span in (self.case.healthy, since))
+        if not healthy.any() or not now.any():
+            return 0.0
+        if age not in rows.columns:
+            return float(null[now].mean() - null[healthy].mean())
+        seconds = rows[age].fill_null(np.inf).to_numpy()
+        edges = np.unique(np.quantile(seconds[healthy & np.isfinite(seconds)], np.linspace(0.1, 1, 10)))
+        place = np.where(np.isfinite(seconds), np.searchsorted(edges, seconds), len(edges) + 1)
+        count = np.bincount(place[healthy], minlength=len(edges) + 2)
+        usual = np.bincount(place[healthy], null[healthy], minlength=len(edges) + 2) / np.maximum(count, 1)
+        usual = np.where(count > 0, usual, 1.0)
+        return float((null[now] - usual[place[now]]).mean())
+
     def counts(self, feature: str, span: Span) -> FloatArray:
         """Return the counts of a feature's bins in a span, float64 (bins,), the last of them nulls."""
         shape = self.view.shape
@@ -99,7 +152,26 @@ class Evidence:
 
     def moved(self, feature: str, began_us: int) -> float:
         """Return how far a feature's values are from the healthy ones: Kolmogorov's distance, 0 to 1."""
-        before, now = self.counts(feature, self.case.healthy)[:-1], self.counts(feature, self.since(began_us))[:-1]
+        return self._apart(feature, self.case.healthy, self.since(began_us))
+
+    def moved_then(self, feature: str, began_us: int) -> float:
+        """Return how far a feature's values moved at a time: from as long before it, up to a week, as after it.
+
+        Less what they moved by themselves at any day of the healthy history, 0 to 1: a month changes, and pressure too.
+        """
+        length_us = min(self.case.watched.until_us - began_us, 7 * DAY_US)
+        if length_us < DAY_US:
+            return 0.0
+        healthy = self.case.healthy
+        turns = range(healthy.since_us + length_us, healthy.until_us - length_us + 1, DAY_US)
+        usual = max((self._turned(feature, turn_us, length_us) for turn_us in turns), default=1.0)
+        return max(0.0, self._turned(feature, began_us, length_us) - usual)
+
+    def _turned(self, feature: str, at_us: int, length_us: int) -> float:
+        return self._apart(feature, Span(at_us - length_us, at_us), Span(at_us, at_us + length_us))
+
+    def _apart(self, feature: str, one: Span, other: Span) -> float:
+        before, now = self.counts(feature, one)[:-1], self.counts(feature, other)[:-1]
         if not before.sum() or not now.sum():
             return 0.0
         return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())

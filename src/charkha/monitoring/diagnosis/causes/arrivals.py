@@ -22,7 +22,7 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield the sources whose rows come otherwise, with the views that are older for it."""
     by_source: dict[str, list[Signal]] = defaultdict(list)
     for signal in evidence.of(*_WORDS):
-        if _is_worth(signal):
+        if _is_worth(evidence, signal):
             by_source[signal.subject].append(signal)
     for source, signals in by_source.items():
         first = next(signal for check in _WORDS for signal in signals if signal.check == check)
@@ -37,8 +37,17 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
         )
 
 
-def _is_worth(signal: Signal) -> bool:
+def _is_worth(evidence: Evidence, signal: Signal) -> bool:
     if signal.check == "duplicates":
         return signal.now - signal.usual >= TWICE
-    less, more = sorted((max(signal.now, 0.0), max(signal.usual, 0.0)))
+    usual = signal.usual * (_busier(evidence, signal) if signal.check == "arrivals" else 1.0)
+    less, more = sorted((max(signal.now, 0.0), max(usual, 0.0)))
     return more >= FACTOR * less
+
+
+def _busier(evidence: Evidence, signal: Signal) -> float:
+    """Return how many times as many questions come as in the weeks before: a campaign brings rows as well."""
+    weeks = evidence.weeks_before(signal.began_us)
+    usual = sum(evidence.asked(week).height for week in weeks)
+    asked = evidence.asked(evidence.since(signal.began_us)).height * len(weeks)
+    return asked / usual if usual and asked else 1.0

@@ -9,12 +9,10 @@ from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.performance import Span
 from charkha.serving.prediction_frames import REQUEST_PREFIX
-from charkha.spec.durations import DAY_US
 
 WORTH = 0.02
 # What is gone when a category is spelt otherwise, and how well the share that came fits the one that went.
 GONE, FITS = 0.1, 0.3
-WEEK_US = 7 * DAY_US
 
 
 def category_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -60,21 +58,17 @@ def _spelling(evidence: Evidence, signal: Signal, field: str) -> str:
 
 def _joined(evidence: Evidence, signal: Signal) -> float | None:
     """Return by which share there are more questions, if those of known values are as many as in the weeks before."""
-    since, healthy = evidence.since(signal.began_us), evidence.case.healthy
-    weeks = (Span(since.since_us - k * WEEK_US, since.until_us - k * WEEK_US) for k in range(1, 5))
-    whole = [week for week in weeks if week.since_us >= healthy.since_us and week.until_us <= signal.began_us]
-    if not whole:
+    weeks = evidence.weeks_before(signal.began_us)
+    if not weeks:
         return None
-    usual = sum(_count(evidence, signal.subject, week) for week in whole) / len(whole)
-    asked = _count(evidence, signal.subject, since)
+    usual = sum(_count(evidence, signal.subject, week) for week in weeks) / len(weeks)
+    asked = _count(evidence, signal.subject, evidence.since(signal.began_us))
     known = asked * (1 - signal.now)
     return asked / usual - 1 if usual and abs(known / usual - 1) <= signal.now / 2 else None
 
 
 def _count(evidence: Evidence, field: str, span: Span) -> float:
-    inside = (pl.col("_at_us") >= span.since_us) & (pl.col("_at_us") < span.until_us)
-    rows = evidence.case.traffic.predictions.filter(inside, pl.col("role") != "shadow")
-    return float(rows[field].count())
+    return float(evidence.asked(span)[field].count())
 
 
 def _gone(evidence: Evidence, signal: Signal) -> list[object]:

@@ -42,7 +42,11 @@ def _is_worth(evidence: Evidence, signal: Signal) -> bool:
     """Say whether a signal is of a field at fault; numbers a little beyond those of the last weeks are the season."""
     if signal.check == "strangers" and isinstance(evidence.view.shape.parts[signal.subject], NumericShape):
         return False
-    return signal.check in WORTH and signal.now - signal.usual >= WORTH[signal.check]
+    if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
+        return False
+    if signal.check == "nulls" and evidence.nulls_beyond_ages(signal.subject, signal.began_us) < WORTH["nulls"]:
+        return False
+    return evidence.is_unprecedented(signal)
 
 
 def _by_field(evidence: Evidence, signals: Sequence[Signal]) -> dict[tuple[str, str], list[Signal]]:
@@ -117,7 +121,8 @@ def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
     for signal in evidence.of("agree"):
         view = evidence.view_of(signal.subject)
         half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
-        if view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME:
+        still = view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME
+        if view is not None and still and evidence.is_unprecedented(signal):
             by_view[view].append(signal)
     for view, signals in by_view.items():
         yield Hypothesis(

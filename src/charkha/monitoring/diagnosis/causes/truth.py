@@ -11,8 +11,8 @@ _LABELS = {
     "label_bias": "some labels come later than others: those that are there are not like those that are not",
     "flips": "labels are wrong at one rate, whatever they are of",
 }
-# A feature whose values are so far from the healthy ones (Kolmogorov) says that others ask.
-OTHERS = 0.25
+# A feature whose values moved at the onset by so much more (Kolmogorov) than they ever did says that others ask.
+OTHERS = 0.1
 
 
 def label_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -47,8 +47,8 @@ def _support(signals: list[Signal]) -> float:
 
 
 def _others_ask(evidence: Evidence, worse: list[Signal]) -> str | None:
-    """Return the feature whose values have moved most since it is so, if any has by enough."""
+    """Return the feature whose values moved most when it began, if any did by enough."""
     began_us, _, _ = earliest(worse)
-    moves = {name: evidence.moved(name, began_us) for name in evidence.view.shape.parts}
+    moves = {name: evidence.moved_then(name, began_us) for name in evidence.view.shape.parts}
     most = max(moves, key=lambda name: moves[name], default=None)
     return most if most is not None and moves[most] >= OTHERS else None

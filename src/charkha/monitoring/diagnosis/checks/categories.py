@@ -17,6 +17,7 @@ from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.null import LEAST_BLOCKS
 from charkha.monitoring.sequential.shares import Shares
+from charkha.monitoring.tiles import TILE_US
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.durations import HOUR_US
 from charkha.spec.model import FloatArray
@@ -44,25 +45,25 @@ def _has_categories(values: pl.Series) -> bool:
 
 
 def _signals(case: Case, told: pl.DataFrame, fields: list[str], split_us: int) -> Iterator[Signal]:
-    before = _by_hour(told, fields, Span(split_us, case.watched.since_us))
-    now = _by_hour(told, fields, case.watched)
+    before = _by_block(told, fields, Span(split_us, case.watched.since_us))
+    now = _by_block(told, fields, case.watched)
     if int((before[1] > 0).sum(axis=0).min()) < LEAST_BLOCKS or not len(now[0]):
         return
-    budget = evolve(case.budget, looks_per_hour=1.0, checks=len(fields))
-    first_us = case.watched.since_us // HOUR_US * HOUR_US
+    budget = evolve(case.budget, looks_per_hour=HOUR_US / TILE_US, checks=len(fields))
+    first_us = case.watched.since_us // TILE_US * TILE_US
     for change in changed(Shares.of(*before), before, now, budget):
         since = slice(change.onset.began, None)
         hits, rows = (float(each[since, change.check].sum()) for each in now)
-        began_us = first_us + change.onset.began * HOUR_US
+        began_us = first_us + change.onset.began * TILE_US
         usual = before[0][:, change.check].sum() / max(1.0, before[1][:, change.check].sum())
         name = fields[change.check]
         yield Signal(
             check="unseen",
             subject=name,
-            alarmed_us=first_us + (change.block + 1) * HOUR_US,
+            alarmed_us=first_us + (change.block + 1) * TILE_US,
             began_us=began_us,
-            earliest_us=first_us + change.onset.earliest * HOUR_US,
-            latest_us=first_us + (change.onset.latest + 1) * HOUR_US,
+            earliest_us=first_us + change.onset.earliest * TILE_US,
+            latest_us=first_us + (change.onset.latest + 1) * TILE_US,
             evidence=change.evidence,
             usual=float(usual),
             now=hits / max(1.0, rows),
@@ -73,14 +74,14 @@ def _signals(case: Case, told: pl.DataFrame, fields: list[str], split_us: int) -
         )
 
 
-def _by_hour(told: pl.DataFrame, fields: list[str], span: Span) -> tuple[FloatArray, FloatArray]:
-    """Return hits and rows of the whole hours of a span: float64 (hours, fields)."""
-    first, end = span.since_us // HOUR_US, span.until_us // HOUR_US
-    hours = told.with_columns(_hour=pl.col("_at_us") // HOUR_US - first).filter(
-        (pl.col("_hour") >= 0) & (pl.col("_hour") < end - first)
+def _by_block(told: pl.DataFrame, fields: list[str], span: Span) -> tuple[FloatArray, FloatArray]:
+    """Return hits and rows of the whole blocks of a span: float64 (blocks, fields)."""
+    first, end = span.since_us // TILE_US, span.until_us // TILE_US
+    placed = told.with_columns(_block=pl.col("_at_us") // TILE_US - first).filter(
+        (pl.col("_block") >= 0) & (pl.col("_block") < end - first)
     )
-    added = hours.group_by("_hour").agg(pl.len().alias("_rows"), *(pl.col(name).sum() for name in fields))
+    added = placed.group_by("_block").agg(pl.len().alias("_rows"), *(pl.col(name).sum() for name in fields))
     hits, rows = np.zeros((max(0, end - first), len(fields))), np.zeros((max(0, end - first), len(fields)))
-    place = added["_hour"].to_numpy()
+    place = added["_block"].to_numpy()
     hits[place], rows[place] = added.select(fields).to_numpy(), added["_rows"].to_numpy()[:, None]
     return hits, rows

@@ -118,10 +118,24 @@ def _only(observed: tuple[FloatArray, ...], checks: IntArray) -> tuple[FloatArra
 
 
 def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
+    hits, rows = counted(kind, of)
     if kind in ("top", "level"):
-        amount, least = (of.top, LEAST_ROWS) if kind == "top" else (of.levels, 1)
-        return (np.where(of.known >= least, amount / np.maximum(of.known, 1), np.nan),)
-    hits = {"nulls": of.nulls, "strangers": of.strangers, "far": of.far, "odd": of.odd, "agree": of.agree}[kind]
+        least = LEAST_ROWS if kind == "top" else 1
+        return (np.where(rows >= least, hits / np.maximum(rows, 1), np.nan),)
+    return hits, rows
+
+
+def counted(kind: str, of: FeatureStatistics) -> tuple[FloatArray, FloatArray]:
+    """Return what is counted of a kind of signal, and of how many rows: float64 (blocks, features)."""
+    hits = {
+        "nulls": of.nulls,
+        "strangers": of.strangers,
+        "far": of.far,
+        "odd": of.odd,
+        "agree": of.agree,
+        "top": of.top,
+        "level": of.levels,
+    }[kind]
     return hits, {"nulls": of.rows, "odd": of.paired, "agree": of.paired}.get(kind, of.known)
 
 
