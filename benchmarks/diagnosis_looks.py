@@ -207,7 +207,7 @@ def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = LOOK
     to find the looks that may ring, and for each of them again, of the traffic until then.
     """
     whole = gather(evolve(case, traffic=traffic))
-    looks = sorted({-(-signal.alarmed_us // every_us) * every_us for signal in whole.signals})
+    looks = sorted({(signal.alarmed_us // every_us + 1) * every_us for signal in whole.signals})
     for look_us in looks:
         if look_us <= since_us or look_us > case.watched.until_us:
             continue
@@ -222,7 +222,7 @@ def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = LOOK
 
 def _of(evidence: Evidence, since_us: int, until_us: int) -> Evidence:
     """Return the evidence of the signals that rang after one time, and up to another."""
-    rang = [signal for signal in evidence.signals if since_us < signal.alarmed_us <= until_us]
+    rang = [signal for signal in evidence.signals if since_us <= signal.alarmed_us <= until_us]
     return evolve(evidence, signals=rang)
 
 

@@ -23,6 +23,10 @@ from charkha.spec.model import FloatArray
 
 HOUR = HOUR_US // TILE_US
 WEEK_US = 7 * DAY_US
+# So many rows of a source show that it is fed.
+FED = 20
+# By which factor rows come later before they are called late.
+LATER = 2.0
 
 
 @frozen(eq=False, slots=False)
@@ -48,6 +52,10 @@ class Evidence:
         owner = feature.partition(".")[0]
         return owner if any(view.name == owner for view in self.case.plan.views) else None
 
+    def is_text(self, feature: str) -> bool:
+        """Say whether a feature is a category, not a number."""
+        return not isinstance(self.view.shape.parts[feature], NumericShape)
+
     def source_of(self, view: str) -> str:
         """Return the name of a view's source."""
         return next(each.source.name for each in self.case.plan.views if each.name == view)
@@ -58,6 +66,28 @@ class Evidence:
         weeks = (Span(since.since_us - k * WEEK_US, since.until_us - k * WEEK_US) for k in range(1, 5))
         return [week for week in weeks if week.since_us >= healthy.since_us and week.until_us <= began_us]
 
+    def arrived(self, source: str, began_us: int) -> tuple[int, float]:
+        """Return how many rows of a source came since an onset, and in as long a time of the weeks before."""
+        rows, at = self.case.traffic.arrivals.filter(pl.col("source") == source), pl.col("_hour_us")
+
+        def came(span: Span) -> int:
+            return int(rows.filter(at.is_between(span.since_us, span.until_us, closed="left"))["rows"].sum())
+
+        weeks = self.weeks_before(began_us)
+        return came(self.since(began_us)), sum(map(came, weeks)) / len(weeks) if weeks else 0.0
+
+    def comes_late(self, source: str, began_us: int) -> bool:
+        """Say whether rows of a source become known hours after their time since an onset, as they did not before."""
+        healthy, since = (self._lateness(source, span) for span in (self.case.healthy, self.since(began_us)))
+        return since - healthy >= HOUR_US / 1e6 and since >= LATER * healthy
+
+    def _lateness(self, source: str, span: Span) -> float:
+        """Return how long after their time rows become known, on average (s)."""
+        inside = pl.col("_hour_us").is_between(span.since_us, span.until_us, closed="left")
+        rows = self.case.traffic.arrivals.filter(pl.col("source") == source, inside).drop_nulls("late_s")
+        count = float(rows["rows"].sum())
+        return float((rows["late_s"] * rows["rows"]).sum()) / count if count else 0.0
+
     def asked(self, span: Span) -> pl.DataFrame:
         """Return the questions of a span, shadows left out."""
         inside = pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left")
@@ -66,6 +96,20 @@ class Evidence:
     def since(self, began_us: int) -> Span:
         """Return the time from an onset to the end of what is watched."""
         return Span(began_us, self.case.watched.until_us)
+
+    def is_fed(self, source: str, began_us: int) -> bool:
+        """Say whether rows of a source came since an onset, and not much fewer than in the weeks before."""
+        came, usual = self.arrived(source, began_us)
+        return came >= FED and came >= usual / 2
+
+    def keeps_old(self, view: str, began_us: int) -> bool:
+        """Say whether nothing of a view was stored since an onset, of any key, though its rows came."""
+        age = AGE_PREFIX + view
+        rows = self.asked(self.since(began_us))
+        if age not in rows.columns or not self.is_fed(self.source_of(view), began_us):
+            return False
+        newest = rows.select((pl.col("_at_us") - (pl.col(age) * 1e6).cast(pl.Int64)).max()).item()
+        return newest is not None and newest <= began_us + HOUR_US
 
     def stands_still(self, view: str) -> bool:
         """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""

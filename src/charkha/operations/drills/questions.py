@@ -96,8 +96,9 @@ def added(traffic: Traffic, donors: pl.Series, times_us: IntArray, prefix: str) 
     numbers = pl.Series(range(len(donors)), dtype=pl.Int64).cast(pl.String)
     moved = pl.DataFrame({"_donor": donors, "_at_us": times_us, "id": prefix + numbers}).join(times, on="_donor")
     rows = traffic.predictions.drop("_at_us").rename({"id": "_donor"}).join(moved, on="_donor")
-    # Which replica answers is a lot for each: copies of one question do not go to one replica.
-    rows = rows.with_columns(rows.select("replica", "latency_us").sample(fraction=1.0, shuffle=True, seed=len(donors)))
+    # Who answers, and how soon, is a lot for each: copies of one question do not go to one replica.
+    served = traffic.predictions.select("replica", "latency_us")
+    rows = rows.with_columns(served.sample(rows.height, with_replacement=True, seed=len(donors)))
     predictions = pl.concat([traffic.predictions, rows.select(traffic.predictions.columns)])
     labels = pl.concat([traffic.labels, labels_of(traffic.labels, moved)])
     return evolve(

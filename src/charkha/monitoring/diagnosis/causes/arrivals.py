@@ -24,13 +24,17 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     for signal in evidence.of(*_WORDS):
         if _is_worth(evidence, signal):
             by_source[signal.subject].append(signal)
+    for signal in evidence.of("age"):
+        source = evidence.source_of(signal.subject)
+        if evidence.comes_late(source, signal.began_us):
+            by_source[source].append(signal)
     for source, signals in by_source.items():
-        first = next(signal for check in _WORDS for signal in signals if signal.check == check)
+        kind = next((check for check in _WORDS if any(signal.check == check for signal in signals)), "late")
         views = [view.name for view in evidence.case.plan.views if view.source.name == source]
-        ages = [signal for signal in evidence.of("age") if signal.subject in views]
+        ages = [signal for signal in evidence.of("age") if signal.subject in views and signal not in signals]
         yield Hypothesis(
             cause="source",
-            kind=_WORDS[first.check].format(source=source),
+            kind=_WORDS[kind].format(source=source),
             culprit=Culprit(sources=source, features=views),
             support=sum(min(signal.evidence, 100.0) for signal in (*signals, *ages)),
             evidence=(*signals, *ages),
@@ -42,12 +46,12 @@ def _is_worth(evidence: Evidence, signal: Signal) -> bool:
         return signal.now - signal.usual >= TWICE
     usual = signal.usual * (_busier(evidence, signal) if signal.check == "arrivals" else 1.0)
     less, more = sorted((max(signal.now, 0.0), max(usual, 0.0)))
-    return more >= FACTOR * less
+    return more > 0 and more >= FACTOR * less
 
 
 def _busier(evidence: Evidence, signal: Signal) -> float:
-    """Return how many times as many questions come as in the weeks before: a campaign brings rows as well."""
+    """Return how many times as many questions come as in the weeks before: with a campaign more rows come as well."""
     weeks = evidence.weeks_before(signal.began_us)
     usual = sum(evidence.asked(week).height for week in weeks)
     asked = evidence.asked(evidence.since(signal.began_us)).height * len(weeks)
-    return asked / usual if usual and asked else 1.0
+    return asked / usual if usual else 1.0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import polars as pl
+from attrs import evolve
 
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
@@ -17,7 +18,7 @@ GONE, FITS = 0.1, 0.3
 
 def category_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield what new values of the request's fields mean, with the nulls of the views that they are keys of."""
-    for signal in evidence.of("unseen"):
+    for signal in _new_values(evidence):
         if signal.now - signal.usual < WORTH:
             continue
         field = signal.subject.removeprefix(REQUEST_PREFIX)
@@ -42,6 +43,17 @@ def category_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
                 support=signal.evidence,
                 evidence=signals,
             )
+
+
+def _new_values(evidence: Evidence) -> list[Signal]:
+    """Return what is told of new values, of each field once: by the request itself, or by a feature that is a field."""
+    found = {signal.subject: signal for signal in evidence.of("unseen")}
+    for signal in evidence.of("strangers"):
+        origins = evidence.origins.get(signal.subject, ())
+        if len(origins) == 1 and origins[0][0] == "request" and evidence.is_text(signal.subject):
+            field = REQUEST_PREFIX + origins[0][1]
+            found.setdefault(field, evolve(signal, subject=field))
+    return list(found.values())
 
 
 def _reads(evidence: Evidence, signal: Signal, field: str) -> bool:

@@ -1,6 +1,6 @@
 """Servers, stores, clocks and artifacts: told by identities and counters, before anything is asked of the data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
@@ -70,7 +70,7 @@ def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
     disturbed = {signal.subject for signal in evidence.of("arrivals", "late")}
     told = [(signal.subject, signal) for signal in evidence.of("age")]
     told += [(view, signal) for signal in evidence.of("skew") if (view := evidence.view_of(signal.subject))]
-    older = {view for view, _ in told if evidence.source_of(view) not in disturbed and evidence.stands_still(view)}
+    older = {view for view, signal in told if _is_stale(evidence, view, signal, disturbed)}
     still = [signal for view, signal in told if view in older]
     if not still:
         return
@@ -83,6 +83,15 @@ def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
         support=sum(min(signal.evidence, 100.0) for signal in still),
         evidence=tuple(still),
     )
+
+
+def _is_stale(evidence: Evidence, view: str, signal: Signal, disturbed: Container[str]) -> bool:
+    source = evidence.source_of(view)
+    if source in disturbed or not evidence.is_fed(source, signal.began_us):
+        return False
+    if evidence.comes_late(source, signal.began_us):
+        return False
+    return evidence.keeps_old(view, signal.began_us) or evidence.stands_still(view)
 
 
 def _server(evidence: Evidence) -> Iterator[Hypothesis]:

@@ -23,6 +23,8 @@ AGREE = 0.5
 SAME = 0.25
 # So much of the agreement of a number with the others is left at most where it is another's.
 STILL = 0.5
+# Of the rows of a view, so many with values that never were say that its numbers are not as they were.
+MOVED = 0.05
 NEAR_US = 3 * 3_600_000_000
 
 
@@ -44,6 +46,10 @@ def _is_worth(evidence: Evidence, signal: Signal) -> bool:
         return False
     if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
         return False
+    if signal.check == "top" and signal.now < CONSTANT:
+        return False  # one value is more frequent: who asks may do that
+    if signal.check == "odd" and not evidence.origins.get(signal.subject):
+        return False  # a count of rows, of no field: how many there are is told by the arrivals
     if signal.check == "nulls" and evidence.nulls_beyond_ages(signal.subject, signal.began_us) < WORTH["nulls"]:
         return False
     return evidence.is_unprecedented(signal)
@@ -76,7 +82,7 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
         kind = f"{schema}: {name} is missing" if schema else f"{name} is null in {strongest.now:.0%} of the rows"
     elif strongest.check == "strangers":
         kind = f"values of {name} that never were, in {strongest.now:.0%} of the rows"
-    elif strongest.check == "top" and strongest.now >= CONSTANT:
+    elif strongest.check == "top":
         kind = f"{name} has one value in every row"
     else:
         kind = _scaled(evidence, strongest.subject, name, began_us) or f"{name} lies beyond all that it ever was"
@@ -122,7 +128,7 @@ def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
         view = evidence.view_of(signal.subject)
         half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
         still = view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME
-        if view is not None and still and evidence.is_unprecedented(signal):
+        if view is not None and still and not _moves(evidence, view) and evidence.is_unprecedented(signal):
             by_view[view].append(signal)
     for view, signals in by_view.items():
         yield Hypothesis(
@@ -132,6 +138,11 @@ def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
             support=sum(min(signal.evidence, 50.0) for signal in signals),
             evidence=tuple(signals),
         )
+
+
+def _moves(evidence: Evidence, view: str) -> bool:
+    """Say whether numbers of a view are not as they were: then they need not be another's."""
+    return any(evidence.view_of(each.subject) == view and each.now >= MOVED for each in evidence.of("strangers", "far"))
 
 
 def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
