@@ -109,7 +109,8 @@ class Evidence:
         if age not in rows.columns or not self.is_fed(self.source_of(view), began_us):
             return False
         newest = rows.select((pl.col("_at_us") - (pl.col(age) * 1e6).cast(pl.Int64)).max()).item()
-        return newest is not None and newest <= began_us + HOUR_US
+        lasts_us = self.case.watched.until_us - began_us
+        return newest is not None and newest <= began_us + min(HOUR_US, lasts_us // 4)
 
     def stands_still(self, view: str) -> bool:
         """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""
@@ -162,10 +163,11 @@ class Evidence:
         healthy, now = ((times >= span.since_us) & (times < span.until_us) for span in (self.case.healthy, since))
         if not healthy.any() or not now.any():
             return 0.0
-        if age not in rows.columns:
+        seconds = rows[age].fill_null(np.inf).to_numpy() if age in rows.columns else np.full(len(null), np.inf)
+        told = seconds[healthy & np.isfinite(seconds)]
+        if not len(told):
             return float(null[now].mean() - null[healthy].mean())
-        seconds = rows[age].fill_null(np.inf).to_numpy()
-        edges = np.unique(np.quantile(seconds[healthy & np.isfinite(seconds)], np.linspace(0.1, 1, 10)))
+        edges = np.unique(np.quantile(told, np.linspace(0.1, 1, 10)))
         place = np.where(np.isfinite(seconds), np.searchsorted(edges, seconds), len(edges) + 1)
         count = np.bincount(place[healthy], minlength=len(edges) + 2)
         usual = np.bincount(place[healthy], null[healthy], minlength=len(edges) + 2) / np.maximum(count, 1)
@@ -199,20 +201,22 @@ class Evidence:
         return self._apart(feature, self.case.healthy, self.since(began_us))
 
     def moved_then(self, feature: str, began_us: int) -> float:
-        """Return how far a feature's values moved at a time: from as long before it, up to a week, as after it.
+        """Return how far a feature's values since an onset, of a week at most, are from those a week before.
 
-        Less what they moved by themselves at any day of the healthy history, 0 to 1: a month changes, and pressure too.
+        Less what they moved by themselves from any week of the healthy history to the next, 0 to 1: a month changes,
+        and pressure too.
         """
-        length_us = min(self.case.watched.until_us - began_us, 7 * DAY_US)
+        length_us = min(self.case.watched.until_us - began_us, WEEK_US)
         if length_us < DAY_US:
             return 0.0
         healthy = self.case.healthy
-        turns = range(healthy.since_us + length_us, healthy.until_us - length_us + 1, DAY_US)
+        turns = range(healthy.since_us + WEEK_US, healthy.until_us - length_us + 1, DAY_US)
         usual = max((self._turned(feature, turn_us, length_us) for turn_us in turns), default=1.0)
         return max(0.0, self._turned(feature, began_us, length_us) - usual)
 
     def _turned(self, feature: str, at_us: int, length_us: int) -> float:
-        return self._apart(feature, Span(at_us - length_us, at_us), Span(at_us, at_us + length_us))
+        week_before = Span(at_us - WEEK_US, at_us - WEEK_US + length_us)
+        return self._apart(feature, week_before, Span(at_us, at_us + length_us))
 
     def _apart(self, feature: str, one: Span, other: Span) -> float:
         before, now = self.counts(feature, one)[:-1], self.counts(feature, other)[:-1]
