@@ -184,6 +184,11 @@ class Evidence:
         np.add.at(totals, inside.select(place)["bin"].to_numpy(), inside["count"].to_numpy())
         return totals
 
+    def usual_top(self, feature: str) -> float:
+        """Return the share of the most frequent bin among the healthy values, 0 to 1."""
+        counts = self.counts(feature, self.case.healthy)[:-1]
+        return float(counts.max() / counts.sum()) if counts.sum() else 1.0
+
     def quantiles(self, feature: str, span: Span, levels: Sequence[float]) -> FloatArray:
         """Return quantiles of a number in a span, as well as its bins tell; NaN where it is always null."""
         part = self.view.shape.parts[feature]

@@ -14,6 +14,8 @@ from charkha.monitoring.diagnosis.signal import Signal
 # What is worth somebody's attention, as a share of the rows that more of them show; below it a change is noted only.
 WORTH = {"nulls": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
 CONSTANT = 0.95
+# Blocks before and at the onset have other values too.
+MOSTLY = 0.8
 # In tiles: in so long a time a field that is well seldom has one value only.
 BLOCK, SELDOM = 36, 0.1
 # Quantiles by which a factor is told: it has to lead out of what they span by as much again.
@@ -46,10 +48,12 @@ def _is_worth(evidence: Evidence, signal: Signal) -> bool:
         return False
     if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
         return False
-    if signal.check == "top" and signal.now < CONSTANT:
+    if signal.check == "top" and signal.now < MOSTLY:
         return False  # one value is more frequent: who asks may do that
     if signal.check == "odd" and not evidence.origins.get(signal.subject):
         return False  # a count of rows, of no field: how many there are is told by the arrivals
+    if signal.check == "odd" and evidence.usual_top(signal.subject) >= MOSTLY:
+        return False  # what hardly ever happens, such as rain, goes with little when it does
     if signal.check == "nulls" and evidence.nulls_beyond_ages(signal.subject, signal.began_us) < WORTH["nulls"]:
         return False
     return evidence.is_unprecedented(signal)

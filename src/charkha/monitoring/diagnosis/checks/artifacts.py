@@ -109,7 +109,8 @@ def _culprits(compared: pl.DataFrame) -> Iterator[_Culprit]:
             continue
         since = rows.filter(pl.col("_at_us") >= rows.filter("wrong")["_at_us"].min())
         by_replica = since.group_by("replica").agg(pl.col("wrong").any())
-        if by_replica["wrong"].all():
+        is_of_all = by_replica.height > 1 or rows["replica"].n_unique() == 1
+        if is_of_all and by_replica["wrong"].all():
             yield _Culprit.of(str(version), str(version), rows)
             continue
         for replica in by_replica.filter("wrong")["replica"].sort():
