@@ -43,20 +43,26 @@ def source_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
 
 
 def _is_worth(evidence: Evidence, signal: Signal) -> bool:
-    """Say whether a signal is of a field at fault; numbers a little beyond those of the last weeks are the season."""
-    if signal.check == "strangers" and isinstance(evidence.view.shape.parts[signal.subject], NumericShape):
-        return False
+    """Say whether a signal is of a field at fault, and goes beyond all that the healthy history shows."""
     if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
         return False
-    if signal.check == "top" and signal.now < MOSTLY:
-        return False  # one value is more frequent: who asks may do that
-    if signal.check == "odd" and not evidence.origins.get(signal.subject):
-        return False  # a count of rows, of no field: how many there are is told by the arrivals
-    if signal.check == "odd" and evidence.usual_top(signal.subject) >= MOSTLY:
-        return False  # what hardly ever happens, such as rain, goes with little when it does
-    if signal.check == "nulls" and evidence.nulls_beyond_ages(signal.subject, signal.began_us) < WORTH["nulls"]:
-        return False
-    return evidence.is_unprecedented(signal)
+    return not _is_harmless(evidence, signal) and evidence.is_unprecedented(signal)
+
+
+def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
+    """Say whether what a signal tells happens to fields that are well."""
+    name = signal.subject
+    match signal.check:
+        case "strangers":  # numbers a little beyond those of the last weeks are the season
+            return not evidence.is_text(name)
+        case "nulls":  # others ask, of whom less is known
+            return evidence.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
+        case "top":  # who asks may make one value more frequent
+            return signal.now < MOSTLY
+        case "odd":  # a count of rows is of no field; and what hardly ever happens, such as rain, goes with little
+            return not evidence.origins.get(name) or evidence.usual_top(name) >= MOSTLY
+        case _:
+            return False
 
 
 def _by_field(evidence: Evidence, signals: Sequence[Signal]) -> dict[tuple[str, str], list[Signal]]:
