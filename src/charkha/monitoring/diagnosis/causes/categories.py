@@ -76,7 +76,7 @@ def _joined(evidence: Evidence, signal: Signal) -> float | None:
     usual = sum(_count(evidence, signal.subject, week) for week in weeks) / len(weeks)
     asked = _count(evidence, signal.subject, evidence.since(signal.began_us))
     known = asked * (1 - signal.now)
-    return asked / usual - 1 if usual and abs(known / usual - 1) <= signal.now / 2 else None
+    return asked / usual - 1 if usual and known / usual >= 1 - signal.now / 2 else None
 
 
 def _count(evidence: Evidence, field: str, span: Span) -> float:
