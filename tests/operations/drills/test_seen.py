@@ -31,7 +31,12 @@ def test_what_comes_after_a_look_changes_nothing_of_it() -> None:
     assert both[0] == both[1] is not None
 
 
-def test_looks_before_a_time_are_left_out_and_nothing_is_seen_where_nothing_is() -> None:
+def test_looks_begin_when_they_are_asked_to() -> None:
     late = first_seen(case_of(FLOODED), ONSET_US + 5 * HOUR_US)
-    assert late is None or late.at_us > ONSET_US + 5 * HOUR_US
+    assert late is not None
+    assert late.at_us == ONSET_US + 5 * HOUR_US
+    assert late.diagnosis.cause == "source"
+
+
+def test_nothing_is_seen_where_nothing_is() -> None:
     assert first_seen(case_of(WORLD)) is None

@@ -21,10 +21,10 @@ class Seen:
     diagnosis: Diagnosis
 
 
-def first_seen(case: Case, since_us: int | None = None) -> Seen | None:
+def first_seen(case: Case, since_us: int = 0) -> Seen | None:
     """Return the first look at a case that finds an incident, of one look every hour; None where none does.
 
-    case: all that is watched, to its end. since_us: looks before this are left out.
+    case: all that is watched, to its end. since_us: when the looks begin.
 
     Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
     change: these hours are explained by the signals there were. What that finds is asked again with nothing after
@@ -39,12 +39,16 @@ def first_seen(case: Case, since_us: int | None = None) -> Seen | None:
     return None
 
 
-def _looks(evidence: Evidence, since_us: int | None) -> Iterator[int]:
-    """Yield the hours by whose end a signal has come, in order."""
-    watched = evidence.case.watched
-    earliest_us = max(watched.since_us, watched.since_us if since_us is None else since_us)
-    hours = {-(-signal.alarmed_us // HOUR_US) * HOUR_US for signal in evidence.signals}
-    yield from sorted({min(hour, watched.until_us) for hour in hours if hour > earliest_us})
+def _looks(evidence: Evidence, since_us: int) -> Iterator[int]:
+    """Yield the hours by whose end a signal has come, in order; those before `since_us` as the first look after it."""
+    end_us = evidence.case.watched.until_us
+    hours = {whole_hour(max(signal.alarmed_us, since_us)) for signal in evidence.signals}
+    yield from sorted({min(hour, end_us) for hour in hours})
+
+
+def whole_hour(time_us: int) -> int:
+    """Return the end of the hour that a time is in."""
+    return -(-time_us // HOUR_US) * HOUR_US
 
 
 def _until(evidence: Evidence, at_us: int) -> Evidence:
