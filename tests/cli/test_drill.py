@@ -85,7 +85,7 @@ def test_too_little_history_says_how_much_is_needed(shell: Shell) -> None:
     [
         (["--kind", "unit_chnage"], "Did you mean 'unit_change'?"),
         (["--window", "soon"], "soon"),
-        (["--seed", "often"], "often"),
+        (["--seed", "often"], "a valid integer"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: list[str], words: str, shell: Shell) -> None:

@@ -49,7 +49,7 @@ def drill(
     ] = 2_000,
     seed: Annotated[
         list[int] | None,
-        typer.Option(min=0, metavar="NUMBER", help="Chooses what is hit, and when; may be repeated. [default: 1]"),
+        typer.Option(min=0, metavar="NUMBER", help="Chooses what is hit, and when; may be repeated. 1 unless given."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not look for the smallest size that would be seen.")
@@ -59,8 +59,8 @@ def drill(
     """Put incidents into what a model served of late, and see what the diagnosis would make of them.
 
     A unit that changed, a store gone stale, a replica with the wrong artifact, labels that stay out, a holiday: each is
-    put into a copy of the recorded traffic, which is then looked at every hour. Told is whether it would be found
-    within its stated window, after how long, under which name, and the smallest size that would be seen.
+    put into a copy of the recorded traffic, which is then looked at every hour. The table tells whether it would be
+    found within its stated window, after how long, under which name, and the smallest size that would be seen.
 
     No incident is recorded, and servers may run. It needs predictions of at least a week before the window, and a time
     in which all was well. The kinds are those of docs/drills.md, and what the definition declares with @ck.incident.
