@@ -63,11 +63,12 @@ def named(drilled: "Drilled") -> str:
 
 def smallest(drilled: "Drilled") -> str:
     """Return the smallest size that would be seen, beside the usual one; nothing where there are no others."""
+    from charkha.operations.drills.sizes import FIXED
+
     if drilled.smallest is not None:
         usual = "" if drilled.smallest == drilled.size else f" (of {drilled.size:g})"
-        unit = drilled.unit.partition(";")[0]
-        return "" if unit == "none" else f"{drilled.smallest:.3g}{usual} {unit}"
-    return "none" if drilled.verdict in ("missed", "late") else ""
+        return f"{drilled.smallest:.3g}{usual} {drilled.unit.partition(';')[0]}"
+    return "none" if drilled.verdict in ("missed", "late") and drilled.unit not in FIXED else ""
 
 
 def summary_of(power: "Power") -> str:

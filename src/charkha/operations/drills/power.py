@@ -18,7 +18,7 @@ from charkha.operations.drills.drilled import Drilled, Power, Verdict
 from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
 from charkha.operations.drills.seen import Seen, first_seen, whole_hour
-from charkha.operations.drills.sizes import sizes_of, smallest_seen
+from charkha.operations.drills.sizes import FIXED, sizes_of, smallest_seen
 from charkha.spec.durations import MICROS
 
 OnProgress = Callable[[int, int, str], None]
@@ -106,7 +106,7 @@ def drilled_once(bench: Bench, incident: Incident, seed: int, *, sizes: bool) ->
     fault = Fault(incident.kind, onset_us(bench.case.watched, seed), seed=seed)
     try:
         found = _tried(bench, incident, fault)
-        if not sizes or not found.harmful or found.verdict == "too_soon":
+        if not sizes or not found.harmful or found.verdict == "too_soon" or incident.unit in FIXED:
             return found
         return evolve(found, smallest=_smallest(bench, incident, fault, found))
     except BadFault as error:
