@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from charkha.clock import to_iso
 from charkha.monitoring.diagnosis.case import Case
+from charkha.monitoring.diagnosis.diagnose import diagnose
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.monitoring.rescore import Rescore
@@ -33,10 +34,11 @@ class NotHealthy(CannotDrill):
 
     def __init__(self, model: str, seen: Seen) -> None:
         self.model, self.seen = model, seen
-        at = to_iso(seen.at_us)[:16]
+        earliest_us = seen.diagnosis.earliest_us
+        at, before = (to_iso(time_us)[:16] for time_us in (seen.at_us, earliest_us or seen.at_us))
         super().__init__(
             f"model {model!r}: expected traffic in which nothing is wrong, but as it is the diagnosis of {at} says: "
-            f"{seen.diagnosis.headline}. Drill an earlier time with --until, or see: "
+            f"{seen.diagnosis.headline}. Drill what came before it: --until {before}. Or see: "
             f"charkha diagnose {model} --until {at}"
         )
 
@@ -81,7 +83,7 @@ def drill(
     """Return what hourly looks at a case would find of incidents of some kinds, each once for every seed.
 
     case: of traffic as it is. The seed chooses what is hit, and when within the second seventh of what is watched.
-    sizes: whether the smallest size that would be seen is looked for, which takes three times as long. on_progress: is
+    sizes: whether the smallest size that would be seen is looked for, which takes twice as long. on_progress: is
     told how much of how much is done, and what. Raises NoBundles and NotHealthy.
     """
     total = len(kinds) * len(seeds) + 1
@@ -170,21 +172,23 @@ def names_any(found: Diagnosis, culprits: Sequence[str]) -> bool:
 
 
 def _smallest(bench: Bench, incident: Incident, fault: Fault, usual: Drilled) -> float | None:
-    """Return the smallest size that would be seen by the end of its stated window, larger ones taken as seen.
+    """Return the smallest size that is seen by the look at the end of its stated window, larger ones taken as seen.
 
     usual: what was found of the usual size. Raises BadFault.
     """
-    end_us = bench.case.watched.until_us if usual.deadline_us is None else usual.deadline_us
-    shorter = evolve(bench, case=evolve(bench.case, watched=Span(bench.case.watched.since_us, end_us)))
+    case = bench.case
+    end_us = case.watched.until_us if usual.deadline_us is None else usual.deadline_us
+    shorter = evolve(bench, case=evolve(case, watched=Span(case.watched.since_us, end_us)))
 
     def is_seen(size: float) -> bool:
-        resolved = incident.resolved(evolve(fault, size=size), bench.case.traffic, bench.rescore.plan)
-        return first_seen(_bent(shorter, incident, resolved), resolved.since_us + 1) is not None
+        resolved = incident.resolved(evolve(fault, size=size), case.traffic, bench.rescore.plan)
+        return diagnose(_bent(shorter, incident, resolved)).is_incident
 
-    sizes, known = sizes_of(incident), usual.verdict in ("caught", "misnamed")
-    if not known:
-        return smallest_seen([size for size in sizes if abs(size) > abs(incident.size)], is_seen)
-    below = smallest_seen([size for size in sizes if abs(size) < abs(incident.size)], is_seen)
+    larger = [size for size in sizes_of(incident) if abs(size) > abs(incident.size)]
+    smaller = [size for size in sizes_of(incident) if abs(size) < abs(incident.size)]
+    if usual.verdict not in ("caught", "misnamed"):
+        return smallest_seen(larger, is_seen)
+    below = smallest_seen(smaller, is_seen)
     return incident.size if below is None else below
 
 
