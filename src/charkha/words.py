@@ -4,7 +4,7 @@ from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM,
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.drills import incident
 from charkha.spec.faults import DefinitionError, Fault
-from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated
+from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated, survives_drill
 from charkha.spec.model import Costs, Label, Model, Split
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
 from charkha.spec.rules import Rule, score
@@ -83,6 +83,7 @@ __all__ = [
     "sql",
     "std",
     "sum",
+    "survives_drill",
     "time_since_last",
     "top_k",
     "variance",

@@ -357,6 +357,18 @@ INDEPENDENT: dict[str, tuple[Change, str]] = {
         add_to("model", "gates", ck.calibrated(5)),
         "model 'late', gate Calibrated: expected an error between 0 and 1, got 5",
     ),
+    "a drill with a share that cannot be": (
+        add_to("model", "gates", ck.survives_drill("unit_change", share=95)),
+        "model 'late', gate SurvivesDrill, share: expected a share between 0 and 1, got 95",
+    ),
+    "a drill of nothing": (
+        add_to("model", "gates", ck.survives_drill()),
+        "model 'late', gate SurvivesDrill: expected at least one kind of incident, got none",
+    ),
+    "a drill that is never made": (
+        add_to("model", "gates", ck.survives_drill("unit_change", times=0)),
+        "model 'late', gate SurvivesDrill, times: expected a whole number from 1 to 100, got 0",
+    ),
     "a slice that the request has not": (
         add_to("model", "slices", "carier"),
         "model 'late', slices: expected a request field, got 'carier'. Did you mean 'carrier'?",

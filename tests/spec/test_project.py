@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import charkha as ck
 from charkha.spec.faults import DefinitionError
 from charkha.spec.project import Project, ProjectNotFound, load_project
 
@@ -51,6 +52,18 @@ def faults_of(folder: Path) -> list[str]:
     with pytest.raises(DefinitionError) as caught:
         load_project(folder)
     return [str(fault) for fault in caught.value.faults]
+
+
+def test_a_gate_drills_with_kinds_that_there_are(root: Path) -> None:
+    gated = DEFINITION.replace('owner="us",', 'owner="us",\n    gates=[ck.survives_drill("unit_chnage", "blank")],')
+    (root / "definition.py").write_text(gated)
+    where = "model 'big', gate SurvivesDrill: expected a kind of incident, got"
+    close, unknown = faults_of(root)
+    assert close == f"{where} 'unit_chnage'. Did you mean 'unit_change'? Or declare it with @ck.incident."
+    assert unknown.startswith(f"{where} 'blank'. ")
+    own = '@ck.incident("blank", cause="source")\ndef blank(rows, size, seed):\n    return rows\n'
+    (root / "definition.py").write_text(gated.replace("unit_chnage", "unit_change") + own)
+    assert load_project(root).models["big"].gates == (ck.survives_drill("unit_change", "blank"),)
 
 
 def test_views_that_no_model_reads_are_known(root: Path) -> None:

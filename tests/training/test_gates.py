@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, Gate
+from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, TestedGate
 from charkha.spec.model import FloatArray
 from charkha.spec.rules import Rule
 from charkha.training.baselines import first_rules, rules_scores, trivial_scores
@@ -50,7 +50,7 @@ BAD = attrs.evolve(GOOD, scores=NOISE)
         (BeatsTrivial("roc_auc"), "significantly better than always answering the mean", "not significantly better"),
     ],
 )
-def test_a_good_model_passes_and_noise_does_not(gate: Gate, passing: str, failing: str) -> None:
+def test_a_good_model_passes_and_noise_does_not(gate: TestedGate, passing: str, failing: str) -> None:
     good, bad = check_gate(gate, GOOD), check_gate(gate, BAD)
     assert (good.passed, bad.passed) == (True, False)
     for result, reason in ((good, passing), (bad, failing)):
@@ -58,7 +58,7 @@ def test_a_good_model_passes_and_noise_does_not(gate: Gate, passing: str, failin
 
 
 def test_every_gate_has_a_check_and_a_name() -> None:
-    assert set(_NAMES) == set(get_args(Gate))
+    assert set(_NAMES) == set(get_args(TestedGate))
     assert check_gate(BeatsChampion("roc_auc"), GOOD).name == "beats_champion roc_auc"
     assert check_gate(Calibrated(0.1), GOOD).name == "calibrated"
 

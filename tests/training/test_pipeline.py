@@ -9,18 +9,19 @@ from small_world import AS_OF, FIRST_US, LATE, MINUTES, TRIPS, order_dataset, tr
 
 import charkha as ck
 from charkha.bundles.bundle import Bundle
-from charkha.bundles.manifest import RULES_FORMAT, Manifest
+from charkha.bundles.manifest import RULES_FORMAT, GateResult, Manifest
 from charkha.bundles.store import BundleStore, UnknownBundle
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
 from charkha.operations.aliases import record_untracked
 from charkha.spec.durations import DAY_US
+from charkha.spec.gates import SurvivesDrill
 from charkha.spec.model import Model
 from charkha.storage.home import Home, open_home
 from charkha.training.compare import paired_difference
 from charkha.training.evaluate import time_clusters
 from charkha.training.metrics import estimate
-from charkha.training.pipeline import Candidate, Order, train
+from charkha.training.pipeline import Candidate, OnStep, Order, train
 from charkha.training.split import SplitTooSmall
 from charkha.training.tracking import NoTracker, TrackingFailed
 
@@ -168,6 +169,29 @@ def test_a_status_that_operations_gave_is_not_undone(home: Home) -> None:
     home.ledger.record_version(attrs.evolve(home.ledger.version("late", "v1"), status="rejected"))
     trained(home, ordered(home))
     assert home.ledger.version("late", "v1").status == "rejected"
+
+
+def test_a_gate_of_drills_is_judged_of_the_version_before_it_is_written(home: Home) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def drill(gate: SurvivesDrill, bundle: Bundle, on_step: OnStep) -> GateResult:
+        asked.append((bundle.manifest.version, BundleStore(home.bundles).versions("late")))
+        assert len(bundle.score(pl.DataFrame({name: [None] for name in bundle.plan.names}))) == 1
+        return GateResult(gate.name, passed=False, value=None, target=gate.share, reason="it was missed")
+
+    gated = attrs.evolve(LATE, gates=[*LATE.gates, ck.survives_drill("latency")])
+    order = ordered(home, gated)
+    candidate = train(order, home, SimulatedClock(NOW_US), LocalEngine(), NoTracker(), drill=drill)
+    assert asked == [("v1", [])]
+    assert not candidate.passed
+    assert (candidate.gates[-1].name, candidate.gates[-1].reason) == ("survives_drill latency", "it was missed")
+    assert BundleStore(home.bundles).manifest("late", "v1").gates == candidate.gates
+
+
+def test_a_gate_of_drills_lets_nobody_through_where_none_are_made(home: Home) -> None:
+    candidate = trained(home, ordered(home, attrs.evolve(LATE, gates=[ck.survives_drill("latency")])))
+    assert not candidate.passed
+    assert candidate.gates[0].reason.startswith("nothing was drilled: train with charkha train")
 
 
 def test_a_model_that_fails_its_gates_is_kept_as_rejected(home: Home) -> None:

@@ -1,7 +1,8 @@
 """`charkha`: the commands, the options they share, and how whatever goes wrong becomes a message and an exit code.
 
 Exit codes: 0 done; 1 a gate or check failed, or the work could not be done; 2 the command was not written rightly;
-3 `charkha diagnose` found that something is wrong; 130 stopped with Ctrl-C.
+3 `charkha diagnose` found that something is wrong, or `charkha drill` that something would be missed; 130 stopped with
+Ctrl-C.
 """
 
 import os
@@ -23,6 +24,7 @@ from charkha.cli import (
     demo,
     deploy,
     diagnose,
+    drill,
     features,
     history,
     incidents,
@@ -57,6 +59,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "demo": (demo.demo, RUN),
     "status": (status.status, LOOK),
     "diagnose": (diagnose.diagnose, LOOK),
+    "drill": (drill.drill, LOOK),
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),

@@ -99,12 +99,11 @@ def question_of(
     home: "Home", *, window: str | None, since: str | None, until: str | None, healthy: str, sample: int
 ) -> "Question":
     """Return what is to be looked at. Raises BadParameter."""
-    from charkha.cli.status import end_of_replay
     from charkha.operations.case import WINDOW_US, Question
 
     if window is not None and since is not None:
         raise typer.BadParameter("expected one of --since and --window, got both.", param_hint="--since")
-    latest_us = status.now() if (replayed_us := end_of_replay(home)) is None else replayed_us + 1
+    latest_us = status.end_of_served(home)
     now_us = latest_us if until is None else min(latest_us, _time_us(until, "--until"))
     if since is None:
         window_us = WINDOW_US if window is None else _length_us(window, "--window")

@@ -47,11 +47,11 @@ def make_operator(project: "Project", home: "Home") -> "Operator":
     """Return the operator of a project, which trains in child processes within the models' budgets."""
     from charkha.clock import SystemClock
     from charkha.operations.operator import Operator
-    from charkha.training.child import train_in_child
+    from charkha.operations.training import train_with_drills
     from charkha.training.tracking import MlflowTracker
 
     clock, tracker = SystemClock(), MlflowTracker(project.home)
-    return Operator(project, home, clock, lambda order: train_in_child(order, project, clock, tracker), tracker)
+    return Operator(project, home, clock, lambda order: train_with_drills(order, project, clock, tracker), tracker)
 
 
 def tick_once(session: Session, project: "Project", operator: "Operator") -> None:

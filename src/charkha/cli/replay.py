@@ -202,6 +202,7 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
     """Return a stage with an operator that trains in this process: a replay's time stands still meanwhile."""
     from charkha.clock import SimulatedClock
     from charkha.engines.local import LocalEngine
+    from charkha.operations.drills.gate import drilling
     from charkha.operations.operator import Operator
     from charkha.operations.replay import Stage
     from charkha.training.pipeline import train
@@ -212,7 +213,9 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
         project,
         home,
         clock,
-        lambda order: train(order, home, clock, engine, tracker),
+        lambda order: train(
+            order, home, clock, engine, tracker, drill=drilling(project, order.model, home, clock.now(), engine)
+        ),
         tracker,
         daily_skew=False,
         keeps_log=False,

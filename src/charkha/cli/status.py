@@ -97,6 +97,12 @@ def end_of_replay(home: "Home") -> int | None:
         return max([newest_known(state), *(decision.time_us for decision in home.ledger.decisions())])
 
 
+def end_of_served(home: "Home") -> int:
+    """Return until when a home has served (µs): now, or when the replay that made it ends."""
+    replayed_us = end_of_replay(home)
+    return now() if replayed_us is None else replayed_us + 1
+
+
 def served(situation: "Situation") -> dict[str, Any] | None:
     """Return the champion's performance on the matured labels of the monitors' window."""
     health = situation.health

@@ -63,9 +63,11 @@ def train(
 
 def carry_out(session: Session, project: "Project", model: "Model", home: "Home", as_of: str | None) -> "Candidate":
     """Train in this process, with the run written into the ledger from its beginning to its end."""
+    from charkha.cli.status import end_of_served
     from charkha.clock import SystemClock, to_iso
     from charkha.engines.local import LocalEngine
     from charkha.operations.act import TRAINING
+    from charkha.operations.drills.gate import drilling
     from charkha.training.pipeline import Order
     from charkha.training.pipeline import train as train_version
     from charkha.training.tracking import MlflowTracker
@@ -79,8 +81,9 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
         with stoppable(session.err, remains), steps(session.err) as on_step:
-            tracker = MlflowTracker(home.folder)
-            candidate = train_version(order, home, clock, LocalEngine(), tracker, on_step=on_step)
+            tracker, engine = MlflowTracker(home.folder), LocalEngine()
+            drill = drilling(project, model, home, end_of_served(home), engine)
+            candidate = train_version(order, home, clock, engine, tracker, on_step=on_step, drill=drill)
     except BaseException as error:
         home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error)})
         raise

@@ -9,6 +9,45 @@ from attrs import frozen
 # What is at fault, in the order in which a diagnosis asks: what each means is in docs/drills.md.
 Cause = Literal["infrastructure", "skew", "source", "label", "concept", "prior", "population", "benign"]
 CAUSES: tuple[Cause, ...] = ("infrastructure", "skew", "source", "label", "concept", "prior", "population", "benign")
+# The kinds of incident that drills know; what each does is in docs/drills.md.
+KINDS: tuple[str, ...] = (
+    "adversarial_pattern",
+    "bad_replica",
+    "biased_label_delay",
+    "category_rename",
+    "clock_skew",
+    "concept_gradual",
+    "concept_in_one_slice",
+    "concept_recurring",
+    "concept_sudden",
+    "constant",
+    "duplicate_events",
+    "error_burst",
+    "holiday",
+    "label_corruption",
+    "label_outage",
+    "late_events",
+    "latency",
+    "marketing_burst",
+    "new_category",
+    "new_segment",
+    "null_flood",
+    "population_shift_harmful",
+    "population_shift_harmless",
+    "prior_shift",
+    "schema_change",
+    "seasonal_shift",
+    "skew_imputation",
+    "skew_transform",
+    "skew_window",
+    "stale_store",
+    "time_zone_shift",
+    "unit_change",
+    "wrong_artifact_announced",
+    "wrong_artifact_silent",
+    "wrong_join_key",
+    "wrong_lookup_key",
+)
 Bend = Callable[[pl.DataFrame, float, int], pl.DataFrame]
 
 

@@ -42,7 +42,29 @@ class Calibrated:
     max_error: float
 
 
-Gate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated
+@frozen
+class SurvivesDrill:
+    """Of incidents put into the model's own recent traffic, at least `share` are found in time, under their cause.
+
+    kinds: of the catalogue, or declared with `ck.incident`; those that harm nobody must not be reported. times: of each
+    kind so many, which hit other things at other times. window: of the traffic that is watched; what is usual is learnt
+    from the four weeks before. Passes, and says that nothing could be drilled, while there is no such traffic.
+    """
+
+    kinds: tuple[str, ...]
+    share: float = 1.0
+    times: int = 3
+    window: str = "7d"
+
+    @property
+    def name(self) -> str:
+        """What the gate is called, with the kinds of incident."""
+        return f"survives_drill {', '.join(self.kinds)}"
+
+
+# Those that are checked on the test rows, and all there are.
+TestedGate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated
+Gate = TestedGate | SurvivesDrill
 
 
 def at_least(metric: str, value: float) -> AtLeast:
@@ -68,3 +90,8 @@ def beats_trivial(metric: str) -> BeatsTrivial:
 def calibrated(max_error: float) -> Calibrated:
     """Gate: predicted probabilities are those that happen, within `max_error`."""
     return Calibrated(max_error)
+
+
+def survives_drill(*kinds: str, share: float = 1.0, times: int = 3, window: str = "7d") -> SurvivesDrill:
+    """Gate: in drills on recent traffic, incidents of these kinds are found in time and under their cause."""
+    return SurvivesDrill(kinds, share, times, window)

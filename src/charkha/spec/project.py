@@ -22,7 +22,7 @@ from typing import Literal
 from attrs import frozen
 
 from charkha.spec.check import all_sources, all_views, check
-from charkha.spec.checks.incidents import incident_faults
+from charkha.spec.checks.incidents import drilled_kind_faults, incident_faults
 from charkha.spec.checks.values import listing, quote, way_to
 from charkha.spec.checks.views import view_faults
 from charkha.spec.definition import Definition, load_definition
@@ -136,6 +136,7 @@ def _checked_definition(file: Path, settings: Mapping[str, object], texts: Texts
         raise DefinitionError([*faults, *error.faults]) from error
     faults += check(found.models)
     faults += incident_faults(found.incidents)
+    faults += drilled_kind_faults(found.models, found.incidents)
     if faults:
         raise DefinitionError(faults)
     return found

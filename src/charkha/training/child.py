@@ -1,7 +1,8 @@
 """Training in a child process with limits of its own, so that it can neither starve nor take down what serves.
 
-The parent writes an order, starts `python -m charkha.training.child ORDER RESULT`, is told of each step on the child's
-standard output, and reads the result. The child finds the project again by its folder: an order is plain JSON.
+The parent writes an order, starts `python -m charkha.training.child ORDER RESULT`, or another module that calls `main`,
+is told of each step on the child's standard output, and reads the result. The child finds the project again by its
+folder: an order is plain JSON.
 """
 
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,15 +21,19 @@ from attrs import evolve
 
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock, SimulatedClock
+from charkha.engines.engine import Engine
 from charkha.engines.local import LocalEngine
 from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
-from charkha.storage.home import open_project
+from charkha.storage.home import Home, open_project
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.limits import end_with_parent, limit_this_process
-from charkha.training.pipeline import Candidate, OnStep, Order, ignore, train
+from charkha.training.pipeline import Candidate, Drill, OnStep, Order, ignore, train, undrilled
 from charkha.training.tracking import MlflowTracker, NoTracker, Tracker
+
+# Makes what judges the gates of drills: of a project, a model, its home, the time (µs), and an engine.
+Drilling = Callable[[Project, Model, Home, int, Engine], Drill]
 
 GRACE_SECONDS = 5
 LAST_WORDS = 2000
@@ -58,12 +63,24 @@ class ChildResult(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+def no_drilling(project: Project, model: Model, home: Home, now_us: int, engine: Engine) -> Drill:
+    """Make what lets nobody through a gate of drills."""
+    return undrilled
+
+
 def train_in_child(
-    order: Order, project: Project, clock: Clock, tracker: Tracker, *, on_step: OnStep = ignore
+    order: Order,
+    project: Project,
+    clock: Clock,
+    tracker: Tracker,
+    *,
+    on_step: OnStep = ignore,
+    module: str = "charkha.training.child",
 ) -> Candidate:
     """Carry out an order in a child process within the model's budget; it ends when this process does.
 
-    on_step: called from another thread. Raises TrainingFailed and its kinds (see `training.failures`).
+    on_step: called from another thread. module: what the child runs. Raises TrainingFailed and its kinds (see
+    `training.failures`).
     """
     sent = ChildOrder(
         root=str(order.root),
@@ -77,7 +94,7 @@ def train_in_child(
         tracking=tracker.uri if isinstance(tracker, MlflowTracker) else None,
     )
     with TemporaryDirectory(prefix="charkha-training-") as folder:
-        result = _run_child(sent, Path(folder), order.model.budget, on_step)
+        result = _run_child(sent, Path(folder), order.model.budget, on_step, module)
     if result.version is None:
         raise _failure(order, result.error, result.detail)
     return Candidate.of(BundleStore(project.home / "bundles").manifest(order.model.name, result.version))
@@ -89,12 +106,12 @@ def _failure(order: Order, kind: str, detail: str) -> TrainingFailed:
     return TrainingFailed(order.run_key, kind, detail)
 
 
-def _run_child(order: ChildOrder, folder: Path, budget: Budget, on_step: OnStep) -> ChildResult:
+def _run_child(order: ChildOrder, folder: Path, budget: Budget, on_step: OnStep, module: str) -> ChildResult:
     """Run the child to its end, or end it, and return its result."""
     order_file, result_file, words_file = folder / "order.json", folder / "result.json", folder / "stderr"
     order_file.write_bytes(msgspec.json.encode(order))
     # -P: a file of the project's that is called like a module must not take its place.
-    command = [sys.executable, "-P", "-m", "charkha.training.child", str(order_file), str(result_file)]
+    command = [sys.executable, "-P", "-m", module, str(order_file), str(result_file)]
     with words_file.open("wb") as words, _ended_in_any_case(command, words) as child:
         steps = threading.Thread(target=_tell_steps, args=(child, on_step), daemon=True)
         steps.start()
@@ -143,7 +160,7 @@ def _tell_steps(child: "subprocess.Popen[str]", on_step: OnStep) -> None:
         on_step(line.rstrip("\n"))
 
 
-def main(order_file: Path, result_file: Path) -> None:
+def main(order_file: Path, result_file: Path, drilling: Drilling = no_drilling) -> None:
     """The child: carry out the order of a file, and leave the result in another, whole or not at all."""
     end_with_parent()
     steps = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
@@ -153,7 +170,7 @@ def main(order_file: Path, result_file: Path) -> None:
         project = load_project(Path(order.root))
         model = _model(project, order.model)
         limit_this_process(model.budget)
-        result = carry_out(order, project, model, lambda step: print(step, file=steps))
+        result = carry_out(order, project, model, lambda step: print(step, file=steps), drilling)
     except Exception as error:
         result = ChildResult(error=type(error).__name__, detail=str(error))
     partial = result_file.with_suffix(".partial")
@@ -161,14 +178,17 @@ def main(order_file: Path, result_file: Path) -> None:
     partial.rename(result_file)
 
 
-def carry_out(order: ChildOrder, project: Project, model: Model, on_step: OnStep) -> ChildResult:
+def carry_out(
+    order: ChildOrder, project: Project, model: Model, on_step: OnStep, drilling: Drilling = no_drilling
+) -> ChildResult:
     """Train as ordered, with the backends of the project opened anew and the clock of the parent."""
     home_folder = Path(order.home)
     tracker = NoTracker() if order.tracking is None else MlflowTracker(home_folder, order.tracking)
     here = Order(model, project.root, order.as_of_us, order.run_key, order.champion, order.seed)
     with open_project(evolve(project, home=home_folder)) as home:
-        clock = SimulatedClock(order.now_us)
-        candidate = train(here, home, clock, LocalEngine(), tracker, on_step=on_step)
+        clock, engine = SimulatedClock(order.now_us), LocalEngine()
+        drill = drilling(project, model, home, order.now_us, engine)
+        candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill)
     return ChildResult(version=candidate.version)
 
 

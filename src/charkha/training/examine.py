@@ -4,6 +4,7 @@ import polars as pl
 from attrs import frozen
 
 from charkha.bundles.manifest import Estimate, GateResult
+from charkha.spec.gates import TestedGate
 from charkha.spec.model import FloatArray, Model
 from charkha.training.baselines import first_rules, rules_scores, trivial_scores
 from charkha.training.champion import Champion
@@ -54,7 +55,7 @@ def examine(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted, champi
             "test": measure(reported_metrics(model), test_labels, scores, clusters),
         },
         slices=measure_slices(model, dataset.spine[parts.test], test_labels, scores, clusters),
-        gates=tuple(check_gate(gate, evidence) for gate in model.gates),
+        gates=tuple(check_gate(gate, evidence) for gate in model.gates if isinstance(gate, TestedGate)),
     )
 
 

@@ -1,11 +1,11 @@
-"""The gates, checked: each says what it measured, what it asked for, and whether the model may pass."""
+"""The gates on the test rows: each says what it measured, what it asked for, and whether the model may pass."""
 
 from functools import singledispatch
 
 from attrs import frozen
 
 from charkha.bundles.manifest import Estimate, GateResult
-from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, Gate
+from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, TestedGate
 from charkha.spec.model import FloatArray
 from charkha.training.champion import Champion
 from charkha.training.compare import improvement, paired_difference
@@ -29,7 +29,7 @@ class Evidence:
     trivial: FloatArray
 
 
-def check_gate(gate: Gate, evidence: Evidence) -> GateResult:
+def check_gate(gate: TestedGate, evidence: Evidence) -> GateResult:
     """Return what the gate says. A metric that these rows cannot give is a gate that was not passed, not an error."""
     try:
         return _check(gate, evidence)
@@ -100,7 +100,7 @@ def _figures(measured: Estimate) -> str:
     return f"{measured.value:.4g} ({measured.low:.4g} to {measured.high:.4g}, {measured.n:,} test rows)"
 
 
-def _name(gate: Gate) -> str:
+def _name(gate: TestedGate) -> str:
     subject = "" if isinstance(gate, Calibrated) else f" {gate.metric}"
     return _NAMES[type(gate)] + subject
 

@@ -1,6 +1,6 @@
 """Training: from a definition and a moment to a gated, recorded model version.
 
-    dataset → split → fit → examine → runtime → manifest → bundle → tracker → ledger
+    dataset → split → fit → examine → runtime → manifest → drills → bundle → tracker → ledger
 
 The same `run_key` gives the same version however often its training is begun anew: what is on disk already is not made
 again, and the ledger's row, which comes last, says that all of it is there.
@@ -11,8 +11,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 from attrs import frozen
 
+from charkha.bundles.bundle import Bundle, load_bundle
 from charkha.bundles.encoding import encode
 from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice
 from charkha.bundles.runtime_choice import choose_runtime
@@ -23,6 +25,7 @@ from charkha.features.plan import plan_features
 from charkha.features.reading import Readings, opened_readings
 from charkha.governance.card import model_card
 from charkha.spec.durations import parse_duration
+from charkha.spec.gates import SurvivesDrill
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import VersionRow
@@ -35,6 +38,8 @@ from charkha.training.split import Parts, split_by_time, split_spans
 from charkha.training.tracking import Tracker, TrackingFailed
 
 OnStep = Callable[[str], None]
+# Judges a gate that asks for drills, which are made above this room: of a version that is not written yet.
+Drill = Callable[[SurvivesDrill, Bundle, OnStep], GateResult]
 SEED = 7
 # The environment variable that names the runtime of what is trained, in place of a measurement.
 RUNTIME_VARIABLE = "CHARKHA_RUNTIME"
@@ -78,14 +83,28 @@ def ignore(step: str) -> None:
     """Tell nobody about a step."""
 
 
+def undrilled(gate: SurvivesDrill, bundle: Bundle, on_step: OnStep) -> GateResult:
+    """Let nobody through a gate of drills where there is nothing that could make them."""
+    reason = "nothing was drilled: train with charkha train, replay or operate"
+    return GateResult(gate.name, passed=False, value=None, target=gate.share, reason=reason)
+
+
 def train(
-    order: Order, home: Home, clock: Clock, engine: Engine, tracker: Tracker, *, on_step: OnStep = ignore
+    order: Order,
+    home: Home,
+    clock: Clock,
+    engine: Engine,
+    tracker: Tracker,
+    *,
+    on_step: OnStep = ignore,
+    drill: Drill = undrilled,
 ) -> Candidate:
     """Carry out a training, or find that it was: returns its version, accepted or rejected by its gates.
 
-    on_step: told what is being done, in words. Raises NoLabels, TruthKnownAhead, SplitTooSmall, OneClassOnly,
-    CannotFit, MetricUndefined and DataError for data that cannot be trained on, UnknownBundle and BundleCorrupt for a
-    champion that is gone or damaged. A tracker that fails does not fail the training: the operator tells it later.
+    on_step: told what is being done, in words. drill: judges gates that ask for drills. Raises NoLabels,
+    TruthKnownAhead, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined and DataError for data that cannot be
+    trained on, UnknownBundle and BundleCorrupt for a champion that is gone or damaged. A tracker that fails does not
+    fail the training: the operator tells it later.
     """
     name, bundles = order.model.name, BundleStore(home.bundles)
     version = home.ledger.next_version(name, order.run_key)
@@ -93,7 +112,7 @@ def train(
         return Candidate.of(bundles.manifest(name, version))
     if version not in bundles.versions(name):
         birth = Birth(version=version, created_us=clock.now(), seed=order.seed)
-        _make_bundle(order, home, engine, bundles, birth, on_step=on_step)
+        _make_bundle(order, home, engine, bundles, birth, on_step=on_step, drill=drill)
     manifest = bundles.manifest(name, version)
     on_step(f"recording {version}")
     try:
@@ -106,7 +125,7 @@ def train(
 
 
 def _make_bundle(
-    order: Order, home: Home, engine: Engine, bundles: BundleStore, birth: Birth, *, on_step: OnStep
+    order: Order, home: Home, engine: Engine, bundles: BundleStore, birth: Birth, *, on_step: OnStep, drill: Drill
 ) -> None:
     model = order.model
     on_step("building the dataset")
@@ -119,6 +138,11 @@ def _make_bundle(
         on_step("choosing the runtime")
         runtime = runtime_of(model, dataset, parts, fitted)
     manifest = describe(model, birth, dataset, parts, fitted, examined=examined, runtime=runtime)
+    drilled = [gate for gate in model.gates if isinstance(gate, SurvivesDrill)]
+    if drilled:
+        bundle = load_bundle(manifest, fitted.state)
+        results = [drill(gate, bundle, on_step) for gate in drilled]
+        manifest = msgspec.structs.replace(manifest, gates=(*manifest.gates, *results))
     bundles.write(manifest, fitted.state, model_card(manifest))
 
 

@@ -4,12 +4,22 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from charkha.spec.checks.values import duration_faults, number_faults, quote, repeated, strings, way_to
+from charkha.spec.checks.incidents import drill_gate_faults
+from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
-from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated
+from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, SurvivesDrill, TestedGate
 from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
 from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.rules import Rule
+
+GATES = (
+    "ck.at_least",
+    "ck.beats_champion",
+    "ck.beats_rules",
+    "ck.beats_trivial",
+    "ck.calibrated",
+    "ck.survives_drill",
+)
 
 
 def is_task(task: object) -> bool:
@@ -45,9 +55,10 @@ def gate_faults(where: str, model: Model) -> Iterator[Fault]:
     """Yield what is wrong with each gate."""
     for gate in model.gates:
         inner = f"{where}, gate {type(gate).__name__}"
-        if not isinstance(gate, AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated):
-            remedy = "Use ck.at_least, ck.beats_champion, ck.beats_rules, ck.beats_trivial or ck.calibrated."
-            yield Fault(f"{where}, gates", "a gate", quote(gate), remedy)
+        if isinstance(gate, SurvivesDrill):
+            yield from drill_gate_faults(inner, gate)
+        elif not isinstance(gate, TestedGate):
+            yield Fault(f"{where}, gates", "a gate", quote(gate), f"Use one of {listing(GATES)}.")
         elif isinstance(gate, Calibrated):
             yield from number_faults(inner, gate.max_error, "an error between 0 and 1", 0, 1)
             yield from _binary_only(inner, model.task, "probabilities to calibrate")
