@@ -15,4 +15,5 @@ FIGURES = (
     in_words("weeks", "alarms_of_benign_shifts", "reported"),
     at_most("minutes", "median_minutes_to_detection_at_ten_a_minute", 30),
     exactly("minutes", "dense_drills_missed", 0),
+    at_most("months", "false_alarms_of_a_simulated_model_year", 1),
 )

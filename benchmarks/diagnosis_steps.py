@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from claims import Measured
+from diagnosis_aa import model_months
 from diagnosis_bench import DENSE_ON, Bench
 from diagnosis_looks import WATCHED_DAYS, Seen
 from suite import Found, Step
@@ -91,4 +92,5 @@ STEPS = (
     Step("drills", "incidents put into recorded weeks", drills),
     Step("weeks", "weeks in which nothing happened, and shifts that harm nobody", weeks),
     Step("minutes", "ten questions a minute", minutes),
+    Step("months", "simulated months in which nothing happens", model_months),
 )
