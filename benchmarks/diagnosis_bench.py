@@ -29,7 +29,7 @@ class Extent:
     """How much is looked at.
 
     scales: of the default size. smaller: what is reported beside. seeds: of dense drills. every_week: one natural week
-    in so many. model_months: simulated, in which nothing happens.
+    in so many. model_months: simulated, in which nothing happens. rows: that a check is timed with.
     """
 
     learnt: Anchors = LEARNT_ON
@@ -39,6 +39,7 @@ class Extent:
     seeds: int = 6
     every_week: int = 1
     model_months: int = 1_000
+    rows: int = 1_000_000
 
 
 QUICK = Extent(
@@ -49,6 +50,7 @@ QUICK = Extent(
     seeds=2,
     every_week=4,
     model_months=50,
+    rows=100_000,
 )
 
 
