@@ -126,7 +126,8 @@ def _of_blocks(case: Case, view: FeatureView, length: int, budget: Budget) -> It
 class _Looked:
     """What was observed of one kind: (blocks, checks), of the healthy history and of what is watched.
 
-    features: the number of each check's feature; those are left out that the history tells too little of.
+    features: the number of each check's feature. Left out are those that the history tells too little of, and those of
+    which nothing was ever counted, neither then nor now: most have no nulls, and none beyond all that ever was.
     """
 
     kind: str
@@ -138,7 +139,7 @@ class _Looked:
     @classmethod
     def of(cls, kind: str, length: int, healthy: FeatureStatistics, watched: FeatureStatistics) -> "_Looked":
         before, now = _observed(kind, healthy), _observed(kind, watched)
-        told = np.flatnonzero(_told(before).sum(axis=0) >= LEAST_BLOCKS)
+        told = np.flatnonzero((_told(before).sum(axis=0) >= LEAST_BLOCKS) & (_seen(before) | _seen(now)))
         return cls(kind, length * TILE_US, told, _only(before, told), _only(now, told))
 
 
@@ -160,6 +161,12 @@ def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
 
 def _told(observed: tuple[FloatArray, ...]) -> BoolArray:
     return np.isfinite(observed[0]) if len(observed) == 1 else np.asarray(observed[1] > 0)
+
+
+def _seen(observed: tuple[FloatArray, ...]) -> BoolArray:
+    """Say of which features anything but 0 was observed."""
+    seen: BoolArray = np.any(np.nan_to_num(observed[0]) != 0, axis=0)
+    return seen
 
 
 def _signal(looked: _Looked, subject: str, change: Changed, since_us: int) -> Signal:
