@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-from attrs import frozen
+from attrs import asdict, frozen
+from claims import Measured
+from diagnosis_bench import Bench
+from suite import Found
 
 from charkha.monitoring.sequential.alarms import alarms
 from charkha.monitoring.sequential.arrays import FloatArray
@@ -138,14 +141,18 @@ def simulated_values(random: np.random.Generator, checks: int) -> FloatArray:
     return np.select([kind == 0, kind == 1], [normal, np.exp(normal)], heavy)
 
 
-def main() -> None:
-    found = quiet()
-    print(
-        f"{found.model_months} model-months of {found.checks} checks: {found.alarms} false alarms "
-        f"({found.per_model_year:.2f} a model-year, budget {found.budget_alarms:.0f} in all), {found.unusable} checks "
-        f"not usable, variance widened × {found.widened_median:.1f} (median), {found.seconds:.0f} s"
+def months(model_months: int) -> dict[str, float]:
+    """Simulate months in a process of its own."""
+    found = quiet(model_months)
+    return {**asdict(found), "per_model_year": found.per_model_year}
+
+
+def model_months(bench: Bench) -> Found:
+    """Months in which nothing happens, forty checks each: how many alarms a model-year would have."""
+    found = bench.child("diagnosis_aa:months", model_months=bench.extent.model_months).values
+    note = (
+        f"{found['alarms']:.0f} in {found['model_months']:,.0f} model-months of {found['checks']:.0f} checks, "
+        f"{found['budget_alarms']:.0f} allowed; {found['unusable']:.0f} checks not usable, variance widened "
+        f"× {found['widened_median']:.1f} (median)"
     )
-
-
-if __name__ == "__main__":
-    main()
+    yield "false_alarms_of_a_simulated_model_year", Measured(found["per_model_year"], note)

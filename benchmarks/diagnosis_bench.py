@@ -27,7 +27,11 @@ OF_EVERY_ROW = ("unit_change", "null_flood", "constant", "schema_change")
 
 @frozen
 class Extent:
-    """How much is looked at. scales: of the default size. smaller: what is reported beside. seeds: of dense drills."""
+    """How much is looked at.
+
+    scales: of the default size. smaller: what is reported beside. seeds: of dense drills. every_week: one natural week
+    in so many. model_months: simulated, in which nothing happens. rows: that a check is timed with.
+    """
 
     learnt: Anchors = LEARNT_ON
     shown: Anchors = SHOWN_ON
@@ -35,6 +39,8 @@ class Extent:
     smaller: Sequence[float] = (0.5,)
     seeds: int = 6
     every_week: int = 1
+    model_months: int = 1_000
+    rows: int = 1_000_000
 
 
 QUICK = Extent(
@@ -44,6 +50,8 @@ QUICK = Extent(
     smaller=(),
     seeds=2,
     every_week=4,
+    model_months=50,
+    rows=100_000,
 )
 
 

@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from claims import Measured
+from diagnosis_aa import model_months
 from diagnosis_bench import DENSE_ON, Bench
+from diagnosis_cost import cost
+from diagnosis_estimates import estimates
 from diagnosis_looks import WATCHED_DAYS, Seen
+from diagnosis_peers import peers
 from suite import Found, Step
 
 BROKEN = ("infrastructure", "skew", "source", "label")
@@ -91,4 +95,8 @@ STEPS = (
     Step("drills", "incidents put into recorded weeks", drills),
     Step("weeks", "weeks in which nothing happened, and shifts that harm nobody", weeks),
     Step("minutes", "ten questions a minute", minutes),
+    Step("months", "simulated months in which nothing happens", model_months),
+    Step("estimates", "estimates made before labels were there", estimates),
+    Step("cost", "what the check of a million rows costs", cost),
+    Step("peers", "natural weeks and drills, given to other tools", peers),
 )

@@ -169,3 +169,15 @@ def test_a_history_of_single_rows_does_not_make_larger_blocks_a_wonder() -> None
     rows = np.full((200, 20), 40.0)
     log_e = null.log_e(random.binomial(40, 0.06, rows.shape).astype(float), rows)
     assert np.median(log_e.sum(axis=0).max(axis=-1)) < 0
+
+
+def test_shares_say_the_same_of_many_blocks_as_of_each() -> None:
+    """Of many blocks they are read from tables, of few they are worked out."""
+    random = np.random.default_rng(9)
+    rows = random.integers(0, 40, (BLOCKS, 5)).astype(np.float64)
+    hits = random.binomial(rows.astype(np.int64), 0.1).astype(np.float64)
+    null = Shares.of(hits, rows)
+    blocks = [null.log_e(hits[[block]], rows[[block]])[0] for block in range(BLOCKS)]
+    np.testing.assert_array_equal(null.log_e(hits, rows), np.stack(blocks))
+    expected = rows * (hits.sum(axis=0) / rows.sum(axis=0))
+    np.testing.assert_array_equal(null.surprise(hits, rows), null.log_e(hits, rows) - null.log_e(expected, rows))

@@ -3,13 +3,18 @@
 All of it adds up from tiles, but the share of the most frequent bin, which is of a block as a whole.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
-import polars as pl
 from attrs import frozen
 
 from charkha.bundles.profile import NumericShape, ProfileShape, TextShape
 from charkha.features.segments import IntArray
 from charkha.spec.model import FloatArray
+
+ADDITIVE = ("rows", "nulls", "strangers", "far", "odd", "agree", "paired", "levels")
+# Of blocks and bins, in which rows are counted at a time.
+CELLS = 1 << 21
 
 
 @frozen(eq=False)
@@ -100,33 +105,82 @@ def _far(part: NumericShape | TextShape) -> IntArray:
     return flags
 
 
-def feature_statistics(meaning: BinMeaning, counted: pl.DataFrame, blocks: int) -> FeatureStatistics:
-    """Return what blocks tell. counted: `block` (from 0 up), `bin`, `count`, in any order."""
-    added = counted.group_by("block", "bin").agg(pl.col("count").sum())
-    block, bins, count = (added[name].cast(pl.Int64).to_numpy() for name in ("block", "bin", "count"))
-    of_feature = meaning.feature[bins] >= 0
-    size = (blocks, len(meaning.names))
+@frozen(eq=False)
+class TileCounts:
+    """How many rows lie in which bin, tile by tile: any block of tiles is a sum of them.
 
-    def total(chosen: IntArray, numbers: IntArray, weights: FloatArray) -> FloatArray:
-        place = block[chosen] * size[1] + numbers[chosen]
-        sums: FloatArray = np.bincount(place, weights[chosen], minlength=blocks * size[1]).astype(np.float64)
-        return sums.reshape(size)
+    first: the number of the first tile. sums: what adds up (ADDITIVE), of each tile from the first on and each feature,
+    float64 (len(ADDITIVE), tiles, features). tile, place, count: of each count, in the order of time, its tile, the
+    place of its bin among those that any row lies in, and the rows, (k,). feature: of each such place the feature, or
+    -1; null: whether it counts nulls; (places,).
+    """
 
-    inside, feature = np.flatnonzero(of_feature), meaning.feature[bins]
-    weights = count.astype(np.float64)
-    top = np.zeros(size)
-    known = np.flatnonzero(of_feature & (meaning.null[bins] == 0))
-    np.maximum.at(top, (block[known], feature[known]), weights[known])
-    odd, agree, paired = meaning.odd[bins], meaning.agree[bins], meaning.paired[bins]
-    return FeatureStatistics(
-        meaning.names,
-        total(inside, feature, weights),
-        total(inside, feature, weights * meaning.null[bins]),
-        total(inside, feature, weights * meaning.stranger[bins]),
-        total(inside, feature, weights * meaning.far[bins]),
-        total(np.flatnonzero(odd >= 0), odd, weights),
-        total(np.flatnonzero(agree >= 0), agree, weights),
-        total(np.flatnonzero(paired >= 0), paired, weights),
-        total(inside, feature, weights * meaning.level[bins]),
-        top,
-    )
+    names: tuple[str, ...]
+    first: int
+    sums: FloatArray
+    tile: IntArray
+    place: IntArray
+    count: FloatArray
+    feature: IntArray
+    null: IntArray
+
+    @classmethod
+    def of(cls, meaning: BinMeaning, tile: IntArray, bins: IntArray, count: FloatArray) -> "TileCounts":
+        """Take counts apart. tile: the number of the tile of each, ascending; bins, count: as of `Tally`; (k,) each."""
+        first = int(tile[0]) if len(tile) else 0
+        tiles = int(tile[-1]) + 1 - first if len(tile) else 0
+        sums = np.stack(list(_added(meaning, tile - first, bins, count, tiles)))
+        used = np.flatnonzero(np.bincount(bins, minlength=len(meaning.feature)))
+        place = np.searchsorted(used, np.arange(len(meaning.feature)))[bins]
+        return cls(meaning.names, first, sums, tile, place, count, meaning.feature[used], meaning.null[used])
+
+    def statistics(self, first: int, blocks: int, length: int) -> FeatureStatistics:
+        """Return what blocks tell: so many of `length` tiles each, the first of them block number `first` from 1970."""
+        padded = np.zeros((len(ADDITIVE), blocks * length, len(self.names)))
+        offset, tiles = self.first - first * length, self.sums.shape[1]
+        begin, end = max(0, offset), min(blocks * length, offset + tiles)
+        if begin < end:
+            padded[:, begin:end] = self.sums[:, begin - offset : end - offset]
+        of_blocks = padded.reshape(len(ADDITIVE), blocks, length, len(self.names)).sum(axis=2)
+        added = dict(zip(ADDITIVE, of_blocks, strict=True))
+        return FeatureStatistics(names=self.names, top=self._top(first, blocks, length), **added)
+
+    def _top(self, first: int, blocks: int, length: int) -> FloatArray:
+        """Return the rows in the most frequent bin of each block and feature; some blocks at a time, for the memory."""
+        top = np.zeros((blocks, len(self.names)))
+        width, nulls = len(self.feature), np.flatnonzero(self.null)
+        begins = np.flatnonzero(np.diff(self.feature, prepend=-1))  # what is of no feature comes last
+        step = max(1, CELLS // max(1, width))
+        for begin in range(0, blocks if width else 0, step):
+            end = min(blocks, begin + step)
+            low, high = np.searchsorted(self.tile, ((first + begin) * length, (first + end) * length))
+            block = self.tile[low:high] // length - (first + begin)
+            cells = np.bincount(block * width + self.place[low:high], self.count[low:high], (end - begin) * width)
+            cells = cells.reshape(end - begin, width)
+            cells[:, nulls] = 0
+            most, feature = np.maximum.reduceat(cells, begins, axis=1), self.feature[begins]
+            top[begin:end, feature[feature >= 0]] = most[:, feature >= 0]
+        return top
+
+
+def _added(meaning: BinMeaning, tile: IntArray, bins: IntArray, count: FloatArray, tiles: int) -> Iterator[FloatArray]:
+    """Yield the sums of ADDITIVE, each float64 (tiles, features)."""
+    features = len(meaning.names)
+    columns = features + 1  # the last for what is of no feature
+
+    def total(tile: IntArray, number: IntArray, weights: FloatArray) -> FloatArray:
+        sums: FloatArray = np.bincount(tile * columns + number, weights, minlength=tiles * columns).astype(np.float64)
+        return sums.reshape(tiles, columns)[:, :features]
+
+    feature = np.where(meaning.feature < 0, features, meaning.feature)[bins]
+    yield total(tile, feature, count)
+    others = (meaning.null, meaning.stranger, meaning.far, meaning.odd + 1, meaning.agree + 1, meaning.paired + 1)
+    some = np.flatnonzero(np.logical_or.reduce(others)[bins])  # few of all
+    tile_of, bins_of, count_of = tile[some], bins[some], count[some]
+    for flags in (meaning.null, meaning.stranger, meaning.far):
+        chosen = flags[bins_of] > 0
+        yield total(tile_of[chosen], meaning.feature[bins_of[chosen]], count_of[chosen])
+    for numbers in (meaning.odd, meaning.agree, meaning.paired):
+        chosen = numbers[bins_of] >= 0
+        yield total(tile_of[chosen], numbers[bins_of[chosen]], count_of[chosen])
+    yield total(tile, feature, count * meaning.level[bins])

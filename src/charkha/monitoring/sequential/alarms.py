@@ -29,15 +29,18 @@ def _rang(log_e: FloatArray, alike: FloatArray, log_levels: FloatArray) -> BoolA
     blocks, checks, alternatives = log_e.shape
     level = np.exp(log_levels) * alternatives * 2
     bounded = np.minimum(log_e, MOST)
-    gained, factors = np.exp(bounded).sum(axis=-1), np.exp(bounded / alike[:, None])
-    sums, once = np.zeros((len(level), checks, alternatives)), np.zeros((len(level), checks))
+    gained = np.exp(bounded).sum(axis=-1)
+    factors = np.exp((bounded / alike[:, None]).transpose(0, 2, 1), order="C")  # sums over the middle axis are quicker
+    sums, once = np.zeros((len(level), alternatives, checks)), np.zeros((len(level), checks))
     rang = np.zeros((blocks, len(level), checks), dtype=np.bool_)
     for block in range(blocks):
         once += gained[block]
         sums += 1
         sums *= factors[block]
-        now = np.greater_equal(sums.sum(axis=-1) + once, level, out=rang[block])
-        if now.any():
-            sums[now] = 0
+        evidence = np.add.reduce(sums, axis=1)
+        evidence += once
+        now = np.greater_equal(evidence, level, out=rang[block])
+        if np.count_nonzero(now):
+            np.copyto(sums, 0, where=now[:, None])
             once[now] = 0
     return rang

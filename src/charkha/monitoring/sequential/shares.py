@@ -9,6 +9,7 @@ A history does not tell the share exactly. The ratio's null therefore stands at 
 tell apart; as the ratio grows with the share, its mean is at most 1 for every share on the healthy side of the edge.
 """
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -86,8 +87,10 @@ class Shares(PerCheck):
         """Return log e-values less those of as many hits as are expected; none at all where there never were any."""
         hits, rows, *usual = observed
         share = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
-        expected = rows * (np.where(np.isfinite(usual[0]), usual[0], share) if usual else share)
-        return self.log_e(*observed) - self.log_e(expected, rows, *usual)
+        if usual:
+            expected = rows * np.where(np.isfinite(usual[0]), usual[0], share)
+            return self.log_e(*observed) - self.log_e(expected, rows, *usual)
+        return self.log_e(*observed) - _of_counts(lambda count: self.log_e(count * share, count), rows)
 
     def _both(self, hits: FloatArray, rows: FloatArray, at: FloatArray, margin: FloatArray) -> FloatArray:
         """Return the log likelihood ratios of a rise, then of a fall, from the edges of what is healthy."""
@@ -98,12 +101,32 @@ class Shares(PerCheck):
         """Return the log likelihood ratios of log odds that are higher by each step."""
         a, b = _beta(self.concentration, log_odds)
         more_a, less_b = _beta(self.concentration[:, None], log_odds[..., None] + STEPS)
-        misses, more_hits = rows - hits, hits[..., None]
-        gained = gammaln(more_hits + more_a) - gammaln(hits + a)[..., None]
-        lost = gammaln(misses[..., None] + less_b) - gammaln(misses + b)[..., None]
         both = gammaln(a) + gammaln(b)
-        ratios: FloatArray = gained + lost + both[..., None] - gammaln(more_a) - gammaln(less_b)
+        if log_odds.ndim == 1:
+            ratios = _of_counts(lambda count: _more(count, a, more_a), hits)
+            ratios += _of_counts(lambda count: _more(count, b, less_b), rows - hits)
+        else:
+            ratios = _more(hits, a, more_a) + _more(rows - hits, b, less_b)
+        ratios += both[..., None]
+        ratios -= gammaln(more_a)
+        ratios -= gammaln(less_b)
         return ratios
+
+
+def _more(counts: FloatArray, start: FloatArray, ahead: FloatArray) -> FloatArray:
+    """Return ln Γ(count + ahead) - ln Γ(count + start), (…, checks, steps)."""
+    more: FloatArray = gammaln(counts[..., None] + ahead)
+    more -= gammaln(counts + start)[..., None]
+    return more
+
+
+def _of_counts(told: Callable[[FloatArray], FloatArray], counts: FloatArray) -> FloatArray:
+    """Return what is told of counts (blocks, checks), by a table where there are fewer whole numbers than blocks."""
+    most = counts.max(initial=0.0)
+    if counts.ndim != 2 or most >= len(counts) or not np.array_equal(counts, np.floor(counts)):
+        return told(counts)
+    table = told(np.broadcast_to(np.arange(most + 1)[:, None], (int(most) + 1, counts.shape[1])))
+    return table[counts.astype(np.int64), np.arange(counts.shape[1])]
 
 
 def _beta(concentration: FloatArray, log_odds: FloatArray) -> tuple[FloatArray, FloatArray]:

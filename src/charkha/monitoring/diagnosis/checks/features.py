@@ -5,7 +5,8 @@ trickle. Everything comes from tiles. A level that moves is told as well, as evi
 has shown: by itself it is the weather.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -16,11 +17,11 @@ from charkha.clock import to_iso
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.detect import Changed, changed
 from charkha.monitoring.diagnosis.signal import Signal
-from charkha.monitoring.diagnosis.statistics import BinMeaning, FeatureStatistics, feature_statistics
+from charkha.monitoring.diagnosis.statistics import BinMeaning, FeatureStatistics, TileCounts
 from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.arrays import BoolArray, IntArray
 from charkha.monitoring.sequential.budget import Budget
-from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
+from charkha.monitoring.sequential.null import LEAST_BLOCKS
 from charkha.monitoring.sequential.ranks import Ranks
 from charkha.monitoring.sequential.shares import Shares
 from charkha.monitoring.tiles import TILE_US, tiles_of
@@ -31,7 +32,8 @@ LENGTHS = (1, 6, 36)  # of a block, in tiles
 MOST_REFERENCE = 50_000
 # A block with fewer rows has one value in most of them by chance.
 LEAST_ROWS = 8
-KINDS = ("nulls", "strangers", "far", "odd", "agree", "top", "level")
+COUNTED, RANKED = ("nulls", "strangers", "far", "odd", "agree"), ("top", "level")
+KINDS = COUNTED + RANKED
 _WORDS = {
     "nulls": "is null in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} when all was well",
     "strangers": "has a value that never was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
@@ -43,13 +45,13 @@ _WORDS = {
 }
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class FeatureView:
     """The tiles of a case, and what they mean: made once, for the checks and for those who explain them."""
 
     shape: ProfileShape
     meaning: BinMeaning
-    counted: pl.DataFrame
+    tiles: pl.DataFrame
 
     @classmethod
     def of(cls, case: Case) -> "FeatureView":
@@ -59,17 +61,30 @@ class FeatureView:
         step = max(1, healthy.height // MOST_REFERENCE)
         some = healthy.gather_every(step)
         shape = learn_shape(some.select(case.traffic.features), some["score"].to_numpy())
-        tiles = tiles_of(shape, "", within(answered, Span(case.healthy.since_us, case.watched.until_us)))
-        counted = tiles.select("tile_us", bin="bins", count="counts").explode("bin", "count").drop_nulls("bin")
-        return cls(shape, BinMeaning.of(shape), counted)
+        rows = within(answered, Span(case.healthy.since_us, case.watched.until_us))
+        return cls.of_tiles(shape, tiles_of(shape, "", rows))
+
+    @classmethod
+    def of_tiles(cls, shape: ProfileShape, tiles: pl.DataFrame) -> "FeatureView":
+        """Take what was counted before: tiles of one shape, such as a version's."""
+        return cls(shape, BinMeaning.of(shape), tiles.sort("tile_us").filter(pl.col("bins").list.len() > 0))
+
+    @cached_property
+    def counted(self) -> pl.DataFrame:
+        """The counts of all tiles in the order of time: `tile_us`, `bin`, `count`."""
+        return self.tiles.select("tile_us", bin="bins", count="counts").explode("bin", "count")
+
+    @cached_property
+    def _by_tile(self) -> TileCounts:
+        bins, counts = (self.tiles[name].explode().to_numpy() for name in ("bins", "counts"))
+        tile = np.repeat(self.tiles["tile_us"].to_numpy() // TILE_US, self.tiles["bins"].list.len().to_numpy())
+        return TileCounts.of(self.meaning, tile, bins.astype(np.int64), counts.astype(np.float64))
 
     def statistics(self, span: Span, length: int) -> FeatureStatistics:
         """Return what whole blocks of a span tell. length: of a block, in tiles."""
         block_us = length * TILE_US
         first, end = span.since_us // block_us, span.until_us // block_us
-        block = (pl.col("tile_us") // block_us - first).alias("block")
-        inside = self.counted.with_columns(block).filter((pl.col("block") >= 0) & (pl.col("block") < end - first))
-        return feature_statistics(self.meaning, inside, max(0, end - first))
+        return self._by_tile.statistics(first, max(0, end - first), length)
 
 
 def within(rows: pl.DataFrame, span: Span) -> pl.DataFrame:
@@ -94,23 +109,42 @@ def _of_blocks(case: Case, view: FeatureView, length: int, budget: Budget) -> It
     healthy, watched = (view.statistics(span, length) for span in (case.healthy, case.watched))
     if not len(watched.rows):
         return
-    for kind in KINDS:
-        before, now = _observed(kind, healthy), _observed(kind, watched)
-        told = np.flatnonzero(_told(before).sum(axis=0) >= LEAST_BLOCKS)
-        if told.size:
-            looked = _Looked(kind, length * TILE_US, _only(before, told), _only(now, told))
-            for change in changed(_null(kind, looked.before), looked.before, looked.now, budget):
-                yield _signal(looked, view.meaning.names[told[change.check]], change, case.watched.since_us)
+    for kinds, null in ((COUNTED, Shares.of), (RANKED, Ranks.of)):
+        looked = [each for kind in kinds if (each := _Looked.of(kind, length, healthy, watched)).features.size]
+        if not looked:
+            continue
+        # All kinds of one null are looked at beside each other: it is the steps from block to block that take time.
+        before, now = _beside([each.before for each in looked]), _beside([each.now for each in looked])
+        checks = [(each, place) for each in looked for place in range(len(each.features))]
+        for change in changed(null(*before), before, now, budget):
+            each, place = checks[change.check]
+            subject = view.meaning.names[each.features[place]]
+            yield _signal(each, subject, evolve(change, check=place), case.watched.since_us)
 
 
 @frozen(eq=False)
 class _Looked:
-    """What was observed of one kind: (blocks, checks), of the healthy history and of what is watched."""
+    """What was observed of one kind: (blocks, checks), of the healthy history and of what is watched.
+
+    features: the number of each check's feature. Left out are those that the history tells too little of, and those of
+    which nothing was ever counted, neither then nor now: most have no nulls, and none beyond all that ever was.
+    """
 
     kind: str
     block_us: int
+    features: IntArray
     before: tuple[FloatArray, ...]
     now: tuple[FloatArray, ...]
+
+    @classmethod
+    def of(cls, kind: str, length: int, healthy: FeatureStatistics, watched: FeatureStatistics) -> "_Looked":
+        before, now = _observed(kind, healthy), _observed(kind, watched)
+        told = np.flatnonzero((_told(before).sum(axis=0) >= LEAST_BLOCKS) & (_seen(before) | _seen(now)))
+        return cls(kind, length * TILE_US, told, _only(before, told), _only(now, told))
+
+
+def _beside(observed: Sequence[tuple[FloatArray, ...]]) -> tuple[FloatArray, ...]:
+    return tuple(np.concatenate(each, axis=1) for each in zip(*observed, strict=True))
 
 
 def _only(observed: tuple[FloatArray, ...], checks: IntArray) -> tuple[FloatArray, ...]:
@@ -143,10 +177,10 @@ def _told(observed: tuple[FloatArray, ...]) -> BoolArray:
     return np.isfinite(observed[0]) if len(observed) == 1 else np.asarray(observed[1] > 0)
 
 
-def _null(kind: str, healthy: tuple[FloatArray, ...]) -> Null:
-    if kind in ("top", "level"):
-        return Ranks.of(*healthy)
-    return Shares.of(*healthy)
+def _seen(observed: tuple[FloatArray, ...]) -> BoolArray:
+    """Say of which features anything but 0 was observed."""
+    seen: BoolArray = np.any(np.nan_to_num(observed[0]) != 0, axis=0)
+    return seen
 
 
 def _signal(looked: _Looked, subject: str, change: Changed, since_us: int) -> Signal:
