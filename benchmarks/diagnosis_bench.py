@@ -44,8 +44,8 @@ class Extent:
 
 
 QUICK = Extent(
-    learnt={"bank": (84,)},
-    shown={"loans": (56,), "flights": (119,)},
+    learnt={"bank": (30,)},
+    shown={"loans": (42,), "flights": (133,)},
     scales=(1.0,),
     smaller=(),
     seeds=2,
