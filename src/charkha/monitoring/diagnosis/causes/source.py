@@ -36,8 +36,8 @@ def source_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     for (source, field), signals in _by_field(evidence, direct).items():
         yield _of_field(evidence, source, field, signals)
     odd = sorted((signal for signal in worth if signal.check == "odd"), key=lambda signal: -signal.now)
-    if odd:
-        yield _of_odd(evidence, odd)
+    if odd and (found := _of_odd(evidence, odd)) is not None:
+        yield found
     yield from _of_keys(evidence)
 
 
@@ -98,8 +98,11 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
     return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(signals))
 
 
-def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis:
-    """Explain numbers that do not go with the others: the one that moved most is at fault, or a key if none moved."""
+def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
+    """Explain numbers that do not go with the others: the one that moved most is at fault, or a key if none moved.
+
+    None of one that moved otherwise than by a factor or to one value: then what it is of has changed.
+    """
     began_us, _, _ = earliest(odd)
     moves = {signal.subject: evidence.moved(signal.subject, signal.began_us) for signal in odd}
     worst = max(odd, key=lambda signal: (moves[signal.subject], signal.now))
@@ -113,7 +116,9 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis:
         return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
     name = ".".join(origin)
     constant, scaled = (told(evidence, worst.subject, name, began_us) for told in (_constant, _scaled))
-    kind = constant or scaled or f"{name} does not go with the other numbers any more"
+    kind = constant or scaled
+    if kind is None:
+        return None
     culprit = Culprit(sources=(origin[0],), features=(*features, name))
     return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
 
