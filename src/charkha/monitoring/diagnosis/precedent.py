@@ -10,8 +10,8 @@ from charkha.spec.model import FloatArray
 
 # How many times as far from what is usual as any healthy stretch was.
 BEYOND = 1.5
-# A stretch of hours: longer ones would leave too few to compare with.
-MOST_HOURS = 7 * 24
+# A week of hours: longer ones would leave too few to compare with.
+MOST_BLOCKS = 7 * 24
 
 
 def unprecedented(
@@ -19,13 +19,14 @@ def unprecedented(
 ) -> bool:
     """Say whether a share is further from the usual one than in any healthy stretch, on the same side.
 
-    hits, rows: of each healthy hour, float64 (hours,). now_hits, now_rows: of each hour since it began. Shares of few
-    rows are drawn towards the usual one, by one row that is like all.
+    hits, rows: of each healthy block, such as an hour, float64 (blocks,). now_hits, now_rows: of each block since it
+    began. Shares of few rows are drawn towards the usual one, by one row that is like all. Means of effects are shares
+    too: of effects times their precisions among these.
     """
     if not rows.sum() or not now_rows.sum():
         return False
     usual = hits.sum() / rows.sum()
-    length = max(1, min(len(now_rows), MOST_HOURS, len(rows) // 2))
+    length = max(1, min(len(now_rows), MOST_BLOCKS, len(rows) // 2))
     before = _apart(_stretches(hits, length), _stretches(rows, length), usual)
     now = float(_apart(now_hits.sum(), now_rows.sum(), usual))
     furthest = before.max() if now > 0 else -before.min()
@@ -37,7 +38,7 @@ def _apart(hits: FloatArray, rows: FloatArray, usual: float) -> FloatArray:
 
 
 def _stretches(values: FloatArray, length: int) -> FloatArray:
-    """Return the sum of every stretch of so many hours."""
+    """Return the sum of every stretch of so many blocks."""
     added = np.concatenate([[0.0], np.cumsum(values)])
     sums: FloatArray = added[length:] - added[:-length]
     return sums

@@ -14,7 +14,7 @@ _WORDS = {
 }
 
 
-# What is worth somebody's attention: half as many rows or twice as many, so many of them twice.
+# What is worth somebody's attention: half as many rows, half or twice as late, so many of them twice.
 FACTOR, TWICE = 2.0, 0.02
 
 
@@ -44,8 +44,9 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
 def _is_worth(evidence: Evidence, signal: Signal) -> bool:
     if signal.check == "duplicates":
         return signal.now - signal.usual >= TWICE
-    usual = signal.usual * (_busier(evidence, signal) if signal.check == "arrivals" else 1.0)
-    less, more = sorted((max(signal.now, 0.0), max(usual, 0.0)))
+    if signal.check == "arrivals":  # more of them do no harm by themselves
+        return signal.now * FACTOR < signal.usual * min(_busier(evidence, signal), 1.0)
+    less, more = sorted((max(signal.now, 0.0), max(signal.usual, 0.0)))
     return more > 0 and more >= FACTOR * less
 
 

@@ -99,9 +99,9 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
 
 
 def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
-    """Explain numbers that do not go with the others: the one that moved most is at fault, or a key if none moved.
+    """Explain numbers that do not go with the others by the one that moved most: by a factor, or to one value.
 
-    None of one that moved otherwise than by a factor or to one value: then what it is of has changed.
+    None of one that moved otherwise, or not at all: then what it is of has changed.
     """
     began_us, _, _ = earliest(odd)
     moves = {signal.subject: evidence.moved(signal.subject, signal.began_us) for signal in odd}
@@ -109,18 +109,15 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
     features = (worst.subject, *(signal.subject for signal in odd if signal is not worst))
     origin = next(iter(evidence.origins.get(worst.subject, ())), ("request", worst.subject))
     support = sum(min(signal.evidence, 50.0) for signal in odd[:3])
-    view = evidence.view_of(worst.subject)
-    if moves[worst.subject] < SAME and view is not None:
-        kind = f"the rows of view {view} are another's: each number is as it was, and none goes with the others"
-        culprit = Culprit(sources=(evidence.source_of(view),), features=(view, *features))
-        return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
+    if moves[worst.subject] < SAME:
+        return None
     name = ".".join(origin)
     constant, scaled = (told(evidence, worst.subject, name, began_us) for told in (_constant, _scaled))
-    kind = constant or scaled
-    if kind is None:
+    mechanism = constant or scaled
+    if mechanism is None:
         return None
     culprit = Culprit(sources=(origin[0],), features=(*features, name))
-    return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(odd))
+    return Hypothesis(cause="source", kind=mechanism, culprit=culprit, support=support, evidence=tuple(odd))
 
 
 def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
@@ -145,6 +142,8 @@ def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
         if view is not None and still and not _moves(evidence, view) and evidence.is_unprecedented(signal):
             by_view[view].append(signal)
     for view, signals in by_view.items():
+        if len(signals) < min(2, sum(evidence.view_of(name) == view for name in evidence.view.shape.paired)):
+            continue  # of another key all numbers of the view are
         yield Hypothesis(
             cause="source",
             kind=f"the rows of view {view} are another's: each number is as it was, and none goes with the others",

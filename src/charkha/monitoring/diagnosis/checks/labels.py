@@ -20,18 +20,20 @@ from charkha.monitoring.diagnosis.checks.block_effects import FLIPS, INTERCEPT, 
 from charkha.monitoring.diagnosis.checks.discovered import Discovery, discovered
 from charkha.monitoring.diagnosis.checks.effects import Effects
 from charkha.monitoring.diagnosis.checks.expectation import Odds, expectation
-from charkha.monitoring.diagnosis.checks.flips import Given
+from charkha.monitoring.diagnosis.checks.flips import LEAST_ROWS, Given
 from charkha.monitoring.diagnosis.checks.graded import Graded, inside
 from charkha.monitoring.diagnosis.checks.judged import Judged
 from charkha.monitoring.diagnosis.checks.timeline import LENGTHS_US, Timeline
+from charkha.monitoring.diagnosis.precedent import BEYOND, unprecedented
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.null import LEAST_BLOCKS
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import FloatArray
 
 # Share of the healthy labels that are known at the ages at which arrival is judged.
 AGES = (0.9, 0.99)
+WEEK_US = 7 * DAY_US
 # Wrong labels are named where they are so many times as likely as any other account, and more than a slip of the pen.
 LEAST_ODDS, LEAST_RATE = 20.0, 0.02
 
@@ -91,8 +93,23 @@ def _arrival(case: Case, graded: Graded, length_us: int) -> Iterator[Signal]:
         line, now = missing.effects(case.watched, length_us)
         for check in (INTERCEPT, SLOPE):
             for found in _moved(case, before, now, check, length_us, shared=len(AGES) * 2):
-                if found.rise or check == SLOPE:
+                if (found.rise or check == SLOPE) and _is_unprecedented(before, now, check, found):
                     yield _arrival_signal(missing, line, check, found)
+
+
+def _is_unprecedented(before: BlockEffects, now: BlockEffects, check: int, found: Discovery) -> bool:
+    """Say whether an effect since it began is further from the usual one than in any healthy stretch as long."""
+    since = slice(found.onset.began, found.block + 1)
+    told, weight = _weighed(before.effect[:, check], before.variance[:, check])
+    now_told, now_weight = _weighed(now.effect[:, check], now.variance[:, check])
+    return unprecedented(told, weight, now_told[since], now_weight[since])
+
+
+def _weighed(effect: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return effects times their precisions, and these: (blocks,), 0 where a block says nothing."""
+    told = np.isfinite(effect) & np.isfinite(variance)
+    precision = np.where(told, 1 / np.where(told, variance, 1.0), 0.0)
+    return np.where(told, effect, 0.0) * precision, precision
 
 
 def _moved(
@@ -138,6 +155,14 @@ def _arrival_signal(missing: _Missing, line: Timeline, check: int, found: Discov
     )
 
 
+def _usual_rate(judged: Judged) -> float:
+    """Return the highest rate of wrong labels that any healthy week seems to have had, as storms seem to bring."""
+    healthy = judged.case.healthy
+    weeks = (Span(us, us + WEEK_US) for us in range(healthy.since_us, healthy.until_us - WEEK_US + 1, WEEK_US))
+    rows = [judged.graded.known(week) for week in weeks]
+    return max((judged.flips(each)[0] for each in rows if each.sum() >= LEAST_ROWS), default=0.0)
+
+
 def _flips(judged: Judged, length_us: int) -> Iterator[Signal]:
     """Yield that labels are wrong, once they have moved at all and this is the better account of it."""
     _, before = judged.effects(judged.case.healthy, length_us)
@@ -159,7 +184,7 @@ def _flips(judged: Judged, length_us: int) -> Iterator[Signal]:
     began_us, until_us = line.began_us(best.onset.began), line.began_us(line.blocks)
     rows = graded.known(judged.case.watched) & (graded.at_us >= began_us) & (graded.at_us < until_us)
     rate, better = judged.flips(rows)
-    if better < np.log(LEAST_ODDS) or rate < LEAST_RATE:
+    if better < np.log(LEAST_ODDS) or rate < LEAST_RATE or rate < BEYOND * _usual_rate(judged):
         return
     words = (
         f"{rate:.0%} of {int(rows.sum()):,} labels since {to_iso(began_us)} are as if turned over or exchanged, "
