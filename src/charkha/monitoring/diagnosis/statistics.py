@@ -141,7 +141,7 @@ class TileCounts:
                 sums[number, low - first : high - first] += each
             seen[bins[some]] = True
         used = np.flatnonzero(seen)
-        place = np.searchsorted(used, np.arange(len(meaning.feature))).astype(np.int32)[bins]
+        place = np.searchsorted(used, np.arange(len(meaning.feature)))[bins]
         return cls(meaning.names, first, sums, tile, place, count, meaning.feature[used], meaning.null[used])
 
     def statistics(self, first: int, blocks: int, length: int) -> FeatureStatistics:
