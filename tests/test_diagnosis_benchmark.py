@@ -1,4 +1,4 @@
-"""The benchmark of diagnosis at a small size: quiet months are quiet, and repeat; pairs are counted as what they are."""
+"""The benchmark of diagnosis at a small size: quiet months are quiet, and repeat; pairs count as what they are."""
 
 import importlib
 from collections.abc import Iterator
