@@ -5,7 +5,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 from claims import Measured
-from diagnosis_bench import FIRST_DAY, Bench, read_seen
+from diagnosis_bench import FIRST_DAY, SHOWN_ON, Bench, read_seen
 from diagnosis_looks import WATCHED_DAYS, Seen, days_of
 from diagnosis_pairs import NATURAL, pair_name
 from diagnosis_peer_tools import EVIDENTLY, NANNYML, RIVER, Tool, with_tool
@@ -13,7 +13,7 @@ from diagnosis_worlds import world
 from suite import Found, PeerMissing
 
 # On days of which nothing was learnt; of each cause what a table of features may show, and what it may not.
-DRILLED_ON: Mapping[str, int] = {"flights": 133, "bank": 37, "loans": 42, "taxi": 60}
+DRILLED_ON: Mapping[str, int] = {name: days[0] for name, days in SHOWN_ON.items()}
 KINDS = ("unit_change", "null_flood", "stale_store", "skew_transform", "concept_sudden", "bad_replica")
 # One natural week in so many: of a tool that looks at every row of every column, more would take hours.
 EVERY = 4

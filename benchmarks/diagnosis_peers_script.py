@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 OTHERS = ("at", "score", "label")
-WEEK_DAYS, MONDAY = 7, "2024-01-01"
+DAY_US, MONDAY = 86_400_000_000, "2024-01-01"
+LEAST_ROWS = 30  # of a pair to be looked at
 # KSWIN sorts a window for every value: it gets this many of the reference and of the window, evenly spread.
 THINNED = (200, 300)
 
@@ -27,7 +28,7 @@ def cost(folder: str, features: list[str]) -> dict[str, float]:
     reference, current = (pd.read_parquet(f"{folder}/{name}.parquet", columns=features) for name in OF_COST)
     _drift(reference.head(1000), current.head(1000), features)  # what it does once is no cost of a check
     began = _spent()
-    drifted, _ = _drift(reference, current, features)
+    drifted = _drift(reference, current, features)
     return {"cpu_seconds": _spent() - began, "features": drifted}
 
 
@@ -37,14 +38,15 @@ OF_COST = ("reference", "current")
 def evidently(folder: str) -> dict[str, float]:
     """Say of each pair whether the data set drifted (half of the columns did), and whether any column did."""
     found: dict[str, float] = {}
-    for name, reference, window, features in _pairs(folder):
-        count, share = _drift(reference, window, features)
+    for name, reference, window, features, gone in _pairs(folder):
+        count = gone + _drift(reference, window, features)
+        share = count / (gone + len(features))
         found |= {f"{name}:dataset": float(share >= 0.5), f"{name}:column": float(count > 0)}
     return found
 
 
-def _drift(reference: Any, current: Any, features: list[str]) -> tuple[float, float]:
-    """Return how many columns drifted, and their share."""
+def _drift(reference: Any, current: Any, features: list[str]) -> float:
+    """Return how many columns drifted."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -52,8 +54,7 @@ def _drift(reference: Any, current: Any, features: list[str]) -> tuple[float, fl
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
     report = Report([DataDriftPreset(columns=numbers + texts)])
     both = (Dataset.from_pandas(each[features], definition) for each in (current, reference))
-    value = report.run(*both).dict()["metrics"][0]["value"]
-    return float(value["count"]), float(value["share"])
+    return float(report.run(*both).dict()["metrics"][0]["value"]["count"])
 
 
 def nannyml(folder: str) -> dict[str, float]:
@@ -64,13 +65,14 @@ def nannyml(folder: str) -> dict[str, float]:
     import nannyml as nml
 
     found: dict[str, float] = {}
-    for name, reference, window, features in _pairs(folder):
+    for name, reference, window, features, gone in _pairs(folder):
         _, texts = _kinds(reference, features)
         drift = nml.UnivariateDriftCalculator(
             column_names=features, treat_as_categorical=texts, timestamp_column_name="time", chunk_period="W"
         )
         result = drift.fit(reference).calculate(window).filter(period="analysis").to_df()
-        found[f"{name}:drift"] = float(result.xs("alert", axis=1, level=-1).to_numpy(dtype=bool).any())
+        alerts = result.xs("alert", axis=1, level=-1).to_numpy(dtype=bool)
+        found[f"{name}:drift"] = float(gone > 0 or alerts.any())
         if set(reference["label"].dropna().unique()) == {0.0, 1.0}:
             alert = _cbpe(reference, window).to_df()[("roc_auc", "alert")]
             found[f"{name}:cbpe"] = float(alert.to_numpy(dtype=bool).any())
@@ -80,7 +82,7 @@ def nannyml(folder: str) -> dict[str, float]:
 def cbpe(folder: str) -> dict[str, float]:
     """Return of each pair what CBPE estimates of ROC AUC, and the standard error that it gives."""
     found: dict[str, float] = {}
-    for name, reference, window, _ in _pairs(folder):
+    for name, reference, window, _, _ in _pairs(folder):
         result = _cbpe(reference, window).to_df()["roc_auc"].iloc[0]
         found |= {f"{name}:value": float(result["value"]), f"{name}:error": float(result["sampling_error"])}
     return found
@@ -107,10 +109,10 @@ def river(folder: str) -> dict[str, float]:
     from river.drift import ADWIN, KSWIN, PageHinkley
 
     found: dict[str, float] = {}
-    for name, reference, window, features in _pairs(folder):
+    for name, reference, window, features, gone in _pairs(folder):
         numbers, _ = _kinds(reference, features)
         detectors = {"adwin": ADWIN, "pagehinkley": PageHinkley, "kswin": lambda: KSWIN(seed=1)}
-        rang = dict.fromkeys(detectors, False)
+        rang = dict.fromkeys(detectors, gone > 0)
         for number in numbers:
             before, now = _standardised(reference[number], window[number])
             for kind, made in detectors.items():
@@ -143,19 +145,25 @@ def _rings(detector: Any, before: list[float], now: list[float]) -> bool:
     return False
 
 
-def _pairs(folder: str) -> Iterator[tuple[str, Any, Any, list[str]]]:
-    """Yield of each pair its name, both frames with `time` and `decision`, and its features that say anything."""
+def _pairs(folder: str) -> Iterator[tuple[str, Any, Any, list[str], int]]:
+    """Yield of each pair of any size its name, both frames with `time` and `decision`, and the features to look at.
+
+    Last how many features are always null in the window alone: no tool can look at them, and each is said to see it.
+    """
     import pandas as pd
 
     for path in sorted(Path(folder).iterdir()):
         frames = [pd.read_parquet(path / f"{name}.parquet") for name in ("reference", "window")]
-        begin = frames[1]["at"].min() // 86_400_000_000 * 86_400_000_000
+        if min(map(len, frames)) < LEAST_ROWS:
+            continue
+        begin = frames[1]["at"].min() // DAY_US * DAY_US
         for frame in frames:
             frame["time"] = pd.Timestamp(MONDAY) + pd.to_timedelta(frame["at"] - begin, unit="us")
             frame["decision"] = (frame["score"] > 0.5).astype(int)
         features = [name for name in frames[0].columns if name not in (*OTHERS, "time", "decision")]
-        known = [name for name in features if all(frame[name].notna().any() for frame in frames)]
-        yield path.name, *frames, known
+        told = [name for name in features if frames[0][name].notna().any()]
+        known = [name for name in told if frames[1][name].notna().any()]
+        yield path.name, *frames, known, len(told) - len(known)
 
 
 def _kinds(frame: Any, features: list[str]) -> tuple[list[str], list[str]]:

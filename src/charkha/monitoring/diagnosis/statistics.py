@@ -15,6 +15,8 @@ from charkha.spec.model import FloatArray
 ADDITIVE = ("rows", "nulls", "strangers", "far", "odd", "agree", "paired", "levels")
 # Of blocks and bins, in which rows are counted at a time.
 CELLS = 1 << 21
+# Counts that are added up at a time: what that needs fits a cache.
+TOGETHER = 1 << 16
 
 
 @frozen(eq=False)
@@ -126,11 +128,19 @@ class TileCounts:
 
     @classmethod
     def of(cls, meaning: BinMeaning, tile: IntArray, bins: IntArray, count: FloatArray) -> "TileCounts":
-        """Take counts apart. tile: the number of the tile of each, ascending; bins, count: as of `Tally`; (k,) each."""
+        """Take counts apart. tile: the number of the tile of each, ascending; bins, count: as of `Tally`, (k,)."""
         first = int(tile[0]) if len(tile) else 0
         tiles = int(tile[-1]) + 1 - first if len(tile) else 0
-        sums = np.stack(list(_added(meaning, tile - first, bins, count, tiles)))
-        used = np.flatnonzero(np.bincount(bins, minlength=len(meaning.feature)))
+        sums = np.zeros((len(ADDITIVE), tiles, len(meaning.names)))
+        seen = np.zeros(len(meaning.feature), dtype=np.bool_)
+        for begin in range(0, len(tile), TOGETHER):
+            some = slice(begin, begin + TOGETHER)
+            low, high = int(tile[some][0]), int(tile[some][-1]) + 1
+            added = _added(meaning, tile[some] - low, bins[some], count[some].astype(np.float64), high - low)
+            for number, each in enumerate(added):
+                sums[number, low - first : high - first] += each
+            seen[bins[some]] = True
+        used = np.flatnonzero(seen)
         place = np.searchsorted(used, np.arange(len(meaning.feature)))[bins]
         return cls(meaning.names, first, sums, tile, place, count, meaning.feature[used], meaning.null[used])
 

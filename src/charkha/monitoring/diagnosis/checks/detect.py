@@ -6,7 +6,7 @@ import numpy as np
 from attrs import frozen
 
 from charkha.monitoring.sequential.alarms import alarms
-from charkha.monitoring.sequential.arrays import FloatArray
+from charkha.monitoring.sequential.arrays import FloatArray, IntArray
 from charkha.monitoring.sequential.budget import Budget
 from charkha.monitoring.sequential.calibration import calibrated
 from charkha.monitoring.sequential.null import Null
@@ -34,10 +34,20 @@ def changed(
     found = calibrated(null, healthy, budget)
     log_e, alike = found.null.log_e(*watched), found.null.alike
     rang = alarms(log_e, alike, budget.log_level) & found.usable
-    for check in np.flatnonzero(rang.any(axis=0)).tolist():
-        block = int(rang[:, check].argmax())
-        own = log_e[: block + 1, [check]]
-        trail = Trail.start(1, own.shape[-1])
-        for each in range(block + 1):
-            trail = trail.looked(each, own[each], alike[[check]])
-        yield Changed(check, block, onset(own[:, 0] / alike[check]), float(trail.evidence[0]))
+    checks = np.flatnonzero(rang.any(axis=0))
+    blocks = rang[:, checks].argmax(axis=0)
+    evidence = _evidence(log_e[:, checks], alike[checks], blocks)
+    for check, block, own in zip(checks.tolist(), blocks.tolist(), evidence.tolist(), strict=True):
+        yield Changed(check, block, onset(log_e[: block + 1, check] / alike[check]), own)
+
+
+def _evidence(log_e: FloatArray, alike: FloatArray, blocks: IntArray) -> FloatArray:
+    """Return the evidence of each check at a block of its own: (checks,)."""
+    trail = Trail.start(log_e.shape[1], log_e.shape[2])
+    found = np.zeros(len(blocks))
+    for block in range(int(blocks.max(initial=-1)) + 1):
+        trail = trail.looked(block, log_e[block], alike)
+        now = blocks == block
+        if now.any():
+            found[now] = trail.evidence[now]
+    return found

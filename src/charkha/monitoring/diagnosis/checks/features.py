@@ -78,7 +78,7 @@ class FeatureView:
     def _by_tile(self) -> TileCounts:
         bins, counts = (self.tiles[name].explode().to_numpy() for name in ("bins", "counts"))
         tile = np.repeat(self.tiles["tile_us"].to_numpy() // TILE_US, self.tiles["bins"].list.len().to_numpy())
-        return TileCounts.of(self.meaning, tile, bins.astype(np.int64), counts.astype(np.float64))
+        return TileCounts.of(self.meaning, tile, bins, counts)
 
     def statistics(self, span: Span, length: int) -> FeatureStatistics:
         """Return what whole blocks of a span tell. length: of a block, in tiles."""
