@@ -11,6 +11,8 @@ _LABELS = {
     "label_bias": "some labels come later than others: those that are there are not like those that are not",
     "flips": "labels are wrong at one rate, whatever they are of",
 }
+# By how much more of the labels must be missing, or wrong, to be worth somebody's attention.
+WORTH = 0.05
 # A feature whose values moved at the onset by so much more (Kolmogorov) than they ever did says that others ask.
 OTHERS = 0.1
 
@@ -18,7 +20,8 @@ OTHERS = 0.1
 def label_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield what is wrong with the labels themselves."""
     for check, kind in _LABELS.items():
-        if found := evidence.of(check):
+        found = [signal for signal in evidence.of(check) if signal.now - signal.usual >= WORTH]
+        if found:
             yield Hypothesis(cause="label", kind=kind, support=_support(found), evidence=tuple(found))
 
 
