@@ -118,10 +118,11 @@ class Evidence:
         healthy, now = ((times >= span.since_us) & (times < span.until_us) for span in (self.case.healthy, since))
         if not healthy.any() or not now.any():
             return 0.0
-        if age not in rows.columns:
+        seconds = rows[age].fill_null(np.inf).to_numpy() if age in rows.columns else np.full(rows.height, np.inf)
+        told = seconds[healthy & np.isfinite(seconds)]
+        if not told.size:
             return float(null[now].mean() - null[healthy].mean())
-        seconds = rows[age].fill_null(np.inf).to_numpy()
-        edges = np.unique(np.quantile(seconds[healthy & np.isfinite(seconds)], np.linspace(0.1, 1, 10)))
+        edges = np.unique(np.quantile(told, np.linspace(0.1, 1, 10)))
         place = np.where(np.isfinite(seconds), np.searchsorted(edges, seconds), len(edges) + 1)
         count = np.bincount(place[healthy], minlength=len(edges) + 2)
         usual = np.bincount(place[healthy], null[healthy], minlength=len(edges) + 2) / np.maximum(count, 1)
