@@ -2,14 +2,14 @@
 
 import pytest
 from attrs import evolve
-from test_diagnosis_labels import DAY_US, ONSET_US, drift, shifted, world
+from test_diagnosis_labels import ONSET_US, drift, shifted, world
 
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.documents import as_document, from_document
 from charkha.monitoring.diagnosis.incident import ALLOWED, DiagnosedCause, Diagnosis, Remedy
 from charkha.monitoring.diagnosis.losses import with_performance
 from charkha.monitoring.diagnosis.wording import facts
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 
 
 def of(case: Case, cause: DiagnosedCause | None = None) -> Diagnosis:

@@ -12,7 +12,7 @@ METRIC: Metric = "log_loss"
 # Of so many rows the label has to be known for a loss to be measured: those that come first are not like the others.
 MATURE, LEAST_LABELS = 0.5, 50
 # Where scores mean what they did, or labels, which are at fault, are all that would say otherwise.
-ESTIMABLE: tuple[DiagnosedCause, ...] = ("label", "population", "benign", "unknown")
+ESTIMABLE: tuple[DiagnosedCause, ...] = ("label", "population", "unknown")
 
 
 def with_performance(found: Diagnosis, case: Case) -> Diagnosis:
@@ -24,13 +24,13 @@ def with_performance(found: Diagnosis, case: Case) -> Diagnosis:
 
 
 def _loss(found: Diagnosis, case: Case) -> Loss | None:
-    if found.cause is None or found.began_us is None:
+    if not found.is_incident or found.began_us is None:
         return None
     since = Span(found.began_us, found.until_us or case.watched.until_us)
     usual, now = (estimated_performance(case, span, METRIC) for span in (case.healthy, since))
     if usual is None or usual.realised is None or now is None:
         return None
-    if found.cause != "label" and _is_measured(now) and now.realised is not None:
+    if found.cause != "label" and is_measured(now) and now.realised is not None:
         return Loss(metric=METRIC, usual=usual.realised, now=now.realised, rows=now.rows)
     if found.cause not in ESTIMABLE:
         return None
@@ -38,5 +38,6 @@ def _loss(found: Diagnosis, case: Case) -> Loss | None:
     return Loss(metric=METRIC, usual=usual.realised, now=figure, rows=now.rows, estimated=True)
 
 
-def _is_measured(now: PerformanceEstimate) -> bool:
+def is_measured(now: PerformanceEstimate) -> bool:
+    """Say whether enough labels are there to have seen harm."""
     return now.mature >= MATURE and now.mature * now.rows >= LEAST_LABELS
