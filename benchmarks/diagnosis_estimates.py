@@ -20,7 +20,8 @@ from diagnosis_peer_tools import NANNYML, with_tool
 from diagnosis_worlds import world
 from suite import Found
 
-from charkha.monitoring.diagnosis.checks.estimate import LEAST_ROWS, Metric, estimated_performance
+from charkha.monitoring.diagnosis.checks.estimate import LEAST_ROWS, estimated_performance
+from charkha.monitoring.diagnosis.performance_estimate import Metric
 from charkha.monitoring.performance import Span
 from charkha.monitoring.traffic import Traffic
 from charkha.spec.durations import DAY_US

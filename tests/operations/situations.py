@@ -6,6 +6,8 @@ import charkha as ck
 from charkha.bundles.estimators.linear import Linear
 from charkha.bundles.manifest import Estimate as Reference
 from charkha.bundles.manifest import GateResult
+from charkha.monitoring.diagnosis.documents import as_document
+from charkha.monitoring.diagnosis.incident import ALLOWED, DiagnosedCause, Diagnosis, Remedy
 from charkha.monitoring.performance import Contest, Performance, Span
 from charkha.monitoring.skew_tally import FirstDifference, VerifiedFeature
 from charkha.monitoring.skew_watch import SkewMeasure
@@ -13,7 +15,7 @@ from charkha.monitoring.skew_words import Cause
 from charkha.operations.situation import Training, Waiting
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
-from charkha.storage.ledger import Assignment, Deployment
+from charkha.storage.ledger import Assignment, Deployment, Incident
 from charkha.training.metrics import Estimate
 
 START_US = 15_706 * DAY_US  # 2013-01-01
@@ -106,3 +108,33 @@ def contest(low: float, high: float, *, labels: int = 5_412, confidence: float =
         days=7,
         span=Span(NOW_US - 8 * DAY_US, NOW_US - DAY_US),
     )
+
+
+def incident(cause: DiagnosedCause = "source", days_ago: float = 2.0, **changes: object) -> Incident:
+    """Return late-3, which is open and began so many days ago; it was seen up to now."""
+    began_us = NOW_US - int(days_ago * DAY_US)
+    found = Diagnosis(
+        model="late",
+        watched=Span(NOW_US - 7 * DAY_US, NOW_US),
+        healthy=Span(NOW_US - 35 * DAY_US, NOW_US - 7 * DAY_US),
+        cause=cause,
+        kind="null flood of weather.temp",
+        began_us=began_us,
+        earliest_us=began_us,
+        latest_us=began_us,
+        remedy=Remedy(action=ALLOWED[cause][0]),
+    )
+    settings: dict[str, object] = {
+        "model": "late",
+        "number": 3,
+        "status": "open",
+        "cause": cause,
+        "culprit": "source weather",
+        "began_us": began_us,
+        "opened_us": began_us,
+        "looked_us": NOW_US,
+        "seen_us": NOW_US,
+        "diagnosis": as_document(found),
+        **changes,
+    }
+    return Incident(**settings)  # type: ignore[arg-type]

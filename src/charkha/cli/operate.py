@@ -10,10 +10,13 @@ from rich.markup import escape
 from charkha.cli.session import Session, opened, session_of
 
 if TYPE_CHECKING:
+    from charkha.operations.notifier import Notifier
     from charkha.operations.operator import Operator
     from charkha.spec.project import Project
     from charkha.storage.home import Home
 
+# At the end of one look, webhooks are waited for so long.
+WAIT_SECONDS = 10.0
 EXAMPLES = {"operate": ("charkha operate", "charkha operate --once")}
 
 
@@ -27,31 +30,42 @@ def operate(
 
     It joins predictions with their labels, measures drift and performance, trains when that is due by the definition,
     lets new versions run in shadow, and promotes or rejects them. Each decision is written into the ledger with its
-    reason.
+    reason. Once an hour it looks for incidents, as charkha diagnose does; no training learns from what is broken.
 
     It may be stopped or killed at any time: started again, it goes on.
     """
+    from charkha.operations.notifier import Notifier
+
     session = session_of(context)
     project = session.project()
     with opened(project) as home:
-        operator = make_operator(project, home)
+        notifier = Notifier(home.ledger, project.webhooks)
+        operator = make_operator(project, home, notifier)
         if once:
             tick_once(session, project, operator)
+            notifier.wait(WAIT_SECONDS)
             return
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         session.err.print(f"watching over {', '.join(project.models)} every {every:g} s; stop with Ctrl-C")
         operator.run(every)
 
 
-def make_operator(project: "Project", home: "Home") -> "Operator":
-    """Return the operator of a project, which trains in child processes within the models' budgets."""
+def make_operator(project: "Project", home: "Home", notifier: "Notifier") -> "Operator":
+    """Return the operator of a project, which trains and diagnoses in child processes within the models' budgets."""
     from charkha.clock import SystemClock
+    from charkha.operations.diagnosis_child import diagnose_in_child
+    from charkha.operations.incident_watch import IncidentWatch
     from charkha.operations.operator import Operator
     from charkha.operations.training import train_with_drills
     from charkha.training.tracking import MlflowTracker
 
     clock, tracker = SystemClock(), MlflowTracker(project.home)
-    return Operator(project, home, clock, lambda order: train_with_drills(order, project, clock, tracker), tracker)
+    watch = IncidentWatch(
+        home.ledger, lambda name, now_us: diagnose_in_child(project, project.models[name], now_us), notifier
+    )
+    return Operator(
+        project, home, clock, lambda order: train_with_drills(order, project, clock, tracker), tracker, incidents=watch
+    )
 
 
 def tick_once(session: Session, project: "Project", operator: "Operator") -> None:

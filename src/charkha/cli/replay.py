@@ -52,6 +52,10 @@ def replay(
     since: AlsoSince = None,
     end: Annotated[str | None, typer.Option("--until", metavar="TIME", help="When it ends.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the replay before this one left.")] = False,
+    incidents: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Look for incidents so often as well, such as 7d: some seconds each."),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Replay history as if it were live: train, serve, log, watch and retrain, under a clock that is told the time.
@@ -71,7 +75,7 @@ def replay(
     with out_of_the_way(apart.home) if fresh else nullcontext():
         claim(apart.home)
         period = period_of(project, chosen, begin or since, end, with_marks_of(own, apart))
-    summary = play(session, apart, chosen, period)
+    summary = play(session, apart, chosen, period, looks_every_us=_length(incidents))
     report = show(session, summary, apart.home)
     session.out.print(f"report: {report}", highlight=False, soft_wrap=True)
     if json is not None:
@@ -164,6 +168,15 @@ def _time(option: str, text: str) -> int:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
+def _length(every: str | None) -> int | None:
+    from charkha.spec.durations import parse_duration
+
+    try:
+        return None if every is None else parse_duration(every)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.", param_hint="--incidents") from None
+
+
 def history_of(project: "Project", model: "Model", log: "Log | None") -> tuple[int, int]:
     """Return the times in µs of the first prediction to ask for and of the last label to become known."""
     from charkha.features.rows import read_rows
@@ -176,8 +189,10 @@ def history_of(project: "Project", model: "Model", log: "Log | None") -> tuple[i
     return first, last
 
 
-def play(session: Session, project: "Project", model: "Model", period: Period) -> "ReplaySummary":
-    """Replay in the project's home, and return what it showed."""
+def play(
+    session: Session, project: "Project", model: "Model", period: Period, *, looks_every_us: int | None = None
+) -> "ReplaySummary":
+    """Replay in the project's home, and return what it showed. looks_every_us: as of `set_up`."""
     from charkha.engines.local import LocalEngine
     from charkha.operations.replay import replay as run_replay
     from charkha.operations.summary import Span, summarise
@@ -185,7 +200,7 @@ def play(session: Session, project: "Project", model: "Model", period: Period) -
     started = time.perf_counter()
     claim(project.home)
     with opened(project) as home:
-        stage = set_up(project, model, home, period.from_us)
+        stage = set_up(project, model, home, period.from_us, looks_every_us=looks_every_us)
         with parts(session.err) as on_progress:
             counts = run_replay(stage, period.until_us, on_progress)
             on_progress(0, 0, "recomputing every served feature")
@@ -198,17 +213,29 @@ def play(session: Session, project: "Project", model: "Model", period: Period) -
             return summarise(stage, span, LocalEngine())
 
 
-def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "Stage":
-    """Return a stage with an operator that trains in this process: a replay's time stands still meanwhile."""
+def set_up(
+    project: "Project", model: "Model", home: "Home", from_us: int, *, looks_every_us: int | None = None
+) -> "Stage":
+    """Return a stage with an operator that trains in this process: a replay's time stands still meanwhile.
+
+    looks_every_us: how often it looks for incidents; never unless given, for each look costs seconds.
+    """
     from charkha.clock import SimulatedClock
     from charkha.engines.local import LocalEngine
+    from charkha.operations.diagnosis_child import look_here
     from charkha.operations.drills.gate import drilling
+    from charkha.operations.incident_watch import IncidentWatch
     from charkha.operations.operator import Operator
     from charkha.operations.replay import Stage
     from charkha.training.pipeline import train
     from charkha.training.tracking import MlflowTracker
 
     clock, engine, tracker = SimulatedClock(from_us), LocalEngine(), MlflowTracker(home.folder)
+    watch = None
+    if looks_every_us is not None:
+        watch = IncidentWatch(
+            home.ledger, lambda name, now_us: look_here(project, home, name, now_us), every_us=looks_every_us
+        )
     operator = Operator(
         project,
         home,
@@ -219,6 +246,7 @@ def set_up(project: "Project", model: "Model", home: "Home", from_us: int) -> "S
         tracker,
         daily_skew=False,
         keeps_log=False,
+        incidents=watch,
     )
     return Stage(project, home, model, clock, operator)
 

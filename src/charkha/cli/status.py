@@ -65,6 +65,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "tested": situation.reference,
         "served": served(situation),
         "findings": [finding.message for finding in situation.findings if finding.significant],
+        "incidents": [each.id for each in situation.incidents if each.status == "open"],
         "last_decision": last[0] if last else None,
         "next": next_of(step),
         "outlook": None if step else outlook(situation, model),
@@ -144,6 +145,8 @@ def show(session: Session, state: dict[str, Any]) -> None:
         line("served", f"{metric} {interval(state['served']['value'])}, {state['served']['labels']:,} labels")
     for finding in state["findings"]:
         line("finding", finding)
+    if state["incidents"]:
+        line("incidents", f"{', '.join(state['incidents'])} open: charkha incidents {state['model']}")
     if state["last_decision"]:
         line("last", f"{state['last_decision'].action.replace('_', ' ')}: {state['last_decision'].reason}")
     line("next", f"{state['next']['step']}: {state['next']['reason']}" if state["next"] else state["outlook"])

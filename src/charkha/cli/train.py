@@ -77,6 +77,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     key = f"{model.name}/by-hand/{to_iso(now_us)}"
     serving = home.ledger.deployment(model.name).champion
     order = Order(model, project.root, moment(project, model, home, as_of), key, serving.version if serving else None)
+    warn_of_incidents(session, model, home, order.as_of_us)
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
@@ -89,6 +90,19 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
         raise
     home.ledger.finish_run(key, clock.now(), "done", {"version": candidate.version, "passed": candidate.passed})
     return candidate
+
+
+def warn_of_incidents(session: Session, model: "Model", home: "Home", as_of_us: int) -> None:
+    """Say which incidents a training would learn the fault of, and which it learns from that are over."""
+    from charkha.operations.veto import in_the_way, over, over_in_words, waits_in_words
+
+    incidents = home.ledger.incidents(model.name)
+    if waiting := in_the_way(incidents, model, as_of_us):
+        words = f"{waits_in_words(waiting)}; by hand it goes on, and may learn the fault"
+        session.err.print(f"[yellow]warning[/]: {escape(words.removeprefix('training waits: '))}", highlight=False)
+    if ended := over(incidents, model, as_of_us):
+        words = f"it learns from the time of what is over, too: {over_in_words(ended)}"
+        session.err.print(f"[yellow]note[/]: {escape(words)}", highlight=False)
 
 
 def moment(project: "Project", model: "Model", home: "Home", as_of: str | None) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from attrs import frozen
 
 from charkha.clock import Clock
-from charkha.operations.look import failure_key
-from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.operations.look import WAITS, failure_key
+from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
@@ -47,6 +47,8 @@ def act(step: Step, workshop: Workshop) -> Decision:
         case NoteFailure():
             draft = _draft(workshop, failure_key(step.run_key), "train_failed", step, workshop.clock.now())
             return workshop.ledger.decide(draft)
+        case HoldTraining():
+            return workshop.ledger.decide(_draft(workshop, step.key, WAITS, step, workshop.clock.now()))
         case StartShadow():
             return _deploy(step, workshop, "shadow")
         case Promote():

@@ -12,7 +12,7 @@ from charkha.engines.engine import Engine
 from charkha.features.plan import plan_features
 from charkha.monitoring.collect import collect
 from charkha.monitoring.diagnosis.case import Case
-from charkha.monitoring.diagnosis.documents import from_document
+from charkha.monitoring.diagnosis.incidents import hit
 from charkha.monitoring.performance import Span
 from charkha.monitoring.recorded import SAMPLE, read_traffic
 from charkha.monitoring.traffic import Traffic
@@ -101,13 +101,6 @@ def spans(question: Question, incidents: Sequence[Incident]) -> tuple[Span, Span
     began = [hit(each).since_us for each in incidents if each.status == "open"]
     since_us = min([question.now_us - question.window_us, *(each // HOUR_US * HOUR_US for each in began)])
     return Span(since_us - question.healthy_us, since_us), Span(since_us, question.now_us)
-
-
-def hit(incident: Incident) -> Span:
-    """Return from when until when an incident may have been there."""
-    diagnosis = from_document(incident.diagnosis)
-    since_us = diagnosis.earliest_us if diagnosis.earliest_us is not None else incident.began_us
-    return Span(since_us, incident.seen_us + 1)
 
 
 def without(traffic: Traffic, cut: Sequence[Span]) -> Traffic:

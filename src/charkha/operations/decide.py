@@ -8,7 +8,8 @@ The rules are asked in order, and the first that has something to do decides:
     4. without a champion, the newest version that passed becomes it; else one is trained
     5. a version that passed is put beside the champion as a shadow
     6. a shadow is promoted or rejected, once, when its time is up and enough labels have matured
-    7. a challenger is trained when the champion has fallen, or on schedule
+    7. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
+       would learn the fault, which is written down once
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Evidence, NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
 from charkha.operations.verdict import fall, judge, nothing_to_judge_by, unless_skewed
+from charkha.operations.veto import unless_broken
 from charkha.operations.wording import count_of, length_of, moment
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
@@ -110,12 +112,13 @@ def _first_champion(situation: Situation, model: Model) -> Step | None:
         )
     if not _cooled_down(situation, model):
         return None
-    return TrainFirst(
+    first = TrainFirst(
         run_key=_next_run_key(situation, model),
         as_of_us=situation.now_us,
         reason=f"{model.name} has no champion: training one on what was known at {moment(situation.now_us)}",
         evidence={"champion": None},
     )
+    return unless_broken(first, situation, model)
 
 
 def _start_shadow(situation: Situation, model: Model) -> Step | None:
@@ -154,10 +157,11 @@ def _retrain(situation: Situation, model: Model) -> Step | None:
     # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
     if situation.contest or stale or not _cooled_down(situation, model):
         return None
-    return _retrain_on_fall(situation, model) or _retrain_on_schedule(situation, model)
+    due = _retrain_on_fall(situation, model) or _retrain_on_schedule(situation, model)
+    return unless_broken(due, situation, model) if due else None
 
 
-def _retrain_on_fall(situation: Situation, model: Model) -> Step | None:
+def _retrain_on_fall(situation: Situation, model: Model) -> Train | None:
     if not model.retrain.on_fall or situation.health is None or situation.reference is None:
         return None
     if situation.health.labels < model.rollout.shadow.min_labels:
@@ -166,7 +170,7 @@ def _retrain_on_fall(situation: Situation, model: Model) -> Step | None:
     return _train(situation, model, *fallen) if fallen else None
 
 
-def _retrain_on_schedule(situation: Situation, model: Model) -> Step | None:
+def _retrain_on_schedule(situation: Situation, model: Model) -> Train | None:
     every, last_us = model.retrain.every, situation.last_trained_us
     champion = situation.deployment.champion
     if (

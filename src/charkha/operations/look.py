@@ -23,6 +23,8 @@ from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
 
 # What a decision does to a version for good.
 CONCLUDING = ("promote", "reject", "withdraw")
+# That a training is due and waits.
+WAITS = "train_waits"
 
 
 def look(model: Model, home: Home, now_us: int) -> Situation:
@@ -75,6 +77,8 @@ class Lookout:
             contest=duel,
             skew=self._skew_of_shadow(deployment, since_us, now_us),
             findings=tuple(self._findings(deployment, now_us)),
+            incidents=tuple(ledger.incidents(name)),
+            held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
         )
 
     def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:

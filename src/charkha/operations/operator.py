@@ -23,6 +23,7 @@ from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
 from charkha.operations.decide import decide, to_verify
 from charkha.operations.duty import on_duty
+from charkha.operations.incident_watch import IncidentWatch
 from charkha.operations.look import Lookout
 from charkha.operations.situation import Situation
 from charkha.spec.durations import DAY_US
@@ -44,6 +45,7 @@ class Operator:
     train: carries out a training order; in this process for a replay, in a limited child process in production.
     tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
     all that it served, when it has ended. keeps_log: whether past days of the log become compact, and old ones go.
+    incidents: looks for incidents beside it; None where nobody asked for it, as in a replay.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Operator:
         *,
         daily_skew: bool = True,
         keeps_log: bool = True,
+        incidents: IncidentWatch | None = None,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
@@ -66,7 +69,7 @@ class Operator:
             name: SkewWatch(project, lookout.model, home, lookout.bundles, LocalEngine(1))
             for name, lookout in self._lookouts.items()
         }
-        self._daily_skew, self._keeps_log = daily_skew, keeps_log
+        self._daily_skew, self._keeps_log, self._incidents = daily_skew, keeps_log, incidents
         self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
@@ -79,6 +82,7 @@ class Operator:
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
         self._watch_skew(model)
+        self._watch_incidents(model)
         decisions: list[Decision] = []
         for _ in range(MOST_STEPS):
             step = decide(self._situation(lookout), lookout.model)
@@ -120,6 +124,11 @@ class Operator:
         except ANY_FAILS:
             logger.exception("%s: what was served could not be recomputed; trying again tomorrow", model)
         self._skew_tried[model] = tried
+
+    def _watch_incidents(self, model: str) -> None:
+        """Look for incidents of a model that serves, before anything is decided: no training learns from one."""
+        if self._incidents is not None and self._home.ledger.deployment(model).champion is not None:
+            self._incidents.watch(model, self._clock.now())
 
     def _keep_log(self, model: str) -> None:
         """Make past days compact and remove old ones, once a day. What fails is logged, and stops nothing else."""

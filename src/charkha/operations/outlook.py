@@ -4,6 +4,7 @@ from charkha.monitoring.performance import Contest
 from charkha.operations.decide import may_train_from_us
 from charkha.operations.situation import Situation
 from charkha.operations.verdict import fall
+from charkha.operations.veto import in_the_way, waits_in_words
 from charkha.operations.wording import count_of, digits_for, length_of, metric_name, moment, with_interval
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
@@ -14,6 +15,8 @@ def outlook(situation: Situation, model: Model) -> str:
     if situation.contest:
         return _of_shadow(situation, situation.contest, model)
     stale = [finding.subject for finding in situation.findings if finding.kind == "freshness" and finding.significant]
+    if broken := in_the_way(situation.incidents, model, situation.now_us):
+        return waits_in_words(broken)
     if stale:
         return f"nothing is trained while a source is stale: {', '.join(stale)}"
     if situation.deployment.champion is None:

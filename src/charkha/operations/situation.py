@@ -9,7 +9,7 @@ from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
 from charkha.monitoring.skew_watch import SkewMeasure
 from charkha.operations.steps import Evidence
-from charkha.storage.ledger import Deployment
+from charkha.storage.ledger import Deployment, Incident
 
 
 @frozen(kw_only=True)
@@ -51,6 +51,7 @@ class Situation:
     contest: champion against shadow on the same matured labels, since they are side by side.
     skew: how a sample of what the shadow scored compares with its recomputation; None when that was not measured.
     findings: what the monitors measured.
+    incidents: all that the diagnosis ever found, oldest first. held: keys of the decisions that a training waits.
     """
 
     now_us: int
@@ -66,3 +67,5 @@ class Situation:
     contest: Contest | None = None
     skew: SkewMeasure | None = None
     findings: tuple[Finding, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    held: frozenset[str] = frozenset()

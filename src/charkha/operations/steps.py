@@ -35,6 +35,15 @@ class NoteFailure:
 
 
 @frozen(kw_only=True)
+class HoldTraining:
+    """Write down that a training is due and waits. key: of the decision."""
+
+    key: str
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
 class StartShadow:
     """Let a version score every request unseen, beside the champion. generation: the deployment this rests on."""
 
@@ -64,4 +73,4 @@ class Reject:
     evidence: Evidence
 
 
-Step = TrainFirst | Train | NoteFailure | StartShadow | Promote | Reject
+Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject

@@ -4,7 +4,7 @@ from math import ceil, log10
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
-from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
+from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -20,6 +20,12 @@ METRIC_NAMES = {
     "squared_error": "squared error",
 }
 
+_PLAINLY: dict[type[Step], str] = {
+    TrainFirst: "train the first champion",
+    NoteFailure: "write down that a training failed",
+    HoldTraining: "write down that a training waits",
+}
+
 # Measured now, or read from a manifest.
 Interval = Estimate | manifest.Estimate
 
@@ -27,10 +33,6 @@ Interval = Estimate | manifest.Estimate
 def step_in_words(step: Step) -> str:
     """Return what a step does, such as "promote v3"."""
     match step:
-        case TrainFirst():
-            return "train the first champion"
-        case NoteFailure():
-            return "write down that a training failed"
         case StartShadow():
             return f"start {step.version} as a shadow"
         case Promote():
@@ -38,7 +40,7 @@ def step_in_words(step: Step) -> str:
         case Reject():
             return f"reject {step.version}"
         case _:
-            return "train"
+            return _PLAINLY.get(type(step), "train")
 
 
 def metric_name(metric: str) -> str:

@@ -112,7 +112,7 @@ def _run_child(order: ChildOrder, folder: Path, budget: Budget, on_step: OnStep,
     order_file.write_bytes(msgspec.json.encode(order))
     # -P: a file of the project's that is called like a module must not take its place.
     command = [sys.executable, "-P", "-m", module, str(order_file), str(result_file)]
-    with words_file.open("wb") as words, _ended_in_any_case(command, words) as child:
+    with words_file.open("wb") as words, ended_in_any_case(command, words) as child:
         steps = threading.Thread(target=_tell_steps, args=(child, on_step), daemon=True)
         steps.start()
         try:
@@ -134,7 +134,7 @@ def _crash(order: ChildOrder, budget: Budget, status: int, last_words: str) -> T
 
 
 @contextmanager
-def _ended_in_any_case(command: list[str], words: IO[bytes]) -> "Iterator[subprocess.Popen[str]]":
+def ended_in_any_case(command: list[str], words: IO[bytes]) -> "Iterator[subprocess.Popen[str]]":
     """Yield a child in a process group of its own, and end the group when the block is left: also by Ctrl-C."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=words, text=True, start_new_session=True) as child:

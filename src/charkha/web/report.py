@@ -30,6 +30,7 @@ SHOWN_FEATURES = 16
 ACTIONS = {
     "train": "Training",
     "train_failed": "Training failed",
+    "train_waits": "Training waits",
     "shadow": "Shadow",
     "promote": "Promoted",
     "reject": "Rejected",

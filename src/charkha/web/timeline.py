@@ -20,6 +20,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 STYLES = {
     "train": "cyan",
     "train_failed": "red",
+    "train_waits": "yellow",
     "shadow": "blue",
     "promote": "bold green",
     "reject": "red",

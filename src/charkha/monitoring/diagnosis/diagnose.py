@@ -16,6 +16,7 @@ from charkha.monitoring.diagnosis.checks.skew import skew_signals
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.explain import explain
 from charkha.monitoring.diagnosis.incident import Diagnosis
+from charkha.monitoring.diagnosis.losses import with_performance
 from charkha.monitoring.diagnosis.signal import Signal
 
 CHECKS: Sequence[Callable[[Case], list[Signal]]] = (
@@ -33,7 +34,7 @@ CHECKS: Sequence[Callable[[Case], list[Signal]]] = (
 
 def diagnose(case: Case) -> Diagnosis:
     """Return what is wrong with a case, or that nothing is."""
-    return explain(gather(case))
+    return with_performance(explain(gather(case)), case)
 
 
 def gather(case: Case) -> Evidence:

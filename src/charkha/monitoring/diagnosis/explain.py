@@ -17,6 +17,7 @@ from charkha.monitoring.diagnosis.causes.source import source_hypotheses
 from charkha.monitoring.diagnosis.causes.truth import label_hypotheses, model_hypotheses
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Action, DiagnosedCause, Diagnosis, Hypothesis, Remedy
+from charkha.monitoring.diagnosis.unexplained import unexplained
 
 STAGES: Sequence[tuple[str, Callable[[Evidence], Iterator[Hypothesis]]]] = (
     ("what serves", infrastructure_hypotheses),
@@ -45,13 +46,16 @@ class _Placed:
 
 
 def explain(evidence: Evidence) -> Diagnosis:
-    """Return the first stage's strongest hypothesis as the diagnosis, and the others as its rivals."""
+    """Return the first stage's strongest hypothesis as the diagnosis, and the others as its rivals.
+
+    Where there is none, what moved is benign, the model is degraded and nobody knows why, or nothing is wrong.
+    """
     case = evidence.case
     placed = [_Placed(number, found) for number, (_, stage) in enumerate(STAGES) for found in stage(evidence)]
     placed.sort(key=lambda each: (each.stage, -each.hypothesis.support))
     healthy = Diagnosis(model=case.traffic.model, watched=case.watched, healthy=case.healthy)
     if not placed:
-        return healthy
+        return unexplained(evidence, healthy)
     best = placed[0]
     chosen = best.hypothesis
     began_us, earliest_us, latest_us = earliest(chosen.evidence)

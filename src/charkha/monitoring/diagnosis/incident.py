@@ -6,6 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from charkha.monitoring.diagnosis.performance_estimate import PerformanceEstimate
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.performance import Span
 
@@ -144,8 +145,9 @@ class Diagnosis:
     that harms nobody. kind: in words, as of `Hypothesis`. began_us: since when, most likely; earliest_us, latest_us:
     its 95 % interval. until_us: when it was over; None while it lasts. evidence: what was found of it, the strongest
     first. rivals: the other hypotheses, each with what rules it out, or nothing where it stands as well. share: of the
-    traffic since it began that is hit, 0 to 1. loss: None where neither labels nor an estimate tell. margin: log odds
-    to the next hypothesis.
+    traffic since it began that is hit, 0 to 1. loss: None where neither labels nor an estimate tell. before_labels: how
+    well the model does over what was looked at; None where that cannot be told. margin: log odds to the next
+    hypothesis.
 
     Raises WrongRemedy for an action that does not go with the cause.
     """
@@ -164,6 +166,7 @@ class Diagnosis:
     rivals: tuple[Hypothesis, ...] = ()
     share: float = 0.0
     loss: Loss | None = None
+    before_labels: PerformanceEstimate | None = None
     remedy: Remedy = Remedy()
     margin: float = 0.0
 

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from charkha.monitoring.diagnosis.documents import as_document, from_document
 from charkha.monitoring.diagnosis.incident import Diagnosis, Hypothesis
+from charkha.monitoring.performance import Span
 from charkha.spec.durations import DAY_US
 from charkha.storage.ledger import Draft, Incident, Ledger, Revision, UnknownIncident
 
@@ -66,6 +67,13 @@ def revisions(known: Sequence[Incident], diagnosis: Diagnosis) -> list[Revision]
     found = [*_found(known, same, diagnosis)]
     others = [each for each in still_open if each not in same]
     return [*found, *(_passed_by(each, diagnosis) for each in others)]
+
+
+def hit(incident: Incident) -> Span:
+    """Return from when until when an incident may have been there."""
+    diagnosis = from_document(incident.diagnosis)
+    since_us = diagnosis.earliest_us if diagnosis.earliest_us is not None else incident.began_us
+    return Span(since_us, incident.seen_us + 1)
 
 
 def is_same(incident: Incident, diagnosis: Diagnosis) -> bool:

@@ -4,13 +4,15 @@ from math import isfinite
 
 from charkha.clock import to_iso
 from charkha.monitoring.diagnosis.incident import Diagnosis, Loss
+from charkha.monitoring.diagnosis.performance_estimate import PerformanceEstimate
 from charkha.monitoring.diagnosis.signal import Signal
 
 
 def facts(found: Diagnosis) -> list[tuple[str, str]]:
     """Return what there is to say, each with its word."""
+    looked = [("estimate", before_labels(found.before_labels))] if found.before_labels else []
     if found.cause is None:
-        return [("looked at", f"{moment(found.watched.since_us)} to {moment(found.watched.until_us)}")]
+        return [("looked at", f"{moment(found.watched.since_us)} to {moment(found.watched.until_us)}"), *looked]
     said = [("culprit", found.culprit.words)]
     if found.began_us is not None:
         interval = f"{moment(found.earliest_us or found.began_us)} to {moment(found.latest_us or found.began_us)}"
@@ -20,6 +22,7 @@ def facts(found: Diagnosis) -> list[tuple[str, str]]:
     said.append(("hits", f"{found.share:.1%} of the traffic"))
     if found.loss is not None:
         said.append(("costs", loss_in_words(found.loss)))
+    said += looked
     said.append(("to do", f"{found.remedy.words} [{found.remedy.action}]"))
     said.append(("confidence", f"{found.confidence:.1%}"))
     return said
@@ -30,6 +33,14 @@ def loss_in_words(loss: Loss) -> str:
     how = "estimated" if loss.estimated else "measured"
     said = f"{loss.metric} {loss.now:.4g}, usually {loss.usual:.4g}, {how} over {loss.rows:,} predictions"
     return said if loss.money is None else f"{said}: {loss.money:,.0f} in the unit of the model's costs"
+
+
+def before_labels(of: PerformanceEstimate) -> str:
+    """Return what is known of a metric over what was looked at, before its labels are there and as they come."""
+    interval = f"{of.estimated:.3g} ({of.low:.3g} to {of.high:.3g})"
+    realised = "nothing is known yet" if of.realised is None else f"realised of what is known {of.realised:.3g}"
+    known = f"{realised}, {of.mature:.0%} of {of.rows:,} predictions"
+    return f"before labels: {of.metric.replace('_', ' ')} estimated {interval}, {known}; blind to concept drift"
 
 
 def moment(time_us: int) -> str:

@@ -4,7 +4,8 @@ from attrs import evolve
 
 from charkha.engines.engine import Engine
 from charkha.monitoring.diagnosis.case import Case
-from charkha.operations.case import OnStep, Question, case_of, hit
+from charkha.monitoring.diagnosis.incidents import hit
+from charkha.operations.case import OnStep, Question, case_of
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home

@@ -10,7 +10,6 @@ It is blind to concept drift: it believes that, given the score, what was true i
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 from attrs import frozen
@@ -19,39 +18,16 @@ from scipy.special import expit, stdtrit
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.expectation import Errors, Odds, expectation
 from charkha.monitoring.diagnosis.checks.graded import Graded, inside
+from charkha.monitoring.diagnosis.performance_estimate import Metric, PerformanceEstimate
 from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.arrays import BoolArray
 from charkha.monitoring.sequential.dependence import autocorrelation
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import FloatArray
 
-Metric = Literal["log_loss", "brier", "roc_auc", "absolute_error", "squared_error"]
-
 EDGE = 1e-6
 # Days with fewer rows give no figure, and fewer days than these give no interval.
 LEAST_ROWS, LEAST_DAYS = 20, 7
-BLIND = "it cannot see concept drift: it takes what was true of each score in the healthy span to be true now"
-
-
-@frozen(kw_only=True)
-class PerformanceEstimate:
-    """One metric of a span.
-
-    estimated: from scores alone, with the interval `low` to `high`. realised: of the rows whose label is known; None
-    where there are none. current: with labels as far as they are known, and what is expected of the others.
-    mature: the share of rows whose label is known. rows: how many there are. blind: what it does not see.
-    """
-
-    metric: Metric
-    span: Span
-    estimated: float
-    low: float
-    high: float
-    realised: float | None
-    current: float
-    mature: float
-    rows: int
-    blind: str = BLIND
 
 
 def estimated_performance(
