@@ -186,7 +186,7 @@ def play(session: Session, project: "Project", model: "Model", period: Period) -
     claim(project.home)
     with opened(project) as home:
         stage = set_up(project, model, home, period.from_us)
-        with parts(session.err) as on_progress:
+        with parts(session.err, lines=True) as on_progress:
             counts = run_replay(stage, period.until_us, on_progress)
             on_progress(0, 0, "recomputing every served feature")
             span = Span(
