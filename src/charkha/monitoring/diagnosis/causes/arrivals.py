@@ -10,9 +10,10 @@ from charkha.monitoring.diagnosis.signal import Signal
 _WORDS = {
     "late": "the rows of {source} come late",
     "duplicates": "the rows of {source} come twice",
-    "arrivals": "the rows of {source} do not come as they did",
+    "arrivals": "{much} of {source} comes than did: {now:.3g} rows an hour, where {usual:.3g} are usual",
 }
-
+# What comes at less than this share of the usual rate is a remainder of what was under way.
+NOTHING = 0.05
 
 # What is worth somebody's attention: half as many rows or twice as many, so many of them twice.
 FACTOR, TWICE = 2.0, 0.02
@@ -30,11 +31,18 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
         ages = [signal for signal in evidence.of("age") if signal.subject in views]
         yield Hypothesis(
             cause="source",
-            kind=_WORDS[first.check].format(source=source),
+            kind=_kind(first),
             culprit=Culprit(sources=source, features=views),
             support=sum(min(signal.evidence, 100.0) for signal in (*signals, *ages)),
             evidence=(*signals, *ages),
         )
+
+
+def _kind(signal: Signal) -> str:
+    if signal.check == "arrivals" and signal.now < NOTHING * signal.usual:
+        return f"nothing comes of {signal.subject} any more, where {signal.usual:.3g} rows an hour are usual"
+    much = "less" if signal.now < signal.usual else "more"
+    return _WORDS[signal.check].format(source=signal.subject, much=much, now=signal.now, usual=signal.usual)
 
 
 def _is_worth(signal: Signal) -> bool:

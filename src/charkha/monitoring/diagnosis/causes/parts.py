@@ -1,0 +1,85 @@
+"""Which segment a fault of a field is of, where the rows at fault are of one alone: one carrier, one city."""
+
+from collections.abc import Iterator, Sequence
+from math import log
+
+import numpy as np
+import polars as pl
+from attrs import frozen
+
+from charkha.monitoring.diagnosis.checks.features import within
+from charkha.monitoring.diagnosis.evidence import Evidence
+from charkha.monitoring.diagnosis.signal import Signal
+from charkha.serving.prediction_frames import REQUEST_PREFIX
+from charkha.spec.model import FloatArray
+
+# So many of the rows at fault may be of others: of windows that read a row or two of the segment's.
+OTHERS = 0.05
+# How unlikely it is at most (as a logarithm) that all rows at fault are of one segment by chance, over all segments.
+BY_CHANCE = -log(1e-3)
+# Quantiles between which the values of a number are spread.
+SPREAD = (0.02, 0.98)
+
+
+@frozen
+class Part:
+    """The segment at fault, such as "carrier=UA", and how many times as large its values are; 1 if that is not told."""
+
+    segment: str
+    factor: float
+
+
+def part_at_fault(evidence: Evidence, signals: Sequence[Signal]) -> Part | None:
+    """Return the segment in which numbers lie far beyond all that they were, if they do so in one alone.
+
+    Only features of views by that segment tell: all others read the rows of many. None where they tell of no one.
+    """
+    names = tuple(dict.fromkeys(signal.subject for signal in signals if signal.check in ("far", "odd")))
+    for field in evidence.case.segments:
+        keyed = [name for name in names if field in _keys(evidence, name)]
+        if keyed:
+            since_us = min(signal.began_us for signal in signals if signal.subject in keyed)
+            if found := _alone(evidence, field, keyed, since_us):
+                return found
+    return None
+
+
+def _keys(evidence: Evidence, feature: str) -> tuple[str, ...]:
+    owner = evidence.view_of(feature)
+    return next((tuple(view.entity.keys) for view in evidence.case.plan.views if view.name == owner), ())
+
+
+def _alone(evidence: Evidence, field: str, names: Sequence[str], since_us: int) -> Part | None:
+    segment = pl.col(REQUEST_PREFIX + field).cast(pl.String).alias("_segment")
+    rows = evidence.case.traffic.predictions.filter(pl.col("role").is_in(["champion", "challenger"]))
+    rows = rows.select("_at_us", segment, *names)
+    healthy, since = within(rows, evidence.case.healthy), within(rows, evidence.since(since_us))
+    at_fault = since.filter(pl.any_horizontal(_beyond(healthy, name) for name in names))
+    if at_fault.is_empty() or healthy.is_empty():
+        return None
+    worst = at_fault["_segment"].value_counts(sort=True).row(0)
+    usual = (healthy["_segment"] == worst[0]).mean() or 0.0
+    likely = log(1 / max(float(usual), 1 / healthy.height)) * worst[1] - log(healthy["_segment"].n_unique())
+    if worst[0] is None or worst[1] < (1 - OTHERS) * at_fault.height or likely < BY_CHANCE:
+        return None
+    inside = pl.col("_segment") == worst[0]
+    factors = list(_factors(healthy.filter(inside), since.filter(inside), names))
+    return Part(f"{field}={worst[0]}", max(factors, default=1.0))
+
+
+def _beyond(healthy: pl.DataFrame, name: str) -> pl.Expr:
+    """Say whether a number lies beyond all that it was by more than that is wide."""
+    low, high = (float(each or 0.0) for each in (healthy[name].min(), healthy[name].max()))  # type: ignore[arg-type]
+    return ~pl.col(name).is_between(low - (high - low), high + (high - low)) & pl.col(name).is_not_null()
+
+
+def _factors(healthy: pl.DataFrame, since: pl.DataFrame, names: Sequence[str]) -> Iterator[float]:
+    for name in names:
+        before, now = (_width(rows[name].drop_nulls().to_numpy()) for rows in (healthy, since))
+        if before > 0 and now > 0:
+            yield now / before
+
+
+def _width(values: FloatArray) -> float:
+    low, high = np.quantile(values, SPREAD) if len(values) else (0.0, 0.0)
+    return float(high - low)
