@@ -1,0 +1,61 @@
+"""When one who asks every hour would first be told that something is wrong, and what they would be told."""
+
+from collections.abc import Iterator
+
+from attrs import evolve, frozen
+
+from charkha.monitoring.diagnosis.case import Case
+from charkha.monitoring.diagnosis.diagnose import gather
+from charkha.monitoring.diagnosis.evidence import Evidence
+from charkha.monitoring.diagnosis.explain import explain
+from charkha.monitoring.diagnosis.incident import Diagnosis
+from charkha.monitoring.performance import Span
+from charkha.spec.durations import HOUR_US
+
+
+@frozen
+class Seen:
+    """The first look that found an incident. at_us: when that was, a whole hour but for the end of what is watched."""
+
+    at_us: int
+    diagnosis: Diagnosis
+
+
+def first_seen(case: Case, since_us: int = 0) -> Seen | None:
+    """Return the first look at a case that finds an incident, of one look every hour; None where none does.
+
+    case: all that is watched, to its end. since_us: when the looks begin.
+
+    Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
+    change: these hours are explained by the signals there were. What that finds is asked again with nothing after
+    that hour, so that the diagnosis is the one that would have been made then.
+    """
+    evidence = gather(case)
+    for at_us in _looks(evidence, since_us):
+        if explain(_until(evidence, at_us)).is_incident:
+            found = explain(gather(_watched_until(case, at_us)))
+            if found.is_incident:
+                return Seen(at_us, found)
+    return None
+
+
+def _looks(evidence: Evidence, since_us: int) -> Iterator[int]:
+    """Yield the hours by whose end a signal has come, in order; those before `since_us` as the first look after it."""
+    end_us = evidence.case.watched.until_us
+    hours = {whole_hour(max(signal.alarmed_us, since_us)) for signal in evidence.signals}
+    yield from sorted({min(hour, end_us) for hour in hours})
+
+
+def whole_hour(time_us: int) -> int:
+    """Return the end of the hour that a time is in."""
+    return -(-time_us // HOUR_US) * HOUR_US
+
+
+def _until(evidence: Evidence, at_us: int) -> Evidence:
+    """Return what was known by some time: its signals, and distributions until then."""
+    known = [signal for signal in evidence.signals if signal.alarmed_us <= at_us]
+    return evolve(evidence, case=_watched_until(evidence.case, at_us), signals=known)
+
+
+def _watched_until(case: Case, at_us: int) -> Case:
+    return evolve(case, watched=Span(case.watched.since_us, at_us))
