@@ -36,7 +36,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
 
     A model is trained on January to March 2013, then April to December are replayed as if live: each flight is
     predicted at its scheduled departure, its delay becomes known when it has landed, and the operator retrains,
-    compares, promotes and rejects as the definition says. Then a week of it is looked at as it was, and with three
+    compares, promotes and rejects as the definition says. Then a fortnight of it is looked at as it was, and with three
     incidents in it: a frozen feed, a unit that changed, a world that did. Takes a few minutes.
 
     It ends with a timeline, three diagnoses, and reports to open in a browser.

@@ -98,12 +98,8 @@ class Evidence:
         return found
 
     def moved(self, feature: str, began_us: int) -> float:
-        """Return how far a feature's values since an onset are from the healthy ones."""
-        return self.apart(feature, self.since(began_us))
-
-    def apart(self, feature: str, span: Span) -> float:
-        """Return how far a feature's values in a span are from the healthy ones: Kolmogorov's distance, 0 to 1."""
-        before, now = self.counts(feature, self.case.healthy)[:-1], self.counts(feature, span)[:-1]
+        """Return how far a feature's values are from the healthy ones: Kolmogorov's distance, 0 to 1."""
+        before, now = self.counts(feature, self.case.healthy)[:-1], self.counts(feature, self.since(began_us))[:-1]
         if not before.sum() or not now.sum():
             return 0.0
         return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())

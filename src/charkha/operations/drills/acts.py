@@ -1,4 +1,4 @@
-"""One week, played several times with another incident in it each: what looking every hour would have found."""
+"""One stretch of traffic, played again with an incident in it: what looking every hour would have found."""
 
 from attrs import evolve, field, frozen
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from math import log
 
-import numpy as np
 import polars as pl
 from attrs import frozen
 
@@ -11,14 +10,11 @@ from charkha.monitoring.diagnosis.checks.features import within
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.serving.prediction_frames import REQUEST_PREFIX
-from charkha.spec.model import FloatArray
 
 # So many of the rows at fault may be of others: of windows that read a row or two of the segment's.
 OTHERS = 0.05
 # How unlikely it is at most (as a logarithm) that all rows at fault are of one segment by chance, over all segments.
 BY_CHANCE = -log(1e-3)
-# Quantiles between which the values of a number are spread.
-SPREAD = (0.02, 0.98)
 
 
 @frozen
@@ -74,12 +70,12 @@ def _beyond(healthy: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _factors(healthy: pl.DataFrame, since: pl.DataFrame, names: Sequence[str]) -> Iterator[float]:
+    """Yield how many times as large numbers are, whatever their sign, by the medians: few rows tell that as well."""
     for name in names:
-        before, now = (_width(rows[name].drop_nulls().to_numpy()) for rows in (healthy, since))
+        before, now = (_size(rows[name]) for rows in (healthy, since))
         if before > 0 and now > 0:
             yield now / before
 
 
-def _width(values: FloatArray) -> float:
-    low, high = np.quantile(values, SPREAD) if len(values) else (0.0, 0.0)
-    return float(high - low)
+def _size(values: pl.Series) -> float:
+    return float(values.abs().median() or 0.0)  # type: ignore[arg-type]
