@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from charkha.monitoring.diagnosis.causes.arrivals import stopped
+from charkha.monitoring.diagnosis.causes.silence import stopped
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal

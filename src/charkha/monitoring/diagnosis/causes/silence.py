@@ -1,0 +1,47 @@
+"""Nothing comes of a source any more: told by the rows that stay out, once features show it."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from charkha.monitoring.diagnosis.evidence import Evidence
+from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
+from charkha.monitoring.diagnosis.signal import Signal
+from charkha.spec.durations import HOUR_US
+
+# So many rows do not stay out together by chance.
+MANY = 8.0
+
+
+def silence_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Yield the sources of which nothing came for longer than ever, where nulls or ages tell it before counts do."""
+    known = {signal.subject for signal in evidence.of("arrivals", "late", "duplicates")}
+    for source in dict.fromkeys(view.source.name for view in evidence.case.plan.views):
+        views = {view.name for view in evidence.case.plan.views if view.source.name == source}
+        nulls = [signal for signal in evidence.of("nulls", "age") if _view(evidence, signal) in views]
+        if nulls and source not in known and stopped(evidence, source):
+            yield Hypothesis(
+                cause="source",
+                kind=f"nothing comes of {source} any more",
+                culprit=Culprit(sources=source, features=(*sorted(views), *(each.subject for each in nulls))),
+                support=sum(min(signal.evidence, 100.0) for signal in nulls),
+                evidence=tuple(nulls),
+            )
+
+
+def _view(evidence: Evidence, signal: Signal) -> str | None:
+    return signal.subject if signal.check == "age" else evidence.view_of(signal.subject)
+
+
+def stopped(evidence: Evidence, source: str) -> bool:
+    """Say whether no row came for longer than ever in the healthy history, of a source of which many would have."""
+    case, hour = evidence.case, pl.col("_hour_us")
+    came = case.traffic.arrivals.filter((pl.col("source") == source) & (pl.col("rows") > 0))
+    before = came.filter(hour.is_between(case.healthy.since_us, case.healthy.until_us, closed="left"))
+    last_us = came.filter(hour < case.watched.until_us)["_hour_us"].max()
+    if before.is_empty() or not isinstance(last_us, int):
+        return False
+    silence_us = case.watched.until_us - last_us - HOUR_US
+    longest_us = before["_hour_us"].sort().diff().max()
+    usual = before["rows"].sum() * silence_us / (case.healthy.until_us - case.healthy.since_us)
+    return silence_us >= max(int(longest_us or 0), HOUR_US) and usual >= MANY  # type: ignore[call-overload]
