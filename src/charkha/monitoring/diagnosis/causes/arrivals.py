@@ -21,7 +21,7 @@ FACTOR, TWICE = 2.0, 0.02
 
 def _kind(signal: Signal) -> str:
     if signal.check == "arrivals" and signal.now < NOTHING * signal.usual:
-        return f"nothing comes of {signal.subject} any more, where {signal.usual:.3g} rows an hour are usual"
+        return f"nothing comes of {signal.subject} any more"
     much = "less" if signal.now < signal.usual else "more"
     return _WORDS[signal.check].format(source=signal.subject, much=much, now=signal.now, usual=signal.usual)
 
