@@ -6,9 +6,9 @@ from math import log
 import polars as pl
 from attrs import frozen
 
+from charkha.bundles.profile import NumericShape
 from charkha.monitoring.diagnosis.checks.features import within
 from charkha.monitoring.diagnosis.evidence import Evidence
-from charkha.monitoring.diagnosis.signal import Signal
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 
 # So many of the rows at fault may be of others: of windows that read a row or two of the segment's.
@@ -25,18 +25,18 @@ class Part:
     factor: float
 
 
-def part_at_fault(evidence: Evidence, signals: Sequence[Signal]) -> Part | None:
+def part_at_fault(evidence: Evidence, origin: tuple[str, str], since_us: int) -> Part | None:
     """Return the segment in which numbers lie far beyond all that they were, if they do so in one alone.
 
-    Only features of views by that segment tell: all others read the rows of many. None where they tell of no one.
+    origin: the source and its field. Of the features that read it only those of views by a segment tell: all others
+    read the rows of many. None where they tell of no one.
     """
-    names = tuple(dict.fromkeys(signal.subject for signal in signals if signal.check in ("far", "odd")))
+    numbers = {name for name, part in evidence.view.shape.parts.items() if isinstance(part, NumericShape)}
+    names = [name for name in numbers if origin in evidence.origins.get(name, ())]
     for field in evidence.case.segments:
-        keyed = [name for name in names if field in _keys(evidence, name)]
-        if keyed:
-            since_us = min(signal.began_us for signal in signals if signal.subject in keyed)
-            if found := _alone(evidence, field, keyed, since_us):
-                return found
+        keyed = sorted(name for name in names if field in _keys(evidence, name))
+        if keyed and (found := _alone(evidence, field, keyed, since_us)):
+            return found
     return None
 
 

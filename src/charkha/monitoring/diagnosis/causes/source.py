@@ -66,7 +66,7 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
     strongest = max(signals, key=lambda signal: (signal.check != "top", signal.evidence))
     began_us, _, _ = earliest(signals)
     features = tuple(dict.fromkeys(signal.subject for signal in (strongest, *signals)))
-    part = part_at_fault(evidence, signals)
+    part = None if strongest.check == "nulls" else part_at_fault(evidence, (source, field), began_us)
     culprit = Culprit(sources=(source,), features=(*features, name), segments=(part.segment,) if part else ())
     support = sum(min(signal.evidence, 100.0) for signal in signals)
     if strongest.check == "nulls":
