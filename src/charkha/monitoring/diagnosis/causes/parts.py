@@ -65,7 +65,9 @@ def _alone(evidence: Evidence, field: str, names: Sequence[str], since_us: int) 
 
 def _beyond(healthy: pl.DataFrame, name: str) -> pl.Expr:
     """Say whether a number lies beyond all that it was by more than that is wide."""
-    low, high = (float(each or 0.0) for each in (healthy[name].min(), healthy[name].max()))  # type: ignore[arg-type]
+    low, high = healthy[name].min(), healthy[name].max()
+    if not isinstance(low, float) or not isinstance(high, float):
+        return pl.lit(value=False)
     return ~pl.col(name).is_between(low - (high - low), high + (high - low)) & pl.col(name).is_not_null()
 
 
