@@ -7,12 +7,12 @@ import polars as pl
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 
 # So many rows do not stay out together by chance.
 MANY = 8.0
-# A feed that was away once is one that may be away; one that rests every night does so.
-ONCE = 1
+# A feed that was away for as long no more than once a week may be away again; one that rests every night rests.
+SELDOM_US = 7 * DAY_US
 
 
 def silence_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -36,7 +36,7 @@ def _view(evidence: Evidence, signal: Signal) -> str | None:
 
 
 def stopped(evidence: Evidence, source: str) -> bool:
-    """Say whether no row came for longer than once in the healthy history, of a source of which many would have."""
+    """Say whether no row came for longer than seldom in the healthy history, of a source of which many would have."""
     case, hour = evidence.case, pl.col("_hour_us")
     came = case.traffic.arrivals.filter((pl.col("source") == source) & (pl.col("rows") > 0))
     before = came.filter(hour.is_between(case.healthy.since_us, case.healthy.until_us, closed="left"))
@@ -45,5 +45,6 @@ def stopped(evidence: Evidence, source: str) -> bool:
         return False
     silence_us = case.watched.until_us - last_us - HOUR_US
     silences_us = before["_hour_us"].sort().diff() - HOUR_US
-    usual = before["rows"].sum() * silence_us / (case.healthy.until_us - case.healthy.since_us)
-    return usual >= MANY and int((silences_us >= silence_us).sum()) <= ONCE
+    healthy_us = case.healthy.until_us - case.healthy.since_us
+    usual = before["rows"].sum() * silence_us / healthy_us
+    return usual >= MANY and int((silences_us >= silence_us).sum()) <= healthy_us / SELDOM_US
