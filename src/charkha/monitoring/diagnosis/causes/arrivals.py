@@ -10,20 +10,12 @@ from charkha.monitoring.diagnosis.signal import Signal
 _WORDS = {
     "late": "the rows of {source} come late",
     "duplicates": "the rows of {source} come twice",
-    "arrivals": "{much} of {source} comes than did: {now:.3g} rows an hour, where {usual:.3g} are usual",
+    "arrivals": "the rows of {source} do not come as they did",
 }
-# What comes at less than this share of the usual rate is a remainder of what was under way.
-NOTHING = 0.05
+
 
 # What is worth somebody's attention: half as many rows or twice as many, so many of them twice.
 FACTOR, TWICE = 2.0, 0.02
-
-
-def _kind(signal: Signal) -> str:
-    if signal.check == "arrivals" and signal.now < NOTHING * signal.usual:
-        return f"nothing comes of {signal.subject} any more"
-    much = "less" if signal.now < signal.usual else "more"
-    return _WORDS[signal.check].format(source=signal.subject, much=much, now=signal.now, usual=signal.usual)
 
 
 def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -38,7 +30,7 @@ def arrival_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
         ages = [signal for signal in evidence.of("age") if signal.subject in views]
         yield Hypothesis(
             cause="source",
-            kind=_kind(first),
+            kind=_WORDS[first.check].format(source=source),
             culprit=Culprit(sources=source, features=views),
             support=sum(min(signal.evidence, 100.0) for signal in (*signals, *ages)),
             evidence=(*signals, *ages),

@@ -16,18 +16,19 @@ SELDOM_US = 7 * DAY_US
 
 
 def silence_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
-    """Yield the sources of which nothing comes any more, where nulls or ages tell it before counts do."""
-    known = {signal.subject for signal in evidence.of("arrivals", "late", "duplicates")}
+    """Yield the sources of which nothing comes any more, once counts, ages or features of their views show it."""
     for source in dict.fromkeys(view.source.name for view in evidence.case.plan.views):
-        views = {view.name for view in evidence.case.plan.views if view.source.name == source}
-        nulls = [signal for signal in evidence.of("nulls", "age") if _view(evidence, signal) in views]
-        if nulls and source not in known and stopped(evidence, source):
+        views = [view.name for view in evidence.case.plan.views if view.source.name == source]
+        counted = [signal for signal in evidence.of("arrivals") if signal.subject == source]
+        seen = [signal for signal in evidence.of("age", "nulls", "top") if _view(evidence, signal) in views]
+        if (counted or seen) and stopped(evidence, source):
+            names = dict.fromkeys((*views, *(signal.subject for signal in seen)))
             yield Hypothesis(
                 cause="source",
                 kind=f"nothing comes of {source} any more",
-                culprit=Culprit(sources=source, features=(*sorted(views), *(each.subject for each in nulls))),
-                support=sum(min(signal.evidence, 100.0) for signal in nulls),
-                evidence=tuple(nulls),
+                culprit=Culprit(sources=source, features=tuple(names)),
+                support=sum(min(signal.evidence, 100.0) for signal in (*counted, *seen)),
+                evidence=(*counted, *seen),
             )
 
 
