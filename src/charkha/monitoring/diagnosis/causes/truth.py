@@ -50,6 +50,16 @@ def _support(signals: list[Signal]) -> float:
 def _others_ask(evidence: Evidence, worse: list[Signal]) -> str | None:
     """Return the feature whose values have moved most since it is so, if any has by enough."""
     began_us, _, _ = earliest(worse)
-    moves = {name: evidence.moved(name, began_us) for name in evidence.view.shape.parts}
+    moves = {name: evidence.moved(name, began_us) for name in _asked(evidence)}
     most = max(moves, key=lambda name: moves[name], default=None)
     return most if most is not None and moves[most] >= OTHERS else None
+
+
+def _asked(evidence: Evidence) -> list[str]:
+    """Return the features that tell who asks: those of the request alone; all of them where a model has none.
+
+    What a view tells is the state of the world: the weather and how late all are move by themselves.
+    """
+    every = list(evidence.view.shape.parts)
+    own = [name for name in every if {source for source, _ in evidence.origins.get(name, ())} == {"request"}]
+    return own or every
