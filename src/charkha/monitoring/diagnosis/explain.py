@@ -22,7 +22,7 @@ from charkha.monitoring.diagnosis.incident import Action, DiagnosedCause, Diagno
 STAGES: Sequence[tuple[str, Callable[[Evidence], Iterator[Hypothesis]]]] = (
     ("what serves", infrastructure_hypotheses),
     ("what was computed", skew_hypotheses),
-    ("that nothing comes", silence_hypotheses),
+    ("what comes", silence_hypotheses),
     ("how data came", arrival_hypotheses),
     ("who asked, and how it is written", category_hypotheses),
     ("what data say", source_hypotheses),
