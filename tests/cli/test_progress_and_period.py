@@ -31,6 +31,22 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else() -> None:
     assert written_by(terminal=False) == ""
 
 
+def test_what_takes_minutes_is_told_in_lines_where_there_is_no_terminal() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    with steps(console, lines=True) as on_step:
+        on_step("preparing the flights of [2013]")
+    with parts(console, lines=True) as on_progress:
+        on_progress(0, 400, "reading history")
+        for day in range(400):
+            on_progress(day, 400, f"replaying day {day}")
+        on_progress(0, 0, "recomputing every served feature")
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue().splitlines()
+    assert told[:2] == ["preparing the flights of [2013]", "reading history"]
+    assert told[-2:] == ["replaying day 360 (90 %)", "recomputing every served feature"]
+    assert len(told) == 2 + 2 + 9 + 1
+
+
 def test_what_remains_is_said_when_it_is_stopped() -> None:
     console = Console(file=io.StringIO(), width=100)
     with pytest.raises(KeyboardInterrupt), stoppable(console, "the same command goes on"):

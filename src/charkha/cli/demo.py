@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from charkha.cli.demo_incidents import tell_incidents
 from charkha.cli.options import JsonFile
 from charkha.cli.progress import steps
 from charkha.cli.replay import clear, period_of, play, show, write_json
@@ -35,9 +36,10 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
 
     A model is trained on January to March 2013, then April to December are replayed as if live: each flight is
     predicted at its scheduled departure, its delay becomes known when it has landed, and the operator retrains,
-    compares, promotes and rejects as the definition says. Takes a few minutes.
+    compares, promotes and rejects as the definition says. Then a fortnight of it is looked at as it was, and with three
+    incidents in it: a frozen feed, a unit that changed, a world that did. Takes a few minutes.
 
-    It ends with a timeline, and a report to open in a browser.
+    It ends with a timeline, three diagnoses, and reports to open in a browser.
     """
     from attrs import evolve
 
@@ -52,16 +54,17 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
     model = choose_model(project, None)
     summary = play(session, project, model, period_of(project, model, FROM, UNTIL))
     report = show(session, summary, project.home)
+    incidents = tell_incidents(session, project, model)
     session.out.print(further(folder, project.home, report), highlight=False, soft_wrap=True)
     if json is not None:
-        write_json(figures(summary), json)
+        write_json({**figures(summary), "incidents": incidents}, json)
 
 
 def prepare(session: Session, folder: Path) -> None:
     """Make the example's tables of the package that holds the flights, unless they are there."""
     if (folder / "data" / "flights.parquet").is_file():
         return
-    with steps(session.err) as on_step:
+    with steps(session.err, lines=True) as on_step:
         on_step("preparing the flights of 2013")
         subprocess.run([sys.executable, "prepare.py"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 

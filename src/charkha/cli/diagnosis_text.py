@@ -9,7 +9,7 @@ from rich.table import Table
 from charkha.cli.session import Session
 
 if TYPE_CHECKING:
-    from charkha.monitoring.diagnosis.incident import Diagnosis
+    from charkha.monitoring.diagnosis.incident import Diagnosis, Hypothesis
     from charkha.storage.ledger import Incident
 
 SHOWN_SIGNALS = 8
@@ -25,14 +25,25 @@ def show_diagnosis(session: Session, found: "Diagnosis", standing: "Sequence[Inc
         session.out.print(f"  [dim]{word:<11}[/]{escape(text)}", highlight=False, soft_wrap=True)
     if found.evidence:
         session.out.print(evidence_table(found))
-    for rival in found.rivals:
-        why = f"ruled out: {rival.against}" if rival.against else "stands as well"
-        session.out.print(f"  [dim]not[/] {escape(rival.kind)} ({rival.cause}), {escape(why)}", highlight=False)
+    for rivals in alike(found.rivals):
+        first, more = rivals[0], len(rivals) - 1
+        why = f"ruled out: {first.against}" if first.against else "stands as well"
+        others = f", nor {more} more such" if more else ""
+        told = f"{escape(first.kind)} ({first.cause}){others}, {escape(why)}"
+        session.out.print(f"  [dim]not[/] {told}", highlight=False, soft_wrap=True)
     if standing:
         ids = ", ".join(each.id for each in standing)
         session.out.print(
             f"open: {escape(ids)}; more: charkha incidents show {escape(standing[0].id)}", highlight=False
         )
+
+
+def alike(rivals: "Sequence[Hypothesis]") -> "list[list[Hypothesis]]":
+    """Return rivals by what they are and what rules them out: a feed that stops makes null whatever it tells."""
+    found: dict[tuple[str, str], list[Hypothesis]] = {}
+    for rival in rivals:
+        found.setdefault((rival.cause, rival.against), []).append(rival)
+    return list(found.values())
 
 
 def evidence_table(found: "Diagnosis") -> Table:

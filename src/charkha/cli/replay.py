@@ -201,7 +201,7 @@ def play(
     claim(project.home)
     with opened(project) as home:
         stage = set_up(project, model, home, period.from_us, looks_every_us=looks_every_us)
-        with parts(session.err) as on_progress:
+        with parts(session.err, lines=True) as on_progress:
             counts = run_replay(stage, period.until_us, on_progress)
             on_progress(0, 0, "recomputing every served feature")
             span = Span(

@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from charkha.monitoring.diagnosis.causes.arrivals import arrival_hypotheses
 from charkha.monitoring.diagnosis.causes.categories import category_hypotheses
 from charkha.monitoring.diagnosis.causes.infrastructure import infrastructure_hypotheses
+from charkha.monitoring.diagnosis.causes.silence import silence_hypotheses
 from charkha.monitoring.diagnosis.causes.skew import skew_hypotheses
 from charkha.monitoring.diagnosis.causes.source import source_hypotheses
 from charkha.monitoring.diagnosis.causes.truth import label_hypotheses, model_hypotheses
@@ -22,6 +23,7 @@ from charkha.monitoring.diagnosis.unexplained import unexplained
 STAGES: Sequence[tuple[str, Callable[[Evidence], Iterator[Hypothesis]]]] = (
     ("what serves", infrastructure_hypotheses),
     ("what was computed", skew_hypotheses),
+    ("what comes", silence_hypotheses),
     ("how data came", arrival_hypotheses),
     ("who asked, and how it is written", category_hypotheses),
     ("what data say", source_hypotheses),

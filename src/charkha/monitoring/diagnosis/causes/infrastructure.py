@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterator, Sequence
 
+from charkha.monitoring.diagnosis.causes.silence import stopped
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
@@ -68,6 +69,7 @@ def _replicas(evidence: Evidence) -> Iterator[Hypothesis]:
 def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
     """A store that is not written: features are older, while the rows of their source come as they always did."""
     disturbed = {signal.subject for signal in evidence.of("arrivals", "late")}
+    disturbed |= {view.source.name for view in evidence.case.plan.views if stopped(evidence, view.source.name)}
     told = [(signal.subject, signal) for signal in evidence.of("age")]
     told += [(view, signal) for signal in evidence.of("skew") if (view := evidence.view_of(signal.subject))]
     older = {view for view, signal in told if _is_stale(evidence, view, signal, disturbed)}

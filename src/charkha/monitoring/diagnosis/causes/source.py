@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.causes.parts import Part, part_at_fault
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
@@ -84,15 +85,20 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
     strongest = max(signals, key=lambda signal: (signal.check != "top", signal.evidence))
     began_us, _, _ = earliest(signals)
     features = tuple(dict.fromkeys(signal.subject for signal in (strongest, *signals)))
-    culprit = Culprit(sources=(source,), features=(*features, name))
+    part = None if strongest.check == "nulls" else part_at_fault(evidence, (source, field), began_us)
+    culprit = Culprit(sources=(source,), features=(*features, name), segments=(part.segment,) if part else ())
     support = sum(min(signal.evidence, 100.0) for signal in signals)
     if strongest.check == "nulls":
         schema = _schema_change(evidence, source, began_us)
         kind = f"{schema}: {name} is missing" if schema else f"{name} is null in {strongest.now:.0%} of the rows"
     elif strongest.check == "strangers":
         kind = f"values of {name} that never were, in {strongest.now:.0%} of the rows"
-    elif strongest.check == "top":
+    elif strongest.check == "top" and strongest.now >= CONSTANT:
         kind = f"{name} has one value in every row"
+    elif strongest.check == "top":
+        kind = f"{name} stands still: one value in {strongest.now:.0%} of the rows, usually {strongest.usual:.0%}"
+    elif part:
+        kind = _in_part(part, name)
     else:
         kind = _scaled(evidence, strongest.subject, name, began_us) or f"{name} lies beyond all that it ever was"
     return Hypothesis(cause="source", kind=kind, culprit=culprit, support=support, evidence=tuple(signals))
@@ -171,8 +177,14 @@ def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str |
         return None
     widths = now[-1] - now[0], before[-1] - before[0]
     if widths[0] > 0 and widths[1] > 0 and abs(np.log(widths[0] / widths[1])) > np.log(1 / AGREE):
-        return f"a unit of {name} has changed: its values are spread about × {widths[0] / widths[1]:.3g} as wide"
+        return f"a unit of {name} has changed: its values are about × {widths[0] / widths[1]:.3g} as large"
     return None
+
+
+def _in_part(part: Part, name: str) -> str:
+    if part.factor < 1 / AGREE:
+        return f"{name} lies beyond all that it ever was where {part.segment}"
+    return f"a unit of {name} has changed where {part.segment}: its values are about × {part.factor:.3g} as large"
 
 
 def _schema_change(evidence: Evidence, source: str, began_us: int) -> str | None:

@@ -33,7 +33,8 @@ def model_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
         features = tuple(signal.subject for signal in worse if signal.subject and "=" not in signal.subject)
         culprit = Culprit(segments=segments, features=features)
         others = _others_ask(evidence, worse)
-        kind = f"others ask, of whom less is known: {others}; {worse[0].words}" if others else worse[0].words
+        what = f"others ask, of whom less is known: {others}" if others else "what the model has learnt holds no more"
+        kind = f"{what}; {worse[0].words}"
         yield Hypothesis(
             cause="population" if others else "concept",
             kind=kind,
@@ -52,7 +53,16 @@ def _support(signals: list[Signal]) -> float:
 def _others_ask(evidence: Evidence, worse: list[Signal]) -> str | None:
     """Return the feature whose values moved most when it began, if any did by enough."""
     began_us, _, _ = earliest(worse)
-    # What is made of no field is made of the time, or counts rows.
-    moves = {name: evidence.moved_then(name, began_us) for name, fields in evidence.origins.items() if fields}
+    moves = {name: evidence.moved_then(name, began_us) for name in _asked(evidence)}
     most = max(moves, key=lambda name: moves[name], default=None)
     return most if most is not None and moves[most] >= OTHERS else None
+
+
+def _asked(evidence: Evidence) -> list[str]:
+    """Return the features that tell who asks: those of the request alone; all that read fields where a model has none.
+
+    What a view tells is the state of the world: the weather and how late all are move by themselves. What is made of no
+    field is made of the time, or counts rows.
+    """
+    read = {name: {source for source, _ in fields} for name, fields in evidence.origins.items() if fields}
+    return [name for name, sources in read.items() if sources == {"request"}] or list(read)
