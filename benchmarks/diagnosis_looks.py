@@ -11,19 +11,17 @@ from typing import Any
 
 import msgspec
 import polars as pl
-from attrs import evolve, frozen
+from attrs import evolve
 from diagnosis_dense import dense
 from diagnosis_worlds import World, world
 
 from charkha.monitoring.diagnosis.case import Case
-from charkha.monitoring.diagnosis.diagnose import gather
-from charkha.monitoring.diagnosis.evidence import Evidence
-from charkha.monitoring.diagnosis.explain import explain
-from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.catalogue import INCIDENTS, inject
 from charkha.operations.drills.fault import BadFault, Fault
+from charkha.operations.drills.seen import Seen as FirstSeen
+from charkha.operations.drills.seen import first_seen
 from charkha.serving.vitals_log import MINUTE_US
 from charkha.spec.durations import DAY_US, HOUR_US
 
@@ -113,7 +111,7 @@ def _natural(name: str, day: int) -> Seen:
     made = _world(name)
     since_us = start_us(made.traffic, day)
     watched = Span(since_us, since_us + WATCHED_DAYS * DAY_US)
-    return _told(Seen(name, day, ""), first_seen(of_world(made, watched), made.traffic, since_us), since_us)
+    return _told(Seen(name, day, ""), first_seen(of_world(made, watched), since_us, LOOK_US), since_us)
 
 
 def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | None:
@@ -136,7 +134,8 @@ def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | 
         *(name, day, kind, fault.subject, size, incident.cause, harmful),
         window_hours=(until_us - fault.since_us) / HOUR_US,
     )
-    found = first_seen(of_world(made, Span(since_us, traffic.span.until_us)), bent, fault.since_us)
+    case = evolve(of_world(made, Span(since_us, traffic.span.until_us)), traffic=bent)
+    found = first_seen(case, fault.since_us + 1, LOOK_US)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 
@@ -165,9 +164,10 @@ def _dense_drill(name: str, day: int, kind: str, seed: int) -> Seen | None:
     if not incident.harms(fault, made.rescore.plan):
         return None
     watched = Span(since_us, since_us + 2 * LOOKED_HOURS * HOUR_US)
-    case = evolve(of_world(made, watched), healthy=Span(since_us - DENSE_DAYS * DAY_US, since_us))
+    healthy = Span(since_us - DENSE_DAYS * DAY_US, since_us)
+    case = evolve(of_world(made, watched), healthy=healthy, traffic=bent)
     seen = Seen(name, day, kind, fault.subject, fault.size, incident.cause, harmful=True, window_hours=LOOKED_HOURS)
-    found = first_seen(case, bent, fault.since_us)
+    found = first_seen(case, fault.since_us + 1, LOOK_US)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 
@@ -192,41 +192,7 @@ def of_world(made: World, watched: Span) -> Case:
     )
 
 
-@frozen
-class First:
-    """The first look at which something was wrong: when (µs), and what was said then."""
-
-    at_us: int
-    diagnosis: Diagnosis
-
-
-def first_seen(case: Case, traffic: Traffic, since_us: int, every_us: int = LOOK_US) -> First | None:
-    """Return the first of the looks, one every so often, at which traffic has an incident; None where none has.
-
-    since_us: what rang before does not count. A look sees no more than had come by then: all evidence is gathered once
-    to find the looks that may ring, and for each of them again, of the traffic until then.
-    """
-    whole = gather(evolve(case, traffic=traffic))
-    looks = sorted({(signal.alarmed_us // every_us + 1) * every_us for signal in whole.signals})
-    for look_us in looks:
-        if look_us <= since_us or look_us > case.watched.until_us:
-            continue
-        if not explain(_of(whole, since_us, look_us)).is_incident:
-            continue
-        by_then = gather(evolve(case, traffic=traffic, watched=Span(case.watched.since_us, look_us)))
-        diagnosis = explain(_of(by_then, since_us, look_us))
-        if diagnosis.is_incident:
-            return First(look_us, diagnosis)
-    return None
-
-
-def _of(evidence: Evidence, since_us: int, until_us: int) -> Evidence:
-    """Return the evidence of the signals that rang after one time, and up to another."""
-    rang = [signal for signal in evidence.signals if since_us <= signal.alarmed_us <= until_us]
-    return evolve(evidence, signals=rang)
-
-
-def _told(seen: Seen, found: First | None, since_us: int) -> Seen:
+def _told(seen: Seen, found: FirstSeen | None, since_us: int) -> Seen:
     if found is None:
         return seen
     said = found.diagnosis
@@ -240,7 +206,7 @@ def _told(seen: Seen, found: First | None, since_us: int) -> Seen:
     )
 
 
-def _named(seen: Seen, found: First | None, right: tuple[str, ...]) -> Seen:
+def _named(seen: Seen, found: FirstSeen | None, right: tuple[str, ...]) -> Seen:
     if found is None or not right:
         return seen
     first: list[Any] = [names[0] for _, names in found.diagnosis.culprit.named()]
