@@ -40,10 +40,10 @@ class Follower:
         """Begin to follow."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End, after the look in progress."""
+    def stop(self, seconds: float = 5.0) -> None:
+        """End, after the look in progress, which is waited for so long at most: it may be at a disk that hangs."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _follow(self) -> None:
         self._look()  # at once: opening a service took a while

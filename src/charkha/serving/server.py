@@ -26,7 +26,7 @@ from charkha.serving.once import make_room
 from charkha.serving.supervised import Place
 from charkha.serving.supervisor import Supervisor
 from charkha.serving.tls import Tls, wrapped
-from charkha.serving.worker import ANSWERED, DRAIN_SECONDS, GrpcPlace, load_worker
+from charkha.serving.worker import ANSWERED, END_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project, take_project
 from charkha.storage.home import open_project
 from charkha.storage.online import OnlineStoreFull
@@ -125,7 +125,7 @@ def run(
         log_level=LogLevels.warning,
         log_dictconfig=log_settings(),
         respawn_failed_workers=True,
-        workers_kill_timeout=DRAIN_SECONDS,
+        workers_kill_timeout=END_SECONDS,
         drain_seconds=drain_seconds,
         root=project.root,
         taken=taken,

@@ -18,6 +18,7 @@ from typing import Any
 from granian.server.mp import MPServer, WorkerProcess
 from msgspec.structs import replace
 
+from charkha.serving.dismissal import dismiss
 from charkha.serving.listeners import Listeners, can_hand_over
 from charkha.serving.respawns import Respawns
 from charkha.serving.supervised import Place, Supervised, how_to_take_over
@@ -108,6 +109,7 @@ class Supervisor(MPServer):
         loader = partial(callback_loader, taken=self._taken)
         worker: WorkerProcess = super()._spawn_worker(idx, target, loader)
         worker._watcher = partial(self._watched, worker)  # type: ignore[method-assign]
+        worker.start = partial(_start_deaf, worker)  # type: ignore[method-assign]
         return worker
 
     def _watched(self, worker: WorkerProcess) -> None:
@@ -248,13 +250,23 @@ class Supervisor(MPServer):
             return "; ".join(f"model {model}: {why}" for model, why in started.unanswered.items())
         return None
 
-    def _end(self, worker: WorkerProcess) -> None:
-        worker.terminate()
-        worker.join(self.workers_kill_timeout)
-        if worker.is_alive():
-            worker.kill()
-            worker.join()
-        self._place.forget(worker.inner.pid)
+    def _stop_workers(self) -> None:
+        self._end(*self.wrks)
+        self.wrks.clear()
+
+    def _end(self, *workers: WorkerProcess) -> None:
+        dismiss(workers, self.workers_kill_timeout or 0)
+        for worker in workers:
+            self._place.forget(worker.inner.pid)
+
+
+def _start_deaf(worker: WorkerProcess) -> None:
+    """Start a worker that Ctrl-C does not reach, as it does all processes of a terminal: the server tells it to end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        WorkerProcess.start(worker)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _how(exit_code: int | None) -> str:

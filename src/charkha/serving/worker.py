@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 DRAIN_SECONDS = 30
 # How long shadows may go on with what was answered.
 SHADOW_SECONDS = 5
+# How long a look at the ledger that is in progress is waited for.
+LOOK_SECONDS = 5
+# How long a worker may take to end, closed log and all: whoever has not ended by then is killed.
+END_SECONDS = DRAIN_SECONDS + SHADOW_SECONDS + LOOK_SECONDS
 _SET_PARENT_DEATH_SIGNAL = 1
 _logger = logging.getLogger("charkha.serving")
 ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
@@ -135,7 +139,7 @@ def open_app(  # noqa: PLR0917
             beside.stop(loop, DRAIN_SECONDS)
         threads.close()
         for follower in followers:
-            follower.stop()
+            follower.stop(LOOK_SECONDS / len(followers))
         metrics.rule_hits.refresh()
         once.close()
         if traces is not None:
