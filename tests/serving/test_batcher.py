@@ -78,7 +78,7 @@ def test_a_call_of_the_next_batch_is_not_refused_for_batches_that_were_held_up(
         for _ in range(40):
             await batcher.predict(rows)
         monkeypatch.setattr(stage.service, "answer", held_up)
-        for _ in range(3):
+        for _ in range(15):
             await batcher.predict(rows)
         waiting = batcher.predict(rows)
         batcher.admit()

@@ -113,6 +113,10 @@ def source_violations(volume: Volume, source: Source) -> list[Violation]:
     return [] if contract is None else [*_age(volume, contract), *_rows_per_day(volume, contract)]
 
 
+# What a field is expected to have that may not be null.
+NEVER_NULL = "a value in every row (nulls=0)"
+
+
 def expected_words(expect: Expect) -> str:
     """Return the values that a field may have in words, such as "from 0 to 6000"; nothing for any value."""
     if expect.allowed is not None:
@@ -206,11 +210,6 @@ def said(value: object) -> str:
         return "null"
     text = to_iso(to_micros(value)) if isinstance(value, datetime) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def unmet(words: str, value: object) -> str:
-    """Return that a value is not what is expected, in words; null breaks no rule but the one against nulls."""
-    return f"expected {'a value in every row (nulls=0)' if value is None else words}, got {said(value)}"
 
 
 def _age(volume: Volume, contract: Contract) -> Iterator[Violation]:

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 from attrs import frozen
 
-from charkha.features.contracts import expected_words, unmet
+from charkha.features.contracts import NEVER_NULL, expected_words, said
 from charkha.features.quarantine import BatchBreaksContract
 from charkha.serving.refusals import Refused
 from charkha.spec.contracts import Expect
@@ -48,7 +48,8 @@ class RequestCheck:
             for place, name, words, holds in self.fields:
                 if not holds(row[place]):
                     path = f"rows[{number}].{name}" if is_many else name
-                    raise ContractBroken(f"field '{path}': {unmet(words, row[place])}", path)
+                    expected = NEVER_NULL if row[place] is None else words
+                    raise ContractBroken(f"field '{path}': expected {expected}, got {said(row[place])}", path)
         for name, rule in self.rules.items():
             broken = _first_broken(rule, frame)
             if broken is not None:

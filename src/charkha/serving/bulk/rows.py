@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from attrs import frozen
 
-from charkha.features.contracts import expected_words, unexpected, unmet
+from charkha.features.contracts import NEVER_NULL, expected_words, said, unexpected
 from charkha.features.conversions import Conversion, conversion, nothing
 from charkha.features.evaluate import with_values
 from charkha.features.numbers import finite
@@ -35,7 +35,7 @@ class Check:
         """Return what to say of a row that is not so."""
         if self.field is None:
             return f"expected {self.words}, got values that are not so"
-        return f"field {self.field!r}: {unmet(self.words, value)}"
+        return f"field {self.field!r}: expected {self.words}, got {said(value)}"
 
 
 @frozen(eq=False)
@@ -116,10 +116,10 @@ def _contract_checks(contract: Contract, request: Sequence[str]) -> Iterator[Che
         if expect is None:
             continue
         required, words, column = expect.nulls == 0, expected_words(expect), pl.col(name)
-        if words or required:
-            broken = unexpected(column, expect) if words else pl.lit(value=False)
-            text = (words or "a value") + ("" if required else ", or null")
-            yield Check(name, text, pl.when(column.is_null()).then(required).otherwise(broken))
+        if required:
+            yield Check(name, NEVER_NULL, column.is_null())
+        if words:
+            yield Check(name, words if required else f"{words}, or null", unexpected(column, expect))
     for name, rule in contract.where.items():
         if set(request).issuperset(rule.meta.root_names()):
             yield Check(None, name, ~rule)

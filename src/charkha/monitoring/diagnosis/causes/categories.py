@@ -12,6 +12,8 @@ from charkha.monitoring.performance import Span
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 
 WORTH = 0.02
+# Fewer rows of the weeks before do not say how many there should be.
+LEAST_ROWS = 20
 # What is gone when a category is spelt otherwise, and how well the share that came fits the one that went.
 GONE, FITS = 0.1, 0.3
 
@@ -76,7 +78,10 @@ def _joined(evidence: Evidence, signal: Signal) -> float | None:
     usual = sum(_count(evidence, signal.subject, week) for week in weeks) / len(weeks)
     asked = _count(evidence, signal.subject, evidence.since(signal.began_us))
     known = asked * (1 - signal.now)
-    return asked / usual - 1 if usual and known / usual >= 1 - signal.now / 2 else None
+    if usual < LEAST_ROWS:
+        return None
+    most = 1 + signal.now / 2 + 2 / usual**0.5
+    return asked / usual - 1 if 1 - signal.now / 2 <= known / usual <= most else None
 
 
 def _count(evidence: Evidence, field: str, span: Span) -> float:
