@@ -19,12 +19,15 @@ from charkha.bundles.manifest import (
     PartSummary,
     RuleSpec,
     RuntimeChoice,
+    manifest_from_json,
+    manifest_to_json,
 )
 from charkha.bundles.profile import NumericShape, Profile, ProfileShape, TextShape
 from charkha.clock import parse_time
 from charkha.features.expressions import expression_to_json
 from charkha.governance.card import model_card
 from charkha.governance.measured import MOST_SLICES
+from charkha.spec.policies import Fallback
 from charkha.spec.rules import score
 
 
@@ -50,6 +53,7 @@ def manifest(**changes: Any) -> Manifest:
         threshold=0.3125,
         costs={"false_positive": 1.0, "false_negative": 5.0},
         rules=(RuleSpec("strike", expression_to_json(pl.col("carrier") == "ZZ"), True, "no aircraft leaves"),),
+        fallback=Fallback(decision=False, score=0.02, previous=True, max_missing=0.5, max_source_age={"flights": "2h"}),
         metrics={
             "validation": {"roc_auc": Estimate(0.75, 0.74, 0.76, 900)},
             "test": {"roc_auc": Estimate(0.71, 0.69, 0.73, 1000), "log_loss": Estimate(0.4, 0.3, 0.5, 1000)},
@@ -92,6 +96,15 @@ def section(card: str, title: str) -> str:
     return card.split(f"## {title}\n\n")[1].split("\n\n## ", maxsplit=1)[0]
 
 
+def test_a_version_without_a_fallback_says_so() -> None:
+    assert "No fallback was declared" in section(model_card(manifest(fallback=None)), "Where it cannot answer")
+
+
+def test_a_fallback_travels_with_the_manifest() -> None:
+    made = manifest()
+    assert manifest_from_json(manifest_to_json(made)).fallback == made.fallback
+
+
 def test_a_version_that_failed_says_so_first() -> None:
     failed = GateResult("at_least(roc_auc)", False, Estimate(0.6, 0.5, 0.7, 100), 0.7, "0.6 is below 0.7")
     card = model_card(manifest(gates=(failed,)))
@@ -110,6 +123,7 @@ def test_a_regression_without_rules_gates_or_slices_has_no_empty_sections() -> N
         "## What it is",
         "## What it was made from",
         "## How good it is",
+        "## Where it cannot answer",
         "## Where it ends",
         "## How to make it again",
     ]

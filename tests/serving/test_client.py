@@ -224,6 +224,7 @@ def test_the_types_of_the_client_are_those_of_the_server() -> None:
         (answers.Labelled, responses.LabelsTaken),
         (answers.ServedModel, responses.ServedModel),
         (answers.ServedVersion, responses.ServedVersion),
+        (answers.ServedRule, responses.ServedRule),
         (answers.Models, responses.Models),
         (answers.Ready, responses.Ready),
     ]

@@ -26,6 +26,21 @@ def deaf() -> None:
     time.sleep(60)
 
 
+def test_a_signal_that_comes_before_the_loop_runs_is_heeded() -> None:
+    pytest.importorskip("uvloop")
+    script = (
+        "import asyncio, signal, uvloop\n"
+        "from charkha.serving.worker import heed_early_signals\n"
+        "loop = uvloop.new_event_loop()\n"
+        "came = loop.create_future()\n"
+        "loop.add_signal_handler(signal.SIGTERM, came.set_result, None)\n"
+        "heed_early_signals(loop)\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+        "loop.run_until_complete(asyncio.wait_for(came, 10))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30, env=child_environment())
+
+
 @pytest.fixture
 def started() -> Iterator[Any]:
     """Return what starts a worker that does something in place of serving."""

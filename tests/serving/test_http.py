@@ -100,8 +100,8 @@ def test_models_tells_who_serves(client: AppClient, stage: Stage) -> None:
     late, far = client.get("/v1/models").json()["models"]
     assert late["generation"] == 2
     assert late["versions"] == [
-        {"version": "v1", "role": "champion", "share": 0.9},
-        {"version": "v2", "role": "challenger", "share": 0.1},
+        {"version": "v1", "role": "champion", "share": 0.9, "rules": []},
+        {"version": "v2", "role": "challenger", "share": 0.1, "rules": []},
     ]
     assert (far["versions"], far["problem"], far["task"]) == ([], None, "regression")
 

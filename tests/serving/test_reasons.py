@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from app_client import AppClient, app_client
 from attrs import evolve
-from serving_project import MODEL, Stage, open_stage, trip
+from serving_project import MODEL, Stage, open_stage, rule, trip
 
 from charkha.bundles.estimators import CatBoost, LightGBM, Linear, XGBoost
+from charkha.bundles.manifest import RuleSpec
 from charkha.bundles.predictor import Explainer, load_predictor
+from charkha.features.expressions import expression_to_json
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.checks.models import model_faults
 from charkha.spec.model import Estimator, FloatArray, Lesson, Task
+from charkha.spec.rules import score
 
 PREDICT = f"/v1/models/{MODEL}/predict"
 ROW: dict[str, Any] = {"city": "Pune", "km": 1.5, "stops": 2, "pooled": True}
@@ -52,6 +56,25 @@ def test_reasons_are_what_moved_the_score_most(client: AppClient) -> None:
 def test_without_asking_there_are_none(client: AppClient) -> None:
     assert "reasons" not in client.post(PREDICT, json=ROW).json()
     assert len(client.post(f"{PREDICT}?reasons=1", json=ROW).json()["reasons"]) == 1
+
+
+def test_a_rule_that_held_says_why_where_reasons_are_asked_for(tmp_path: Path) -> None:
+    far = RuleSpec("far", expression_to_json(pl.col("km") > 100), False, "nobody goes that far")
+    likely = rule("likely", score() > 0.0)
+    with (
+        open_stage(tmp_path, rules=[far, likely]) as stage,
+        app_client(build_router(stage.service, ServingMetrics(), stage.clock)) as client,
+    ):
+        rows = {"rows": [ROW, {**ROW, "km": 500.0}]}
+        near, distant = client.post(f"{PREDICT}?reasons=1", json=rows).json()["predictions"]
+        assert (near["rules"], near["rule_reasons"]) == (["likely"], {})
+        assert (distant["rules"], distant["rule_reasons"]) == (["far", "likely"], {"far": "nobody goes that far"})
+        assert "rule_reasons" not in client.post(PREDICT, json=ROW).json()
+        ((version,),) = (each["versions"] for each in client.get("/v1/models").json()["models"] if each["versions"])
+        assert version["rules"] == [
+            {"rule": "far", "decision": False, "shadow": False, "reason": "nobody goes that far"},
+            {"rule": "likely", "decision": True, "shadow": False, "reason": ""},
+        ]
 
 
 @pytest.mark.parametrize("asked", ["0", "51", "-1", "many", "", "1&reasons=2", "1" * 400])

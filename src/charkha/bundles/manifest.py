@@ -12,6 +12,7 @@ from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.profile import Profile, ProfileShape
 from charkha.features.expressions import expression_to_json
 from charkha.spec.model import Estimator, Task
+from charkha.spec.policies import Fallback
 from charkha.spec.rules import Rule
 
 FORMAT = 1
@@ -133,6 +134,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     costs: outcome → cost, from which the threshold was chosen.
     metrics: part ("validation", "test", …) → metric → estimate; the first metric is the primary.
     slices: request field → its value → metric → estimate, on the test rows.
+    fallback: what was declared to answer in its place, for the card; servers go by the definition as they read it.
     runtime: None in bundles that were made before it was chosen.
     parts: "train", "validation", "test" → what they hold.
     reference: the profile of the rows that later ones are compared with, in the bins of `shape`.
@@ -152,6 +154,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     costs: dict[str, float] = {}
     rules: tuple[RuleSpec, ...] = ()
+    fallback: Fallback | None = None
     metrics: dict[str, dict[str, Estimate]] = {}
     slices: dict[str, dict[str, dict[str, Estimate]]] = {}
     gates: tuple[GateResult, ...] = ()

@@ -17,8 +17,8 @@ class Prediction(msgspec.Struct, frozen=True):
 
     score: a probability for binary models, else the value; None where it is no number. decision: None for regression
     without rules. rules: those that held. fallback: why the fallback answered; None where the model did. time: as in
-    RFC 3339. reasons: of answers that were asked for with `?reasons=`. logged: False for
-    one that could not be logged.
+    RFC 3339. reasons, and rule_reasons of the rules that held, by name: of answers that were asked for with
+    `?reasons=`. logged: False for one that could not be logged.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Prediction(msgspec.Struct, frozen=True):
     fallback: str | None
     time: str
     reasons: list[Reason] = []
+    rule_reasons: dict[str, str] = {}
     logged: bool = True
 
 
@@ -55,12 +56,22 @@ class Labelled(msgspec.Struct, frozen=True):
     accepted: int
 
 
+class ServedRule(msgspec.Struct, frozen=True):
+    """A rule of a version; of those that hold the first that is not in shadow decides, in the order given."""
+
+    rule: str
+    decision: bool
+    shadow: bool
+    reason: str
+
+
 class ServedVersion(msgspec.Struct, frozen=True):
-    """One version at work."""
+    """One version at work. rules: empty also where an older server does not tell."""
 
     version: str
     role: str
     share: float
+    rules: list[ServedRule] = []
 
 
 class ServedModel(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from charkha.clock import to_iso
 from charkha.features.expressions import expression_from_json
 from charkha.governance.markdown import plain, table
 from charkha.governance.measured import gates_lines, metrics_lines, slices_lines, weakest_lines
+from charkha.spec.policies import Fallback
 from charkha.spec.rules import SCORE, reads_score
 
 # Below this share of nulls in the reference, a feature's nulls are no news.
@@ -19,6 +20,7 @@ def model_card(manifest: Manifest) -> str:
         "How good it is": metrics_lines(manifest),
         "For whom it is how good": slices_lines(manifest),
         "How it decides": _decisions(manifest),
+        "Where it cannot answer": _fallback(manifest),
         "What it had to show": gates_lines(manifest),
         "Where it ends": _limits(manifest),
         "How to make it again": _lineage(manifest),
@@ -108,6 +110,34 @@ def _rules(manifest: Manifest) -> list[str]:
     if any(reads_score(expression_from_json(rule.when_json)) for rule in manifest.rules):
         said.append(f"`{SCORE}` is the score, calibrated: a rule that reads it is evaluated after the model.")
     return [" ".join(said), "", *table(("rule", "when", "decision", "reason"), rows)] if rows else []
+
+
+def _fallback(manifest: Manifest) -> list[str]:
+    """Say what was declared to answer in its place."""
+    declared = manifest.fallback
+    if declared is None:
+        return ["No fallback was declared: a call on which it fails, or while it is killed, fails."]
+    instead = [
+        *(["the champion before, if it can and the features are not at fault"] * declared.previous),
+        *(["the rules that hold"] * any(not rule.shadow for rule in manifest.rules)),
+        _constant(declared),
+    ]
+    most = declared.max_missing
+    missing = [] if most is None else [f"where more than {most:.0%} of its features from views are null"]
+    ages = [
+        f"while the newest row of {plain(name)} is older than {age}" for name, age in declared.max_source_age.items()
+    ]
+    abstains = " and ".join([*missing, *ages])
+    return [
+        f"Where it fails, is killed or has not the time, this answers in its place: {', else '.join(instead)}.",
+        *([f"It abstains {abstains}; the same answers then."] * bool(abstains)),
+        "So it was declared when this version was made; a server goes by the definition that it has read.",
+    ]
+
+
+def _constant(declared: Fallback) -> str:
+    decision = {None: "no decision", True: "yes", False: "no"}[declared.decision]
+    return f"{decision}, with {'no score' if declared.score is None else f'the score {declared.score:g}'}"
 
 
 def _limits(manifest: Manifest) -> list[str]:

@@ -113,7 +113,8 @@ def with_rules(model: Model, old: Bundle, actor: str) -> Manifest:
         raise DeploymentRefused(model.name, said)
     applied = RulesApplied(manifest.version, actor, definition_digest(model))
     lineage = msgspec.structs.replace(manifest.lineage, rules_applied=applied)
-    return msgspec.structs.replace(manifest, rules=rules, lineage=lineage, format=format_with(model.rules))
+    found = msgspec.structs.replace(manifest, rules=rules, lineage=lineage, format=format_with(model.rules))
+    return msgspec.structs.replace(found, fallback=model.fallback)
 
 
 def tried(old: Bundle, manifest: Manifest) -> Bundle:

@@ -18,6 +18,7 @@ from charkha.serving.contracts import request_check
 from charkha.serving.deadline import Deadline
 from charkha.serving.once import KEY_HEADER, Claim, Claimed, Form, Once, digest_of
 from charkha.serving.parts_once import PartsOnce
+from charkha.serving.reasons import rule_texts
 from charkha.serving.refusals import Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.schemas import request_frame, request_schema, utc_rows
@@ -192,5 +193,12 @@ class Desk:
         cause = deadline.passed(self.service, name)
         question = self.service.ask_rows(name, rows, deadline.came_ns, cause)
         found, reasons = self.service.answer_with_reasons(question, most)
-        each = zip(predictions(name, found), reasons, strict=True)
-        return [msgspec.structs.replace(prediction, reasons=why) for prediction, why in each]
+        texts = rule_texts(question.lineup)
+        return [
+            msgspec.structs.replace(
+                prediction,
+                reasons=why,
+                rule_reasons={rule: text for rule in prediction.rules if (text := texts[prediction.version].get(rule))},
+            )
+            for prediction, why in zip(predictions(name, found), reasons, strict=True)
+        ]

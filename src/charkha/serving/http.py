@@ -39,6 +39,7 @@ from charkha.serving.responses import (
     ServedModel,
     ServedVersion,
     events_taken,
+    served_rules,
 )
 from charkha.serving.router import Route, Router
 from charkha.serving.schemas import event_schema, label_schema
@@ -189,7 +190,10 @@ class Api:
         served: list[ServedModel] = []
         for name, model in self._service.project.models.items():
             players = line_ups[name].players if name in line_ups else ()
-            versions = [ServedVersion(player.version, player.role, player.share) for player in players]
+            versions = [
+                ServedVersion(player.version, player.role, player.share, served_rules(player.bundle.manifest.rules))
+                for player in players
+            ]
             told = (model.task, model.purpose, model.owner, readiness.generations[name])
             killed = line_ups[name].killed if name in line_ups else None
             served.append(ServedModel(name, *told, versions, killed, readiness.problems.get(name)))

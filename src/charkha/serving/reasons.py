@@ -44,6 +44,15 @@ def reasons_of(
     return reasons
 
 
+def rule_texts(lineup: LineUp) -> Mapping[str, Mapping[str, str]]:
+    """Return of each version that may answer, by its rules' names, what the definition said of them."""
+    answering = (lineup.champion, *lineup.challengers, *([lineup.former] if lineup.former else []))
+    return {
+        player.version: {rule.name: rule.reason for rule in player.bundle.manifest.rules if rule.reason}
+        for player in answering
+    }
+
+
 def _reasons_of_version(
     bundle: Bundle, scored: Scored, rows: Sequence[int], most: int, texts: Mapping[str, str]
 ) -> list[list[Reason]]:

@@ -1,11 +1,13 @@
 """What the routes answer, as types: encoded to JSON here, described in the OpenAPI document."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from charkha.bundles.manifest import RuleSpec
 from charkha.clock import to_iso
 from charkha.features.feed import Pushed
 from charkha.serving.prediction_log import Cause, Role
@@ -32,6 +34,10 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: Annotated[
         list[Reason] | UnsetType, Meta(description="What moved the score most; only where ?reasons= asks for them.")
     ] = UNSET
+    rule_reasons: Annotated[
+        dict[str, str] | UnsetType,
+        Meta(description="Of the rules that held, what the definition says of them; only where ?reasons= asks."),
+    ] = UNSET
     logged: Annotated[bool, Meta(description="False for one that could not be logged; left out where it was.")] = True
 
 
@@ -56,12 +62,22 @@ class LabelsTaken(msgspec.Struct, frozen=True):
     accepted: int
 
 
+class ServedRule(msgspec.Struct, frozen=True):
+    """A rule of a version. Of those that hold the first that is not in shadow decides, in the order given."""
+
+    rule: str
+    decision: bool
+    shadow: bool
+    reason: Annotated[str, Meta(description="What the definition says of it; empty where it says nothing.")]
+
+
 class ServedVersion(msgspec.Struct, frozen=True):
     """One version at work."""
 
     version: str
     role: Role
     share: float
+    rules: list[ServedRule]
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -137,6 +153,11 @@ def predictions(model: str, answers: Answers) -> list[Prediction]:
             strict=True,
         )
     ]
+
+
+def served_rules(rules: Sequence[RuleSpec]) -> list[ServedRule]:
+    """Return the rules of a version as clients read them."""
+    return [ServedRule(rule.name, rule.decide, rule.shadow, rule.reason) for rule in rules]
 
 
 def events_taken(pushed: Pushed) -> EventsTaken:

@@ -129,6 +129,7 @@ def open_app(  # noqa: PLR0917
     gc.set_threshold(50_000, 20, 100)
 
     def begin(loop: asyncio.AbstractEventLoop) -> None:
+        heed_early_signals(loop)
         for follower in followers:
             follower.start()
         if beside is not None:
@@ -170,6 +171,15 @@ def _grpc_server(
     limits = Limits()
     service = InferenceService(desk, Described(desk.service, ends), limits, metrics, keyring, traces=traces)
     return GrpcServer(service, place.address, limits.body_bytes, place.tls)
+
+
+def heed_early_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a loop that does not run yet heed, when it does, the signals that have come by then.
+
+    uvloop looks at those only when another one wakes it: without this a worker that is told to end as it begins hangs.
+    """
+    signal.signal(signal.SIGCONT, lambda number, frame: None)
+    loop.call_soon(signal.raise_signal, signal.SIGCONT)
 
 
 def die_with(parent: int) -> None:

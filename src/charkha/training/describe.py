@@ -64,6 +64,7 @@ def describe(
         threshold=fitted.threshold,
         costs=attrs.asdict(model.costs) if model.task == "binary" else {},
         rules=tuple(RuleSpec.of(rule) for rule in model.rules),
+        fallback=model.fallback,
         metrics=examined.metrics,
         slices=examined.slices,
         gates=examined.gates,
