@@ -18,7 +18,7 @@ from charkha.monitoring.rescore import Rescore
 from charkha.operations.drills.drilled import Drilled, Power, Verdict
 from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
-from charkha.operations.drills.seen import Seen, first_seen, whole_hour
+from charkha.operations.drills.seen import Seen, first_seen, next_look
 from charkha.operations.drills.sizes import FIXED, sizes_of, smallest_seen
 from charkha.spec.durations import MICROS
 
@@ -136,7 +136,7 @@ def _tried(bench: Bench, incident: Incident, fault: Fault) -> Drilled:
     resolved = incident.resolved(fault, case.traffic, plan)
     seen = first_seen(_bent(bench, incident, resolved), resolved.since_us + 1)
     harmful, end_us = incident.harms(resolved, plan), case.watched.until_us
-    deadline_us = whole_hour(incident.deadline_us(resolved, case.traffic))
+    deadline_us = next_look(incident.deadline_us(resolved, case.traffic))
     culprits = incident.culprits(resolved, plan)
     return Drilled(
         kind=incident.kind,

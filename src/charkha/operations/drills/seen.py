@@ -15,23 +15,24 @@ from charkha.spec.durations import HOUR_US
 
 @frozen
 class Seen:
-    """The first look that found an incident. at_us: when that was, a whole hour but for the end of what is watched."""
+    """The first look that found an incident. at_us: when that was."""
 
     at_us: int
     diagnosis: Diagnosis
 
 
-def first_seen(case: Case, since_us: int = 0) -> Seen | None:
-    """Return the first look at a case that finds an incident, of one look every hour; None where none does.
+def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> Seen | None:
+    """Return the first look at a case that finds an incident; None where none does.
 
-    case: all that is watched, to its end. since_us: when the looks begin.
+    case: all that is watched, to its end, which is the last look. since_us: when the looks begin; every_us: how far
+    they are apart.
 
     Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
-    change: these hours are explained by the signals there were. What that finds is asked again with nothing after
-    that hour, so that the diagnosis is the one that would have been made then.
+    change: the looks that follow are explained by the signals there were. What that finds is asked again with nothing
+    after that look, so that the diagnosis is the one that would have been made then.
     """
     evidence = gather(case)
-    for at_us in _looks(evidence, since_us):
+    for at_us in _looks(evidence, since_us, every_us):
         if explain(_until(evidence, at_us)).is_incident:
             found = explain(gather(_watched_until(case, at_us)))
             if found.is_incident:
@@ -39,16 +40,16 @@ def first_seen(case: Case, since_us: int = 0) -> Seen | None:
     return None
 
 
-def _looks(evidence: Evidence, since_us: int) -> Iterator[int]:
-    """Yield the hours by whose end a signal has come, in order; those before `since_us` as the first look after it."""
+def _looks(evidence: Evidence, since_us: int, every_us: int) -> Iterator[int]:
+    """Yield the looks by which a signal has come, in order; those before `since_us` as the first look after it."""
     end_us = evidence.case.watched.until_us
-    hours = {whole_hour(max(signal.alarmed_us, since_us)) for signal in evidence.signals}
-    yield from sorted({min(hour, end_us) for hour in hours})
+    looks = {next_look(max(signal.alarmed_us, since_us), every_us) for signal in evidence.signals}
+    yield from sorted({min(look, end_us) for look in looks})
 
 
-def whole_hour(time_us: int) -> int:
-    """Return the end of the hour that a time is in."""
-    return -(-time_us // HOUR_US) * HOUR_US
+def next_look(time_us: int, every_us: int = HOUR_US) -> int:
+    """Return the first look that is not before a time."""
+    return -(-time_us // every_us) * every_us
 
 
 def _until(evidence: Evidence, at_us: int) -> Evidence:
