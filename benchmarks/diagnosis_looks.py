@@ -111,7 +111,7 @@ def _natural(name: str, day: int) -> Seen:
     made = _world(name)
     since_us = start_us(made.traffic, day)
     watched = Span(since_us, since_us + WATCHED_DAYS * DAY_US)
-    return _told(Seen(name, day, ""), first_seen(of_world(made, watched), since_us, LOOK_US), since_us)
+    return _told(Seen(name, day, ""), first_seen(of_world(made, watched), since_us, every_us=LOOK_US), since_us)
 
 
 def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | None:
@@ -135,7 +135,7 @@ def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | 
         window_hours=(until_us - fault.since_us) / HOUR_US,
     )
     case = evolve(of_world(made, Span(since_us, traffic.span.until_us)), traffic=bent)
-    found = first_seen(case, fault.since_us + 1, LOOK_US)
+    found = first_seen(case, fault.since_us + 1, every_us=LOOK_US)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 
@@ -167,7 +167,7 @@ def _dense_drill(name: str, day: int, kind: str, seed: int) -> Seen | None:
     healthy = Span(since_us - DENSE_DAYS * DAY_US, since_us)
     case = evolve(of_world(made, watched), healthy=healthy, traffic=bent)
     seen = Seen(name, day, kind, fault.subject, fault.size, incident.cause, harmful=True, window_hours=LOOKED_HOURS)
-    found = first_seen(case, fault.since_us + 1, LOOK_US)
+    found = first_seen(case, fault.since_us + 1, every_us=LOOK_US)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 

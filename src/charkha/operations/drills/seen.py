@@ -21,14 +21,15 @@ class Seen:
     diagnosis: Diagnosis
 
 
-def first_seen(case: Case, since_us: int = 0, every_us: int = HOUR_US) -> Seen | None:
-    """Return the first look that finds an incident, of one every so often and at the end; None where none does.
+def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> Seen | None:
+    """Return the first look at a case that finds an incident; None where none does.
 
-    case: all that is watched, to its end. since_us: when the looks begin.
+    case: all that is watched, to its end, which is the last look. since_us: when the looks begin; every_us: how far
+    they are apart.
 
     Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
-    change: these looks are explained by the signals there were. What that finds is asked again with nothing after
-    that time, so that the diagnosis is the one that would have been made then.
+    change: the looks that follow are explained by the signals there were. What that finds is asked again with nothing
+    after that look, so that the diagnosis is the one that would have been made then.
     """
     evidence = gather(case)
     for at_us in _looks(evidence, since_us, every_us):
@@ -40,14 +41,14 @@ def first_seen(case: Case, since_us: int = 0, every_us: int = HOUR_US) -> Seen |
 
 
 def _looks(evidence: Evidence, since_us: int, every_us: int) -> Iterator[int]:
-    """Yield the looks before which a signal has come, in order; of those before `since_us` the first look after it."""
+    """Yield the looks by which a signal has come, in order; those before `since_us` as the first look after it."""
     end_us = evidence.case.watched.until_us
     looks = {next_look(max(signal.alarmed_us, since_us), every_us) for signal in evidence.signals}
     yield from sorted({min(look, end_us) for look in looks})
 
 
 def next_look(time_us: int, every_us: int = HOUR_US) -> int:
-    """Return when it is looked next: at a time itself, if that is a look."""
+    """Return the first look that is not before a time."""
     return -(-time_us // every_us) * every_us
 
 
