@@ -41,7 +41,7 @@ BUCKETS, AT_ONCE = st.sampled_from([1, 1, 1, 3]), st.sampled_from([None, None, N
 
 
 @pytest.mark.timeout(7200)  # of the thorough profile
-@cases(800)
+@cases(500)
 @given(stream=streams(), buckets=BUCKETS, at_once=AT_ONCE)
 def test_four_ways_lead_to_the_same_features(
     stream: Stream, buckets: int, at_once: int | None, store: LmdbOnline

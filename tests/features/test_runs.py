@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charkha as ck
@@ -57,6 +57,7 @@ some_files = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(some_files, st.sampled_from(sorted(WRITERS)), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_files_in_runs_have_the_rows_of_files(files: Any, kind: str, most_files: int, random: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
