@@ -51,7 +51,16 @@ def test_check_finds_no_fault_in_it(shell: Shell, shop: Path) -> None:
         "project": "shop",
         "models": ["likes"],
         "faults": [],
+        "notices": [],
     }
+
+
+def test_check_notices_files_that_are_not_there_yet(shell: Shell, shop: Path) -> None:
+    (shop / "data" / "ratings.parquet").unlink()
+    ended = shell("--project", "shop", "check")
+    assert ended.code == 0
+    assert "notice source 'ratings': no file matches 'data/ratings.parquet'" in " ".join(ended.out.split())
+    assert shell("--project", "shop", "check", "--json").json["notices"]
 
 
 def test_check_reports_all_faults_and_exits_with_1(shell: Shell, shop: Path) -> None:

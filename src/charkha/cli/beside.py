@@ -91,4 +91,8 @@ def withdraw(
 def shares_in_words(shares: dict[str, float]) -> str:
     """Return who answers how much, such as "v1 answers 90%, v3 10%"."""
     (first, its), *others = shares.items()
-    return ", ".join([f"{first} answers {its:.4g}", *(f"{version} {share:.4g}" for version, share in others)])
+    return ", ".join([f"{first} answers {_percent(its)}", *(f"{version} {_percent(each)}" for version, each in others)])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}%"

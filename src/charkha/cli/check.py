@@ -8,6 +8,8 @@ from rich.markup import escape
 from charkha.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from charkha.spec.faults import Fault
     from charkha.spec.model import Model
     from charkha.spec.project import Project
@@ -21,7 +23,8 @@ def check(
 ) -> None:
     """Find every fault of the definition at once, before any data is read.
 
-    Names, columns, types, windows, keys, leaks of the truth, expressions, gates and policies are all looked at.
+    Names, columns, types, windows, keys, leaks of the truth, expressions, gates and policies are all looked at. Files
+    that are not there yet are a notice, and no fault.
 
     Exits with 1 when there is a fault.
     """
@@ -33,10 +36,28 @@ def check(
     except DefinitionError as error:
         report_faults(session, error.faults, json=json)
         raise typer.Exit(1) from None
+    notices = list(missing_files(project))
     if json:
-        session.print_json({"ok": True, "project": project.name, "models": list(project.models), "faults": []})
+        found = {"ok": True, "project": project.name, "models": list(project.models), "faults": [], "notices": notices}
+        session.print_json(found)
     else:
         print_outline(session, project)
+        for notice in notices:
+            session.out.print(f"[yellow]notice[/] {escape(notice)}", highlight=False)
+
+
+def missing_files(project: "Project") -> "Iterator[str]":
+    """Yield which sources have no file yet: no fault of a definition whose data are still to come."""
+    from charkha.features.declared import DataError
+    from charkha.features.file_paths import paths_of
+    from charkha.spec.sources import Files
+
+    for source in project.sources.values():
+        if isinstance(source.data, Files):
+            try:
+                paths_of(source, source.data, project.root)
+            except DataError as error:
+                yield f"{error}."
 
 
 def report_faults(session: Session, faults: "list[Fault]", *, json: bool) -> None:
