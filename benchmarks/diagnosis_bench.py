@@ -45,11 +45,11 @@ class Extent:
 
 QUICK = Extent(
     learnt={"bank": (30,)},
-    shown={"loans": (42,), "flights": (133,)},
+    shown={"taxi": (60,), "loans": (42,), "flights": (133,)},
     scales=(1.0,),
     smaller=(),
     seeds=2,
-    every_week=4,
+    every_week=2,
     model_months=50,
     rows=100_000,
 )
