@@ -23,9 +23,11 @@ from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.seen import Seen as FirstSeen
 from charkha.operations.drills.seen import first_seen
 from charkha.serving.vitals_log import MINUTE_US
-from charkha.spec.durations import DAY_US, HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US, parse_duration
 
 HEALTHY_DAYS, WATCHED_DAYS = 28, 7
+# Where so few ask, or labels take so long, that an incident need not be found for longer, it is left out.
+MOST_US = 14 * DAY_US
 # When in the watched time a fault begins.
 ONSET_US = int(2.5 * DAY_US)
 LOOK_US = 10 * MINUTE_US
@@ -126,7 +128,9 @@ def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | 
         return None
     harmful = incident.harms(fault, made.rescore.plan)
     until_us = incident.deadline_us(fault, made.traffic) if harmful else since_us + ONSET_US + WATCHED_DAYS * DAY_US
-    if until_us > made.traffic.span.until_us:
+    if until_us > made.traffic.span.until_us or until_us > fault.since_us + max(
+        MOST_US, parse_duration(incident.within)
+    ):
         return None
     traffic = _until(made.traffic, -(-until_us // HOUR_US) * HOUR_US)
     bent = inject(traffic, fault, made.rescore)

@@ -23,6 +23,8 @@ from charkha.spec.model import FloatArray
 
 HOUR = HOUR_US // TILE_US
 WEEK_US = 7 * DAY_US
+# For so long nothing is stored before that is a fault.
+OLD_US = 2 * HOUR_US
 # So many rows of a source show that it is fed.
 FED = 20
 # By which factor rows come later before they are called late.
@@ -110,7 +112,7 @@ class Evidence:
             return False
         newest = rows.select((pl.col("_at_us") - (pl.col(age) * 1e6).cast(pl.Int64)).max()).item()
         lasts_us = self.case.watched.until_us - began_us
-        return newest is not None and newest <= began_us + min(HOUR_US, lasts_us // 4)
+        return newest is not None and lasts_us >= OLD_US and newest <= began_us + lasts_us // 4
 
     def stands_still(self, view: str) -> bool:
         """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""

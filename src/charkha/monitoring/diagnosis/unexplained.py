@@ -1,9 +1,9 @@
 """Where no hypothesis explains anything: is the model worse, and nobody can say why; or did inputs move without harm?
 
-*Degraded*: the loss of labels that are there is above what was to be expected of the scores, at a level at which as
-many windows as a year has make no more alarms than its budget; and it is further above the usual one than that of any
-healthy stretch as long. *Benign*: inputs moved by so much that one would ask, and labels, or the estimate before them,
-say that the model does as well as before.
+*Degraded*: the loss of labels that are there is above what was to be expected of the scores, by half as much again as
+where as many windows as a year has make no more alarms than its budget, for other checks may yet say why; and it is
+further above the usual one than that of any healthy stretch as long. *Benign*: inputs moved by so much that one would
+ask, and labels, or the estimate before them, say that the model does as well as before.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,9 @@ def degraded(evidence: Evidence, healthy: Diagnosis) -> Diagnosis | None:
     # Of both sides; looks within one window see nearly the same, so that windows are what is counted.
     level = min(0.05, case.budget.alarms_per_year * case.watched.days / 365)
     now = estimated_performance(case, case.watched, METRIC, confidence=1 - level)
-    if now is None or now.realised is None or not is_measured(now) or now.realised <= now.high:
+    if now is None or now.realised is None or not is_measured(now):
+        return None
+    if now.realised - now.estimated <= BEYOND * (now.high - now.estimated):  # other checks may yet say why
         return None
     if now.realised <= _most_before(evidence):
         return None

@@ -59,7 +59,9 @@ def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
             return evidence.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
         case "top":  # who asks may make one value more frequent
             return signal.now < MOSTLY
-        case "odd":  # a count of rows is of no field; and what hardly ever happens, such as rain, goes with little
+        case "far":  # what hardly ever happens, such as rain, is seldom as it was the last time
+            return evidence.usual_top(name) >= MOSTLY
+        case "odd":  # nor does it go with other numbers; and a count of rows is of no field
             return not evidence.origins.get(name) or evidence.usual_top(name) >= MOSTLY
         case _:
             return False
