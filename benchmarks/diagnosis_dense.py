@@ -34,6 +34,9 @@ def dense(traffic: Traffic, span: Span) -> Traffic:
     rows = asked[np.concatenate(drawn)].with_columns(
         pl.Series("_at_us", np.concatenate(times)), id=pl.format("dense-{}", pl.int_range(pl.len()))
     )
+    # Who answers, and how soon, is a lot for each: what is drawn twice does not go to one replica.
+    served = asked.select("replica", "latency_us").sample(rows.height, with_replacement=True, seed=SEED)
+    rows = rows.with_columns(served)
     return evolve(
         traffic,
         span=span,
