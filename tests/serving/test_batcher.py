@@ -11,6 +11,7 @@ from app_client import AppClient, app_client
 from serving_project import Stage, open_stage
 
 from charkha.serving.batcher import MOST_ROWS, Batcher, _Recent
+from charkha.serving.deadline import Deadline
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.observer import Quiet
@@ -64,7 +65,7 @@ def test_a_call_does_not_fail_for_what_another_asked(
     assert records(stage) == 2
 
 
-def test_a_call_of_the_next_batch_is_not_refused_for_batches_that_were_held_up(
+def test_a_call_of_the_next_batch_is_refused_once_batches_have_long_been_slow(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher, answer = Batcher(stage.service, "late_trip"), stage.service.answer
@@ -78,27 +79,36 @@ def test_a_call_of_the_next_batch_is_not_refused_for_batches_that_were_held_up(
         for _ in range(40):
             await batcher.predict(rows)
         monkeypatch.setattr(stage.service, "answer", held_up)
-        for _ in range(15):
-            await batcher.predict(rows)
-        waiting = batcher.predict(rows)
-        batcher.admit()
-        batcher.predict(rows)
-        others = batcher.predict(rows)  # with these they are more than a batch takes
+        monkeypatch.setattr("charkha.serving.batcher._SLOW_NS", 1 << 62)
+        for _ in range(20):
+            waiting = batcher.predict(rows)
+            batcher.admit()  # however slow the batches are by now
+            await waiting
+        more_than_a_batch = [batcher.predict(rows) for _ in range(3)]
         with pytest.raises(Overloaded):
             batcher.admit()
-        await waiting
-        await others
+        await asyncio.gather(*more_than_a_batch)
+        monkeypatch.setattr("charkha.serving.batcher._SLOW_NS", 0)
+        first = batcher.predict(rows)
+        with pytest.raises(Overloaded):
+            batcher.admit()
+        await first
+        monkeypatch.setattr(stage.service, "answer", answer)
+        for _ in range(60):
+            await batcher.predict(rows[:1])
+        batcher.predict(rows)
+        batcher.admit()
 
     asyncio.run(asked())
 
 
 def test_who_would_wait_too_long_is_refused_at_once(stage: Stage) -> None:
-    batcher = Batcher(stage.service, "late_trip", most_wait_seconds=0)
+    batcher, rows = Batcher(stage.service, "late_trip", most_wait_seconds=0), [("Pune", 1.0, 2, True)] * MOST_ROWS
 
     async def flooded() -> None:
-        await batcher.predict([("Pune", 1.0, 2, True)])  # from which it knows how long a row takes
+        await batcher.predict(rows)  # from which it knows how long a row takes
         batcher.admit()
-        waiting = batcher.predict([("Pune", 1.0, 2, True)])
+        waiting = batcher.predict(rows)
         with pytest.raises(Overloaded, match="expected fewer calls at a time") as error:
             batcher.admit()
         assert (error.value.status, error.value.headers) == (429, {"retry-after": "1"})
@@ -157,7 +167,7 @@ def test_one_batch_that_was_held_up_is_no_overload() -> None:
 def test_a_call_that_waited_too_long_is_not_answered(stage: Stage) -> None:
     async def late() -> None:
         batcher = Batcher(stage.service, "late_trip")
-        first, second = batcher.predict([("Pune", 1.0, 2, True)], 1e-9), batcher.predict([("Pune", 1.0, 2, True)], 60)
+        first, second = (batcher.predict([("Pune", 1.0, 2, True)], Deadline.within(each)) for each in (1e-9, 60))
         with pytest.raises(DeadlinePassed):
             await first
         await second

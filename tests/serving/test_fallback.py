@@ -20,6 +20,7 @@ from charkha.operations.deploy import DeploymentRefused
 from charkha.operations.kill import kill, revive
 from charkha.serving.answering import Killed
 from charkha.serving.batcher import Batcher
+from charkha.serving.deadline import Deadline
 from charkha.serving.http import build_router
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_frames import decode_predictions
@@ -236,7 +237,7 @@ def test_who_has_waited_too_long_gets_the_fallback(opened: Opened) -> None:
         batcher = Batcher(stage.service, MODEL)
 
         async def late() -> Any:
-            return await batcher.predict([("Pune", 1.0, 2, True)], timeout_seconds=1e-9)
+            return await batcher.predict([("Pune", 1.0, 2, True)], Deadline.within(1e-9))
 
         (found,) = asyncio.run(late())
         assert (found.fallback, found.decision, found.score) == ("deadline_passed", True, None)
@@ -257,7 +258,7 @@ def test_calls_that_are_late_together_are_one_batch(opened: Opened, monkeypatch:
         async def late() -> list[Any]:
             row = ("Pune", 1.0, 2, True)
             timeouts = [1e-9] * 20 + [60.0] * 3
-            return await asyncio.gather(*(batcher.predict([row], timeout_seconds=each) for each in timeouts))
+            return await asyncio.gather(*(batcher.predict([row], Deadline.within(each)) for each in timeouts))
 
         found = [each.fallback for (each,) in asyncio.run(late())]
         assert found == ["deadline_passed"] * 20 + [None] * 3

@@ -6,7 +6,6 @@ too long is refused at once, so that those that were let in are answered soon.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from charkha.serving.deadline import Deadline
+from charkha.serving.deadline import NEVER, Deadline
 from charkha.serving.observer import Stages
 from charkha.serving.once import Claimed, Once
 from charkha.serving.prediction_log import Cause
-from charkha.serving.refusals import DeadlinePassed, Overloaded
+from charkha.serving.refusals import Overloaded
 from charkha.serving.responses import Prediction, predictions
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
@@ -30,9 +29,9 @@ from charkha.spec.failures import ANY_FAILS
 MOST_ROWS = 64
 # How much of what is known of earlier batches one batch makes forget.
 _NEWEST = 0.1
-# The same, of what is asked where a call gets a place in the next batch: one that something holds up, the loading of
-# another version for example, is over by the time others could be told to come again.
-_NEWEST_OF_MANY = 0.01
+# A call that gets a place in the next batch is refused only where batches have been so slow for longer than this: what
+# holds one up, such as the loading of another version, is over by the time others could be told to come again.
+_SLOW_NS = 500_000_000
 _MOST_SLOWER = 4
 
 
@@ -51,7 +50,7 @@ class _Asked(msgspec.Struct, frozen=True, eq=False):
 class _Waiting(_Asked, frozen=True, eq=False):
     """A call that waits: by when it must be begun, and where its answer goes."""
 
-    deadline_ns: int
+    deadline: Deadline
     answer: "asyncio.Future[list[Prediction]]"
 
 
@@ -68,7 +67,6 @@ class _Recent(msgspec.Struct, frozen=True):
 
     rows: float = 0.0
     seconds: float = 0.0
-    newest: float = _NEWEST
 
     @property
     def row_seconds(self) -> float:
@@ -77,10 +75,10 @@ class _Recent(msgspec.Struct, frozen=True):
 
     def with_one(self, rows: int, seconds: float) -> "_Recent":
         """Return the same with another batch."""
-        kept = 1 - self.newest
+        kept = 1 - _NEWEST
         if self.seconds:
             seconds = min(seconds, _MOST_SLOWER * self.row_seconds * rows)
-        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds, self.newest)
+        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds)
 
 
 class Batcher:
@@ -104,34 +102,35 @@ class Batcher:
         self._waiting: list[_Waiting] = []
         self._rows = 0
         self._told_rows = 0  # of which the observer knows
-        self._usual = _Recent(newest=_NEWEST_OF_MANY)
         self._recent = _Recent()  # without the log, whose appends take as long for many rows as for few
+        self._slow_since_ns = 0  # since when a full batch would take too long; 0 while none would
         self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
-        known = self._usual if self._rows < MOST_ROWS else self._recent
-        wait = self._rows * known.row_seconds + self._rows // MOST_ROWS * self._log_seconds
-        if wait > self._most_wait_seconds:
+        wait = self._rows * self._recent.row_seconds + self._rows // MOST_ROWS * self._log_seconds
+        if wait > self._most_wait_seconds and (self._rows >= MOST_ROWS or self._is_slow()):
             self._service.observer.shed(self._model)
             raise Overloaded(wait, "calls")
 
+    def _is_slow(self) -> bool:
+        return bool(self._slow_since_ns) and time.perf_counter_ns() - self._slow_since_ns > _SLOW_NS
+
     def predict(
-        self, rows: Sequence[Row], timeout_seconds: float = math.inf, claim: Claimed | None = None
+        self, rows: Sequence[Row], deadline: Deadline = NEVER, claim: Claimed | None = None
     ) -> "asyncio.Future[list[Prediction]]":
         """Return what will be the answer of a call, which is in the log then.
 
         Raises Overloaded as `admit`. Awaited, raises as `Service.predict`, and DeadlinePassed for a call that has
-        waited longer than its timeout and has no fallback to answer it.
+        waited beyond its deadline and has no fallback to answer it.
         """
         self.admit()  # again: others came while the body was read
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._answer, loop)
         now_ns = time.perf_counter_ns()
-        deadline_ns = now_ns + int(min(timeout_seconds, 3600) * 1e9)
-        waiting = _Waiting(rows, now_ns, claim, self._span(), deadline_ns, loop.create_future())
+        waiting = _Waiting(rows, now_ns, claim, self._span(), deadline, loop.create_future())
         self._waiting.append(waiting)
         self._rows += len(rows)
         return waiting.answer
@@ -156,9 +155,9 @@ class Batcher:
         began_ns = time.perf_counter_ns()
         wanted = [waiting for waiting in batch if not waiting.answer.done()]  # by somebody who still waits
         try:
-            self._answer_together([waiting for waiting in wanted if began_ns <= waiting.deadline_ns])
-            if late := [waiting for waiting in wanted if began_ns > waiting.deadline_ns]:
-                self._answer_late(late, began_ns)
+            self._answer_together([waiting for waiting in wanted if began_ns <= waiting.deadline.ends_ns])
+            if late := [waiting for waiting in wanted if began_ns > waiting.deadline.ends_ns]:
+                self._answer_late(late)
         finally:  # also where what is no error ends this: nobody may wait for what never comes
             for waiting in wanted:
                 if not waiting.answer.done():
@@ -167,19 +166,23 @@ class Batcher:
         # While calls queue, reading others and sending answers takes its share of the wait as well.
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
         self._ended_ns = ended_ns if self._waiting else 0
-        self._recent, self._usual = self._recent.with_one(rows, took), self._usual.with_one(rows, took)
+        self._recent = self._recent.with_one(rows, took)
+        if self._recent.row_seconds * MOST_ROWS <= self._most_wait_seconds:
+            self._slow_since_ns = 0
+        elif not self._slow_since_ns:
+            self._slow_since_ns = ended_ns
         if self._rows != self._told_rows:
             self._told_rows = self._rows
             self._service.observer.queued(self._model, self._rows)
         self._log_seconds = max(logged, self._log_seconds + _NEWEST * (logged - self._log_seconds))
 
-    def _answer_late(self, batch: Sequence[_Waiting], now_ns: int) -> None:
+    def _answer_late(self, batch: Sequence[_Waiting]) -> None:
         """Answer calls that are too late for the model by the fallback, or tell them so."""
         if self._service.falls_back(self._model):
             self._answer_together(batch, "deadline_passed")
             return
         for waiting in batch:
-            waiting.answer.set_exception(DeadlinePassed((now_ns - waiting.came_ns) / 1e9))
+            waiting.answer.set_exception(waiting.deadline.late())
 
     def _answer_together(self, batch: Sequence[_Waiting], cause: Cause | None = None) -> None:
         if not batch:

@@ -1,6 +1,5 @@
 """The body of a request, bounded in size and time."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -16,7 +15,6 @@ from charkha.serving.under_way import SMALL_BYTES, UnderWay
 
 REASONS = "reasons"
 _WHOLE = re.compile("[0-9]{1,9}")
-TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
 @frozen(kw_only=True)
@@ -44,7 +42,8 @@ async def read_body(call: Call, limits: Limits, patience: Patience, kinds: froze
     declared = call.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
         raise _too_large(limits)
-    is_small = declared.isdecimal() and int(declared) <= SMALL_BYTES
+    # A length beside chunks says nothing of them.
+    is_small = declared.isdecimal() and int(declared) <= SMALL_BYTES and "transfer-encoding" not in call.headers
     try:
         with patience.for_body():
             return await (call.body.whole() if is_small else _collected(call, limits, patience.under_way))
@@ -53,17 +52,6 @@ async def read_body(call: Call, limits: Limits, patience: Patience, kinds: froze
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
     except Disconnected:
         raise Malformed("expected the whole body, without trailers, got one that was cut off") from None
-
-
-def timeout_of(call: Call) -> float:
-    """Return how long a client waits for its answer (s), by its X-Request-Timeout-Ms. Raises Refused (400)."""
-    if TIMEOUT_HEADER not in call.headers:
-        return math.inf
-    given = call.headers.get(TIMEOUT_HEADER) or ""
-    if not given.isascii() or not given.isdecimal() or len(given) > 9 or int(given) == 0:
-        said = f"expected a whole number of milliseconds from 1 on, got {given[:80]!r}"
-        raise Refused(400, "invalid_header", said, TIMEOUT_HEADER)
-    return int(given) / 1000
 
 
 def reasons_asked(call: Call) -> int:

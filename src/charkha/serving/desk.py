@@ -4,8 +4,8 @@ What comes here is rows of values that have the types of the model's request fie
 each, in their order. So the same rows get the same answers however they came.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from charkha.serving.responses import Prediction, predictions
 from charkha.serving.schemas import request_frame, request_schema, utc_rows
 from charkha.serving.scoring import Answers, Row
 from charkha.serving.service import Service
-from charkha.serving.threads import Given, Made, WorkerThreads
+from charkha.serving.threads import Given, Made, Threads, WorkerThreads
 from charkha.serving.tracing import Traces
 
 # A bulk call is answered, and logged, so many rows at a time: each is one record.
@@ -69,12 +69,17 @@ class Desk:
         """Raise Overloaded if a call that comes now would wait too long; nothing of it needs to be read yet."""
         self._batchers[name].admit()
 
+    def admit_bulk(self, name: str) -> None:
+        """Raise Overloaded if a bulk call that comes now would find no place; nothing of it needs to be read yet."""
+        with self._sheds_counted(name):
+            self.threads.bulk.expect_one()
+
     async def reply(
         self,
         name: str,
         headers: RequestHeaders,
         body: bytes,
-        timeout_seconds: float,
+        deadline: Deadline,
         *,
         read: Callable[[], Asked],
         kind: str = "",
@@ -86,27 +91,25 @@ class Desk:
         """
         if self.once is None or KEY_HEADER not in headers:
             asked = read()
-            return asked.form(await self.predictions(name, asked.rows, timeout_seconds, is_many=asked.is_many))
-        answer = partial(self._reply_once, self.once, name, timeout_seconds, read)
-        return await self.once.reply(name, headers, digest_of(kind, body), timeout_seconds, answer)
+            return asked.form(await self.predictions(name, asked.rows, deadline, is_many=asked.is_many))
+        answer = partial(self._reply_once, self.once, name, deadline, read)
+        return await self.once.reply(name, headers, digest_of(kind, body), deadline, answer)
 
     async def _reply_once(
-        self, once: Once, name: str, timeout_seconds: float, read: Callable[[], Asked], claim: Claim
+        self, once: Once, name: str, deadline: Deadline, read: Callable[[], Asked], claim: Claim
     ) -> Reply:
         if (known := once.known(name, claim)) is not None:
             return known
         asked = read()
         claimed = Claimed(claim, asked.form)
-        return asked.form(
-            await self.predictions(name, asked.rows, timeout_seconds, is_many=asked.is_many, claim=claimed)
-        )
+        return asked.form(await self.predictions(name, asked.rows, deadline, is_many=asked.is_many, claim=claimed))
 
     async def reply_bulk(
         self,
         name: str,
         headers: RequestHeaders,
         body: bytes,
-        timeout_seconds: float,
+        deadline: Deadline,
         *,
         answered: Callable[[PartsOnce | None], Reply],
         kind: str,
@@ -114,20 +117,21 @@ class Desk:
         """Return what `answered` replies to a bulk call, in a thread; it is given what knows the parts that were
         answered before, where the call has an Idempotency-Key. The rest is as for `reply`.
         """
-        once, run = self.once, self.threads.bulk.run
+        once, threads = self.once, self.threads.bulk
         if once is None or KEY_HEADER not in headers:
-            return await run(answered, None)
+            return await self._beside(name, threads, answered, None)
 
         async def answer(claim: Claim) -> Reply:
-            return await run(answered, PartsOnce(once, name, claim))
+            return await self._beside(name, threads, answered, PartsOnce(once, name, claim))
 
-        return await once.reply(name, headers, await run(digest_of, kind, body), timeout_seconds, answer)
+        asked = await self._beside(name, threads, digest_of, kind, body)
+        return await once.reply(name, headers, asked, deadline, answer)
 
     async def predictions(
         self,
         name: str,
         rows: Sequence[Row],
-        timeout_seconds: float = math.inf,
+        deadline: Deadline,
         *,
         is_many: bool = True,
         claim: Claimed | None = None,
@@ -137,30 +141,34 @@ class Desk:
         is_many: how errors name a field: `rows[2].city`. claim: of the call's Idempotency-Key, which keeps the answers.
         Raises ContractBroken, Overloaded, DeadlinePassed, and as `Service.predict`.
         """
-        if len(rows) > MOST_ROWS:
-            deadline = Deadline.within(timeout_seconds)
-            asked = self._asked(name, rows, is_many=is_many)
-            return await self._long(name, self._batchers[name].answer_now, asked, deadline, claim)
         asked = self._asked(name, rows, is_many=is_many)
-        return await self._batchers[name].predict(asked, timeout_seconds, claim)
+        if len(rows) > MOST_ROWS:
+            return await self._beside(name, self.threads.long, self._batchers[name].answer_now, asked, deadline, claim)
+        return await self._batchers[name].predict(asked, deadline, claim)
 
-    async def _long(self, name: str, work: Callable[Given, Made], *args: Given.args, **kwargs: Given.kwargs) -> Made:
-        """Do the work of a long call in a thread. Raises Overloaded, which is counted, and whatever `work` raises."""
+    async def _beside(
+        self, name: str, threads: Threads, work: Callable[Given, Made], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Made:
+        """Do work in a thread. Raises Overloaded, which is counted, and whatever `work` raises."""
+        with self._sheds_counted(name):
+            return await threads.run(work, *args, **kwargs)
+
+    @contextmanager
+    def _sheds_counted(self, name: str) -> Iterator[None]:
         try:
-            return await self.threads.long.run(work, *args, **kwargs)
+            yield
         except Overloaded:
             self.service.observer.shed(name)
             raise
 
     async def predictions_with_reasons(
-        self, name: str, rows: Sequence[Row], most: int, timeout_seconds: float = math.inf, *, is_many: bool
+        self, name: str, rows: Sequence[Row], most: int, deadline: Deadline, *, is_many: bool
     ) -> list[Prediction]:
         """Return the answers of a call, each with its reasons, at most so many. Raises as `predictions`, and
         NotExplainable.
         """
-        deadline = Deadline.within(timeout_seconds)
         asked = self._asked(name, rows, is_many=is_many)
-        return await self._long(name, self._answered_with_reasons, name, asked, most, deadline)
+        return await self._beside(name, self.threads.long, self._answered_with_reasons, name, asked, most, deadline)
 
     def answer_bulk(
         self, name: str, rows: Sequence[Row], deadline: Deadline, once: PartsOnce | None = None

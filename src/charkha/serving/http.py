@@ -13,7 +13,7 @@ from msgspec import UNSET
 from charkha.clock import Clock
 from charkha.features.kept import UnknownSource
 from charkha.features.quarantine import BatchBreaksContract
-from charkha.serving.body import Limits, read_body, reasons_asked, timeout_of
+from charkha.serving.body import Limits, read_body, reasons_asked
 from charkha.serving.calls import Call, Endpoint, Reply, RequestHeaders, json_reply
 from charkha.serving.contracts import events_refused
 from charkha.serving.deadline import Deadline
@@ -150,14 +150,14 @@ class Api:
         if call.headers.get("content-type") == ARROW:
             return await self._bulk.predict(name, call)
         self.desk.admit(name)
-        timeout_seconds = timeout_of(call)
+        deadline = Deadline.of(call)
         body = await read_body(call, self._limits, self._patience)
         if call.query and (most := reasons_asked(call)):
             rows, is_many = self._schemas.requests[name].decode(body)
-            each = await self.desk.predictions_with_reasons(name, rows, most, timeout_seconds, is_many=is_many)
+            each = await self.desk.predictions_with_reasons(name, rows, most, deadline, is_many=is_many)
             return _told_many(each) if is_many else _told_one(each)
         read = partial(self._read, name, body)
-        return await self.desk.reply(name, call.headers, body, timeout_seconds, read=read)
+        return await self.desk.reply(name, call.headers, body, deadline, read=read)
 
     def _read(self, name: str, body: bytes) -> Asked:
         rows, is_many = self._schemas.requests[name].decode(body)
@@ -165,7 +165,7 @@ class Api:
 
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
-        deadline = Deadline.within(timeout_of(call))
+        deadline = Deadline.of(call)
         rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
         ids, labels = [str(id_) for id_, _ in rows], [float(label) for _, label in rows]
         count = await self.desk.threads.labels.run(deadline.before, self._service.label, name, ids, labels)
@@ -174,7 +174,7 @@ class Api:
 
     async def events(self, name: str, call: Call) -> Reply:
         """`POST /v1/sources/{source}/events`."""
-        deadline = Deadline.within(timeout_of(call))
+        deadline = Deadline.of(call)
         rows, _ = self._schemas.events[name].decode(await read_body(call, self._limits, self._patience))
         try:
             pushed = await self.desk.threads.pushes.run(deadline.before, self._service.push, name, rows)

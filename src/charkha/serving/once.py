@@ -11,7 +11,6 @@ what is remembered is a reply as its protocol says it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,8 +23,9 @@ from attrs import frozen
 
 from charkha.clock import Clock
 from charkha.serving.calls import JSON, Reply, RequestHeaders, count_of
+from charkha.serving.deadline import Deadline
 from charkha.serving.prediction_log import LogPlace
-from charkha.serving.refusals import DeadlinePassed, Refused
+from charkha.serving.refusals import Refused
 from charkha.serving.responses import Prediction
 from charkha.serving.service import Service
 from charkha.storage.key_locks import KeyLocks
@@ -116,7 +116,7 @@ class Once:
             self._recent.get(b"\0", clock.now())
 
     async def reply(
-        self, model: str, headers: RequestHeaders, asked: bytes, timeout_seconds: float, answer: Answer
+        self, model: str, headers: RequestHeaders, asked: bytes, deadline: Deadline, answer: Answer
     ) -> Reply:
         """Return what `answer` replies, of which there is one at a time for a key; it looks first what is `known`.
 
@@ -124,17 +124,18 @@ class Once:
         no key, and whatever `answer` raises.
         """
         claim = Claim(_scoped(model, headers), asked)
-        began = time.monotonic()
+        patience = Deadline.within(_MOST_SECONDS)
         while True:
             first = self._here.get(claim.key)
             if first is None and self._locks.try_lock(claim.key):
                 return await self._first(claim, answer)
-            if time.monotonic() - began > min(timeout_seconds, _MOST_SECONDS):
-                raise DeadlinePassed(time.monotonic() - began)
+            left_seconds = min(deadline.left_seconds, patience.left_seconds)
+            if left_seconds <= 0:
+                raise deadline.late()
             if first is None:
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
-                await asyncio.wait([first], timeout=min(timeout_seconds, _MOST_SECONDS))
+                await asyncio.wait([first], timeout=left_seconds)
 
     def known(self, model: str, claim: Claim) -> Reply | None:
         """Return what a claim was answered before; None where it was not, or that is not in the log.

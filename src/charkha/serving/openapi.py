@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from charkha.serving.body import REASONS, TIMEOUT_HEADER
+from charkha.serving.body import REASONS
 from charkha.serving.contracts import EventsRefused
+from charkha.serving.deadline import TIMEOUT_HEADER
 from charkha.serving.protocols.openapi import KINDS, ONCE, arrow_content, protocol_paths
 from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.responses import (

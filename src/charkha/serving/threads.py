@@ -28,6 +28,10 @@ class Threads:
         self._slots = Slots(places or count, what)
         self._executor = ThreadPoolExecutor(count, f"charkha {what}")
 
+    def expect_one(self) -> None:
+        """Raise Overloaded where no place is left."""
+        self._slots.expect_one()
+
     async def run(self, work: Callable[Given, Made], *args: Given.args, **kwargs: Given.kwargs) -> Made:
         """Return what a call of `work` returns, made in a thread that knows of the trace of this one.
 

@@ -1,4 +1,7 @@
-"""How many bytes of bodies a worker holds that have not all come: bounded in sum, whoever sends them how slowly."""
+"""How many bytes of bodies a worker holds: bounded in sum, whoever sends them how slowly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from charkha.serving.refusals import Refused
 
@@ -9,7 +12,7 @@ SMALL_BYTES = 64 << 10
 
 
 class UnderWay:
-    """Counts the bytes of bodies that are being read, on one event loop."""
+    """Counts the bytes of bodies while they are read, and longer where somebody holds them; on one event loop."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._taken = most_bytes, 0
@@ -20,6 +23,15 @@ class UnderWay:
             said = f"expected fewer large bodies at a time: {self._taken >> 20} MiB are under way. Come again later"
             raise Refused(429, "overloaded", said, headers={"retry-after": "1", "connection": "close"})
         self._taken += size
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Count the bytes of a body that has come until the block ends. Raises as `take`."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
 
     def has_room(self, size: int) -> bool:
         """Say whether so many bytes may be taken."""

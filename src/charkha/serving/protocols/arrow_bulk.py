@@ -3,7 +3,7 @@
 from functools import partial
 from importlib.util import find_spec
 
-from charkha.serving.body import Limits, read_body, refuse_query, timeout_of
+from charkha.serving.body import Limits, read_body, refuse_query
 from charkha.serving.calls import Call, Headers, Reply
 from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Desk
@@ -11,13 +11,12 @@ from charkha.serving.once import REPEATED
 from charkha.serving.parts_once import PartsOnce
 from charkha.serving.patience import Patience
 from charkha.serving.refusals import Refused
-from charkha.serving.slots import Slots
 from charkha.serving.under_way import UnderWay
 
 KIND = "application/vnd.apache.arrow.stream"
 BULK = Limits(rows=100_000, body_bytes=64 << 20, body_seconds=60.0)
-# So many bulk calls are sent, wait or are worked on at a time, which bounds their memory.
-MOST_CALLS = 8
+# Of all bodies of bulk calls that come, wait or are worked on.
+MOST_BYTES = 8 * BULK.body_bytes
 _KINDS = frozenset({KIND})
 _HEADERS: Headers = (("content-type", KIND),)
 
@@ -36,12 +35,8 @@ class ArrowBulk:
     """Answers bulk calls. limits: of one call."""
 
     def __init__(self, desk: Desk, limits: Limits = BULK) -> None:
-        self._desk, self._limits, self._patience = (
-            desk,
-            limits,
-            Patience(limits.body_seconds, UnderWay(MOST_CALLS * limits.body_bytes)),
-        )
-        self._calls = Slots(MOST_CALLS, "bulk calls")
+        self._desk, self._limits = desk, limits
+        self._patience = Patience(limits.body_seconds, UnderWay(MOST_BYTES))
         self._can_read = find_spec("pyarrow") is not None
 
     async def predict(self, name: str, call: Call) -> Reply:
@@ -49,14 +44,12 @@ class ArrowBulk:
         if not self._can_read:
             raise ArrowMissing
         refuse_query(call)
-        timeout_seconds = timeout_of(call)
-        self._calls.expect_one()  # before its body is sent in vain
+        deadline = Deadline.of(call)
+        self._desk.admit_bulk(name)  # before its body is sent in vain
         body = await read_body(call, self._limits, self._patience, _KINDS)
-        with self._calls.slot():  # only now: who sends slowly keeps nobody waiting
-            answered = partial(self._answered, name, body, Deadline.within(timeout_seconds))
-            return await self._desk.reply_bulk(
-                name, call.headers, body, timeout_seconds, answered=answered, kind="arrow\0"
-            )
+        with self._patience.under_way.held(len(body)):
+            answered = partial(self._answered, name, body, deadline)
+            return await self._desk.reply_bulk(name, call.headers, body, deadline, answered=answered, kind="arrow\0")
 
     def _answered(self, name: str, body: bytes, deadline: Deadline, once: PartsOnce | None) -> Reply:
         from charkha.serving.protocols.arrow_tables import read_rows, write_answers

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from charkha.serving.calls import Headers, Metadata, Reply, RequestHeaders
 from charkha.serving.correlation import REQUEST_ID, request_id_of
+from charkha.serving.deadline import Deadline
 from charkha.serving.keyring import OPEN, Keyring, Need
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.protocols.grpc_messages import Messages
@@ -47,11 +48,11 @@ _CODES: Mapping[int, grpc.StatusCode] = {
 
 @frozen(eq=False)
 class GrpcCall:
-    """A call. message: as it came. metadata: names in lower case. timeout_seconds: how long its client waits."""
+    """A call. message: as it came. metadata: names in lower case. deadline: until when its client waits."""
 
     message: bytes
     metadata: RequestHeaders
-    timeout_seconds: float
+    deadline: Deadline
 
 
 @frozen(eq=False)
@@ -59,7 +60,7 @@ class _Head:
     """What is there of a call before its message. read: waits for that."""
 
     metadata: RequestHeaders
-    timeout_seconds: float
+    deadline: Deadline
     read: Callable[[], Awaitable[object]]
 
 
@@ -105,7 +106,7 @@ class Calls:
         async def called(stream: AsyncIterator[bytes], context: Context) -> bytes:
             started = time.perf_counter()
             metadata, remaining = Metadata(context.invocation_metadata() or ()), context.time_remaining()
-            head = _Head(metadata, math.inf if remaining is None else remaining, context.read)
+            head = _Head(metadata, Deadline.within(math.inf if remaining is None else remaining), context.read)
             outcome = await self._traced(name, need, answer, head)
             self._metrics.answered(route, outcome.status, time.perf_counter() - started)
             context.set_trailing_metadata(tuple(outcome.trailing))
@@ -136,11 +137,11 @@ class Calls:
             if self._keyring is not None:
                 self._keyring.admit(head.metadata, need)
             if need == OPEN:
-                reply = await answer(GrpcCall(b"", head.metadata, head.timeout_seconds))
+                reply = await answer(GrpcCall(b"", head.metadata, head.deadline))
             else:
                 with self._slots.slot():
                     message = await self._messages.receive(head.read)
-                    reply = await answer(GrpcCall(message, head.metadata, head.timeout_seconds))
+                    reply = await answer(GrpcCall(message, head.metadata, head.deadline))
         except ANY_FAILS as error:
             status, refusal, headers = told_of(error, head.metadata, request_id)
             return _Outcome(status, b"", (*headers, marked), shortened(refusal.message))

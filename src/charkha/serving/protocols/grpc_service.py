@@ -114,8 +114,8 @@ class InferenceService:
         try:
             self._described.require_only(name, request.model_version)
             self._desk.admit(name)
-            read, patience = partial(self._read, request), call.timeout_seconds
-            reply = await self._desk.reply(name, call.metadata, call.message, patience, read=read, kind="grpc\0")
+            read = partial(self._read, request)
+            reply = await self._desk.reply(name, call.metadata, call.message, call.deadline, read=read, kind="grpc\0")
             status = reply.status
         except ANY_FAILS as error:
             status, _, _ = told_of(error, call.metadata, "")

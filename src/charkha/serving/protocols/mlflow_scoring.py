@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 import msgspec
 
-from charkha.serving.body import Limits, kind_of, read_body, refuse_query, timeout_of
+from charkha.serving.body import Limits, kind_of, read_body, refuse_query
 from charkha.serving.calls import Call, Headers, Reply, json_reply
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN
 from charkha.serving.patience import Patience
@@ -105,12 +106,12 @@ class MlflowScoring:
         """`POST /invocations`."""
         self._desk.admit(name)
         refuse_query(call)
-        timeout_seconds = timeout_of(call)
+        deadline = Deadline.of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
         kind = kind_of(call.headers.get("content-type", ""))
         read = partial(self._read, name, kind, body)
         as_read = f"mlflow\0{kind}\0"
-        return await self._desk.reply(name, call.headers, body, timeout_seconds, read=read, kind=as_read)
+        return await self._desk.reply(name, call.headers, body, deadline, read=read, kind=as_read)
 
     def _read(self, name: str, kind: str, body: bytes) -> Asked:
         fields = self._desk.service.project.models[name].request_fields

@@ -6,8 +6,9 @@ from functools import partial
 
 import msgspec
 
-from charkha.serving.body import Limits, read_body, refuse_query, timeout_of
+from charkha.serving.body import Limits, read_body, refuse_query
 from charkha.serving.calls import Call, Endpoint, Reply, json_reply
+from charkha.serving.deadline import Deadline
 from charkha.serving.desk import Asked, Desk
 from charkha.serving.keyring import ANY_KEY, OPEN, Need
 from charkha.serving.patience import Patience
@@ -103,11 +104,11 @@ class OpenInference:
         self._described.require_only(name, version)
         self._desk.admit(name)
         refuse_query(call)
-        timeout_seconds = timeout_of(call)
+        deadline = Deadline.of(call)
         body = await read_body(call, self._limits, self._patience, KINDS)
         kind = f"infer\0{version}\0{call.headers.get(LENGTH_HEADER)}\0"
         read = partial(self._read, name, call, body)
-        return await self._desk.reply(name, call.headers, body, timeout_seconds, read=read, kind=kind)
+        return await self._desk.reply(name, call.headers, body, deadline, read=read, kind=kind)
 
     def _read(self, name: str, call: Call, body: bytes) -> Asked:
         fields = self._desk.service.project.models[name].request_fields
