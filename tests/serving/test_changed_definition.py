@@ -102,7 +102,7 @@ def test_a_reload_takes_the_new_definition_over_and_refuses_no_call(running: Ser
     assert {each for each in found if each not in cut} <= {200, 429}, set(found)
     assert len(cut) <= 2, "a connection that was accepted by a worker as it ended: clients try such a call again"
     assert len(found) > 50
-    assert not workers(running) & before
+    wait_until(lambda: not workers(running) & before)
     client = running.client()
     assert "how_far_now" in client.get("/readyz")[1]["champions"]
     client.close()
@@ -116,6 +116,55 @@ def test_a_reload_that_takes_a_model_its_version_is_refused(running: ServerProce
     wait_until(lambda: said(project, "the reload was refused"))
     assert workers(running) == before
     assert statuses(running, 10) == {200}
+
+
+SLOW = "import time\ntime.sleep(2)\n"
+
+
+def test_a_worker_that_dies_while_another_is_replaced_is_started_at_once(
+    running: ServerProcess, project: Project
+) -> None:
+    before = workers(running)
+    edit(project, "owners.py", "TEAM", f"{SLOW}TEAM")
+    running.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(workers(running)) > WORKERS)
+    os.kill(max(before), signal.SIGKILL)
+    wait_until(lambda: metric(running, "charkha_worker_restarts_total") == 1)
+    assert not said(project, "gave way to")
+    wait_until(lambda: said(project, "gave way to"))
+    wait_until(lambda: len(workers(running)) == WORKERS and not workers(running) & before)
+
+
+# By a definition that says so, the third process that loads it fails, and from then on every one while a file is there.
+BREAKS = """
+from pathlib import Path
+here = Path(__file__).parent
+with (here / "loads").open("a") as loads:
+    loads.write("x")
+if "{text}" == "new" and (here / "loads").read_text() == "xxx":
+    (here / "broken").touch()
+assert not (here / "broken").exists()
+"""
+
+
+def test_workers_that_cannot_be_put_back_are_told_of_and_tried_again(tmp_path: Path) -> None:
+    made = write_project(tmp_path)
+    definition = (tmp_path / "definition.py").read_text()
+    (tmp_path / "definition.py").write_text(definition + BREAKS.format(text="old"))
+    with open_home(made.home) as home:
+        write_bundle(made, home, "v1")
+        deploy(home, champion("v1"))
+    with server(made.root, WORKERS) as running:
+        wait_until(lambda: metric(running, "charkha_workers") == WORKERS)
+        (tmp_path / "loads").unlink()
+        (tmp_path / "definition.py").write_text(definition + BREAKS.format(text="new"))
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: said(made, "the reload was refused"))
+        wait_until(lambda: f"1 of {WORKERS} workers answer by another definition" in notices(running))
+        assert statuses(running, 10) == {200}
+        (tmp_path / "broken").unlink()
+        wait_until(lambda: "another definition" not in notices(running))
+        assert statuses(running, 10) == {200}
 
 
 def test_what_a_server_says_of_itself(tmp_path: Path) -> None:
@@ -154,6 +203,13 @@ def statuses(running: ServerProcess, calls: int) -> set[int]:
         found.add(client.post(PREDICT, ROW)[0])
         client.close()
     return found
+
+
+def notices(running: ServerProcess) -> str:
+    client = running.client()
+    found = client.get("/readyz")[1].get("notices")
+    client.close()
+    return str(found)
 
 
 def metric(running: ServerProcess, name: str) -> float | None:

@@ -101,8 +101,19 @@ def test_ctrl_c_ends_the_server_and_its_workers_without_a_trace(tmp_path: Path) 
     ):
         assert process.stdout is not None
         process.stdout.readline()  # when one worker answers; the other may still load
+        assert {blocked(pid) & 1 << signal.SIGINT - 1 for pid in children(process.pid)} == {1 << signal.SIGINT - 1}
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
     said = (tmp_path / "log").read_text()
     assert "Traceback" not in said
     assert "killed" not in said
+
+
+def children(pid: int) -> list[int]:
+    found = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [each for each in found if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def blocked(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("SigBlk:")[2].split()[0], 16)

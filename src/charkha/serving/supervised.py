@@ -16,7 +16,8 @@ class Supervised(msgspec.Struct, frozen=True):
 
     pid: its process id, which takes the signals. workers, wanted: how many live, and should. restarts: how often one
     was started in the place of one that died. changed: the files of the definition that are otherwise on the disk.
-    refused: why the newest of them was not taken over, where it was asked for.
+    refused: why the newest of them was not taken over, where it was asked for. astray: workers that answer by another
+    definition than the rest.
     """
 
     pid: int
@@ -25,12 +26,15 @@ class Supervised(msgspec.Struct, frozen=True):
     restarts: int = 0
     changed: tuple[str, ...] = ()
     refused: str | None = None
+    astray: int = 0
 
     def notices(self) -> list[str]:
         """Return what whoever operates the server should know, in words."""
         found = []
         if self.workers < self.wanted:
             found.append(f"{self.workers} of {self.wanted} workers live; the server's log says why")
+        if self.astray:
+            found.append(f"{self.astray} of {self.wanted} workers answer by another definition than the rest")
         if self.refused:
             found.append(f"the reload was refused, and the definition before goes on: {self.refused}")
         elif self.changed:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from granian.server.mp import MPServer, WorkerProcess
 from msgspec.structs import replace
 
-from charkha.serving.dismissal import dismiss
+from charkha.serving.dismissal import Dismissals
 from charkha.serving.listeners import Listeners, can_hand_over
 from charkha.serving.respawns import Respawns
 from charkha.serving.supervised import Place, Supervised, how_to_take_over
@@ -30,6 +31,8 @@ from charkha.spec.texts import Taken
 LOOK_SECONDS = 0.5
 # How long a worker may take until it serves, where another waits to be replaced by it.
 START_SECONDS = 120.0
+# When workers that could not be given the definition of the others are tried again.
+AGAIN_SECONDS = 10.0
 
 _logger = logging.getLogger("charkha.serving")
 
@@ -66,6 +69,9 @@ class Supervisor(MPServer):
         self._dead: list[WorkerProcess] = []
         self._due: dict[int, float] = {}
         self._respawns = Respawns()
+        self._loads: dict[int, Taken] = {}  # by place, what its worker loads
+        self._gather_from = 0.0
+        self._leaving = Dismissals(self.workers_kill_timeout or 0, lambda worker: place.forget(worker.inner.pid))
         self._now = Supervised(os.getpid(), self.workers, self.workers)
         self._listeners: Listeners | None = None
         notice.unlink(missing_ok=True)
@@ -101,13 +107,14 @@ class Supervisor(MPServer):
         if self._listeners:
             self._listeners.close_all()
 
-    def _spawn_worker(  # type: ignore[override]  # as that of MPServer
-        self, idx: int, target: Any, callback_loader: Any
+    def _spawn_worker(  # as that of MPServer, with more
+        self, idx: int, target: Any, callback_loader: Any, taken: Taken | None = None
     ) -> WorkerProcess:
+        """Return a worker that is to load `taken`, or what is settled."""
         if self._listeners:
             (self._ssp, self._shd), self._sso = self._listeners.of(idx)
-        loader = partial(callback_loader, taken=self._taken)
-        worker: WorkerProcess = super()._spawn_worker(idx, target, loader)
+        taken = taken or self._taken
+        worker: WorkerProcess = super()._spawn_worker(idx, target, partial(callback_loader, taken=taken))
         worker._watcher = partial(self._watched, worker)  # type: ignore[method-assign]
         worker.start = partial(_start_deaf, worker)  # type: ignore[method-assign]
         return worker
@@ -119,18 +126,18 @@ class Supervisor(MPServer):
             self.main_loop_interrupt.set()
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        self._loads = dict.fromkeys(range(self.workers), self._taken)
         while not self.interrupt_signal:
-            self._tell()
             self.main_loop_interrupt.wait(LOOK_SECONDS)
             if self.interrupt_signal:
                 break
             self.main_loop_interrupt.clear()
-            for worker in self._newly_dead():
-                self._note_death(worker)
+            self._attend(spawn_target, target_loader)
             if self.interrupt_children:
                 _logger.critical("workers cannot start: the server ends")
                 break
-            self._start_due(spawn_target, target_loader)
+            if self._astray() and time.monotonic() >= self._gather_from:
+                self._gather(spawn_target, target_loader)
             if self.reload_signal:
                 self._reload(spawn_target, target_loader)
             if self.rss_signal:
@@ -138,6 +145,18 @@ class Supervisor(MPServer):
                 self._handle_rss_signal(spawn_target, target_loader)
                 self._watch_workers_rss()
             self._look_at_definition()
+
+    def _attend(self, spawn_target: Any, target_loader: Any, but: int | None = None) -> None:
+        """See to what cannot wait: workers that died or are due to start, and those that have ended as they were told.
+
+        but: the place for which a worker is starting already.
+        """
+        for worker in self._newly_dead():
+            self._note_death(worker)
+        self._start_due(spawn_target, target_loader, but)
+        if self._leaving.ended():
+            self._fold()
+        self._tell()
 
     def _newly_dead(self) -> list[WorkerProcess]:
         dead, self._dead = self._dead, []
@@ -161,23 +180,24 @@ class Supervisor(MPServer):
         said = (worker.idx + 1, pid, _how(worker.inner.exitcode), lived, when)
         _logger.error("worker %d (process %d) ended %s, %.1f s after its start; another starts %s", *said)
 
-    def _start_due(self, spawn_target: Any, target_loader: Any) -> None:
-        due = [place for place, at in self._due.items() if at <= time.monotonic()]
+    def _start_due(self, spawn_target: Any, target_loader: Any, but: int | None) -> None:
+        due = [place for place, at in self._due.items() if at <= time.monotonic() and place != but]
         for place in due:
             del self._due[place]
             self.wrks[place] = self._spawn_worker(place, spawn_target, target_loader)
             self.wrks[place].start()
+            self._loads[place] = self._taken
             self._now = replace(self._now, restarts=self._now.restarts + 1)
         if due:
             self._fold()
 
     def _fold(self) -> None:
         with suppress(OSError):  # no room to fold in now: the next time
-            self._replaced([worker.inner.pid for worker in self.wrks])
+            self._replaced([worker.inner.pid for worker in (*self.wrks, *self._leaving.workers())])
 
     def _tell(self) -> None:
         living = sum(worker.is_alive() for worker in self.wrks)
-        self._now = replace(self._now, workers=living)
+        self._now = replace(self._now, workers=living, astray=len(self._astray()))
         self._place.tell(self._now)
 
     def _look_at_definition(self) -> None:
@@ -193,24 +213,32 @@ class Supervisor(MPServer):
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
         """Take the definition over as it is on the disk, if it is sound and each deployed model can answer by it."""
         self.reload_signal = False
-        before = self._taken
         try:
-            _, self._taken = take_project(self._root)
+            _, taken = take_project(self._root)
         except (DefinitionError, ProjectNotFound, OSError, KeyError, ValueError) as error:
             self._refuse(str(error))
             return
-        done: list[int] = []
         for place in range(self.workers):
-            if refused := self._replace(place, spawn_target, target_loader):
-                self._taken = before
-                for each in done:
-                    self._replace(each, spawn_target, target_loader)
+            if refused := self._replace(place, spawn_target, target_loader, taken):
                 self._refuse(refused)
-                return
-            done.append(place)
-        self._now = replace(self._now, refused=None, changed=())
-        said = (before.digest, self._taken.digest, self.workers)
-        _logger.info("the definition %s gave way to %s on all %d workers", *said)
+                break
+        else:
+            before, self._taken = self._taken, taken
+            self._now = replace(self._now, refused=None, changed=())
+            said = (before.digest, taken.digest, self.workers)
+            _logger.info("the definition %s gave way to %s on all %d workers", *said)
+        self._gather(spawn_target, target_loader)
+
+    def _astray(self) -> list[int]:
+        """Return the places whose workers load another definition than the one that is settled."""
+        return [place for place, taken in self._loads.items() if taken is not self._taken]
+
+    def _gather(self, spawn_target: Any, target_loader: Any) -> None:
+        """Give all workers the definition that is settled; those for which that fails are tried again a while later."""
+        for place in self._astray():
+            if refused := self._replace(place, spawn_target, target_loader):
+                _logger.error("worker %d still answers by another definition, trying again: %s", place + 1, refused)
+        self._gather_from = time.monotonic() + AGAIN_SECONDS
 
     def _refuse(self, why: str) -> None:
         changed = tuple(file.name for file in self._taken.changed())
@@ -222,20 +250,20 @@ class Supervisor(MPServer):
             if refused := self._replace(place, spawn_target, target_loader):
                 _logger.error("worker %d goes on: %s", place + 1, refused)
 
-    def _replace(self, place: int, spawn_target: Any, target_loader: Any) -> str | None:
+    def _replace(self, place: int, spawn_target: Any, target_loader: Any, taken: Taken | None = None) -> str | None:
         """Put another worker in the place of one, which ends when that one serves; return why it cannot, if so."""
-        new = self._spawn_worker(place, spawn_target, target_loader)
+        taken = taken or self._taken
+        new = self._spawn_worker(place, spawn_target, target_loader, taken)
         new.start()
-        if refused := self._awaited(new):
-            self._end(new)
+        if refused := self._awaited(new, partial(self._attend, spawn_target, target_loader, place)):
+            self._leaving.begin(new)
             return refused
-        old, self.wrks[place] = self.wrks[place], new
+        old, self.wrks[place], self._loads[place] = self.wrks[place], new, taken
         self._due.pop(place, None)
-        self._end(old)
-        self._fold()
+        self._leaving.begin(old)
         return None
 
-    def _awaited(self, worker: WorkerProcess) -> str | None:
+    def _awaited(self, worker: WorkerProcess, meanwhile: Callable[[], None]) -> str | None:
         """Wait until a worker serves; return why it does not, or not as well as the ones before."""
         deadline = time.monotonic() + START_SECONDS
         while (started := self._place.started(worker.inner.pid)) is None:
@@ -245,23 +273,22 @@ class Supervisor(MPServer):
                 return "the server ends"
             if time.monotonic() > deadline:
                 return f"a worker that loads it did not serve within {START_SECONDS:.0f} s"
+            meanwhile()
             time.sleep(0.02)
         if started.unanswered:
             return "; ".join(f"model {model}: {why}" for model, why in started.unanswered.items())
         return None
 
     def _stop_workers(self) -> None:
-        self._end(*self.wrks)
+        for worker in self.wrks:
+            self._leaving.begin(worker)
+        self._leaving.wait()
         self.wrks.clear()
-
-    def _end(self, *workers: WorkerProcess) -> None:
-        dismiss(workers, self.workers_kill_timeout or 0)
-        for worker in workers:
-            self._place.forget(worker.inner.pid)
 
 
 def _start_deaf(worker: WorkerProcess) -> None:
     """Start a worker that Ctrl-C does not reach, as it does all processes of a terminal: the server tells it to end."""
+    resource_tracker.ensure_running()  # which lets signals through as it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         WorkerProcess.start(worker)

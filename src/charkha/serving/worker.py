@@ -47,8 +47,9 @@ DRAIN_SECONDS = 30
 SHADOW_SECONDS = 5
 # How long a look at the ledger that is in progress is waited for.
 LOOK_SECONDS = 5
-# How long a worker may take to end, closed log and all: whoever has not ended by then is killed.
-END_SECONDS = DRAIN_SECONDS + SHADOW_SECONDS + LOOK_SECONDS
+# How long a worker may take to end, calls over HTTP, then over gRPC, and a closed log and all: whoever has not ended
+# by then is killed.
+END_SECONDS = 2 * DRAIN_SECONDS + SHADOW_SECONDS + LOOK_SECONDS + 5
 _SET_PARENT_DEATH_SIGNAL = 1
 _logger = logging.getLogger("charkha.serving")
 ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
