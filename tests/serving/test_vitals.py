@@ -51,6 +51,20 @@ def test_quantiles_are_within_a_bin_of_the_truth(durations: list[int], share: fl
     assert quantile_ms({}, share) is None
 
 
+def test_batches_that_nobody_refreshes_are_binned_before_they_are_many(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charkha.serving.vitals.MOST_UNBINNED", 10)
+    vitals = stage.service.vitals.of(MODEL)
+    for _ in range(25):
+        vitals.answered(NOW_US, 1, STAGES)
+    assert len(vitals._minute.unbinned) == 5
+    stage.clock.advance_to(NOW_US + MINUTE_US)
+    stage.service.vitals.refresh()
+    (minute,) = read_vitals(stage.home, MODEL, EVER).to_dicts()
+    assert minute["batches"] == 25
+
+
 def test_minutes_are_those_of_the_predictions(stage: Stage) -> None:
     stage.service.predict(MODEL, requests("Pune", "Agra"))
     stage.clock.advance_to(NOW_US + MINUTE_US)

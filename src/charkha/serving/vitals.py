@@ -29,6 +29,8 @@ from charkha.storage.log import Log, LogCorrupt, Position, UnknownPosition
 
 # So many minutes wait at most while the disk takes none; then the oldest go.
 MOST_WAITING = 1440
+# So many batches of a minute wait to be put into bins; beyond, whoever answers puts them there.
+MOST_UNBINNED = 10_000
 
 
 @define(eq=False)
@@ -62,7 +64,7 @@ class ModelVitals:
         self._writer = log.writer(self._stream, partition)
         self._clock, self._steady_ns = clock, steady_ns
         self._began_us, self._began_ns = clock.now(), steady_ns() if steady_ns else 0
-        self._counting, self._writing = threading.Lock(), threading.Lock()
+        self._counting, self._binning, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
         self._minute = _Minute(self._began_us // MINUTE_US * MINUTE_US)
         self._over: deque[_Minute] = deque(maxlen=MOST_WAITING)
         self._others: Position = {}
@@ -84,6 +86,9 @@ class ModelVitals:
             minute.unbinned.append(stages)
             for cause, count in fallbacks:
                 minute.fallbacks[cause] += count
+            is_full = len(minute.unbinned) >= MOST_UNBINNED
+        if is_full:
+            self._bin(minute)
 
     def refresh(self) -> bool:
         """Write the minutes that are over; return whether there were any. What cannot be written waits."""
@@ -127,13 +132,14 @@ class ModelVitals:
         return True
 
     def _bin(self, minute: _Minute) -> None:
-        with self._counting:
-            unbinned, minute.unbinned = minute.unbinned, []
-        if unbinned:
-            at_ns = np.array(unbinned)
-            took_ns = np.column_stack([at_ns[:, -1] - at_ns[:, 0], np.diff(at_ns, axis=1)])
-            for counts, durations_ns in zip(minute.stages, took_ns.T, strict=True):
-                counts.update(binned(durations_ns))
+        with self._binning:
+            with self._counting:
+                unbinned, minute.unbinned = minute.unbinned, []
+            if unbinned:
+                at_ns = np.array(unbinned)
+                took_ns = np.column_stack([at_ns[:, -1] - at_ns[:, 0], np.diff(at_ns, axis=1)])
+                for counts, durations_ns in zip(minute.stages, took_ns.T, strict=True):
+                    counts.update(binned(durations_ns))
 
     def _record(self, minute: _Minute, ahead_us: int | None, behind_us: int) -> bytes:
         counted = (dict(minute.statuses), minute.batches, minute.rows, dict(minute.fallbacks), minute.stages)
