@@ -34,6 +34,7 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/taxi/definition.py
+	$(BIN)/mypy examples/credit/definition.py
 
 test: check ## What CI runs: check, then all tests
 	$(BIN)/pytest -n 3 --dist loadfile

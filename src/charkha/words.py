@@ -4,7 +4,15 @@ from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM,
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.drills import incident
 from charkha.spec.faults import DefinitionError, Fault
-from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated, survives_drill
+from charkha.spec.gates import (
+    at_least,
+    beats_champion,
+    beats_rules,
+    beats_trivial,
+    calibrated,
+    no_slice_worse,
+    survives_drill,
+)
 from charkha.spec.model import Costs, Label, Model, Split
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
 from charkha.spec.rules import Rule, score
@@ -74,6 +82,7 @@ __all__ = [
     "max",
     "mean",
     "min",
+    "no_slice_worse",
     "on_request",
     "parquet",
     "quantile",

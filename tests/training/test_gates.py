@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, TestedGate
+from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, NoSliceWorse, TestedGate
 from charkha.spec.model import FloatArray
 from charkha.spec.rules import Rule
 from charkha.training.baselines import first_rules, rules_scores, trivial_scores
@@ -30,6 +30,7 @@ GOOD = Evidence(
     champion=Champion("v3", blurred(0.05)),
     rules=np.where(TRUTH > 0.8, 0.75, 0.25),
     trivial=np.full(2000, LABELS.mean()),
+    slices={"city": pl.Series(["Pune", "Agra"] * 1000), "pooled": pl.Series([True, None] * 1000)},
 )
 BAD = attrs.evolve(GOOD, scores=NOISE)
 
@@ -47,6 +48,11 @@ BAD = attrs.evolve(GOOD, scores=NOISE)
         ),
         (BeatsChampion("roc_auc"), "not significantly worse", "significantly worse than the champion v3: roc_auc is"),
         (BeatsRules("brier"), "significantly better than the rules alone", "not significantly better than the rules"),
+        (
+            NoSliceWorse("log_loss"),
+            "in no slice significantly worse than the champion v3: .* least so of 3",
+            "worse where",
+        ),
         (BeatsTrivial("roc_auc"), "significantly better than always answering the mean", "not significantly better"),
     ],
 )
@@ -55,6 +61,19 @@ def test_a_good_model_passes_and_noise_does_not(gate: TestedGate, passing: str, 
     assert (good.passed, bad.passed) == (True, False)
     for result, reason in ((good, passing), (bad, failing)):
         assert re.search(reason, result.reason)
+
+
+def test_a_slice_that_pays_for_the_others_is_named() -> None:
+    scores = np.where(np.arange(2000) % 40 == 0, 1 - TRUTH, TRUTH)
+    rare = pl.Series(["rare" if number % 40 == 0 else "usual" for number in range(2000)])
+    evidence = attrs.evolve(GOOD, scores=scores, champion=Champion("v3", blurred(0.4)), slices={"kind": rare})
+    assert check_gate(BeatsChampion("log_loss"), evidence).passed
+    found = check_gate(NoSliceWorse("log_loss"), evidence)
+    assert not found.passed
+    assert found.reason.startswith("significantly worse where kind=rare than the champion v3")
+    unsliced = check_gate(NoSliceWorse("log_loss"), attrs.evolve(evidence, slices={}))
+    assert (unsliced.passed, unsliced.reason[:18]) == (False, "cannot be measured")
+    assert check_gate(NoSliceWorse("log_loss"), attrs.evolve(evidence, champion=None)).passed
 
 
 def test_every_gate_has_a_check_and_a_name() -> None:

@@ -38,6 +38,16 @@ def test_nothing_learnt_was_known_later_than_the_next_part_begins(
     assert spans.test.holds(at_us[parts.test]).all()
 
 
+def test_a_shorter_gap_takes_what_is_known_by_now() -> None:
+    at_us = an_hour_apart(60)
+    split = Split(validation="7d", test="5d", gap="1h")
+    parts = split_by_time(at_us, at_us + 20 * DAY_US, split, 20 * DAY_US, AS_OF)
+    back = [(AS_OF - at_us[rows]) / DAY_US for rows in (parts.train, parts.validation, parts.test)]
+    assert [(round(days.max()), round(days.min())) for days in back] == [(60, 32), (32, 25), (25, 20)]
+    with pytest.raises(SplitTooSmall):
+        split_by_time(at_us, at_us + 61 * DAY_US, split, 20 * DAY_US, AS_OF)
+
+
 def test_a_window_bounds_the_training_part_alone() -> None:
     at_us = an_hour_apart(60)
     whole = split_by_time(at_us, at_us, SPLIT, DAY_US, AS_OF)

@@ -36,6 +36,16 @@ class BeatsTrivial:
 
 
 @frozen
+class NoSliceWorse:
+    """In no slice of the model significantly worse than the champion on the same test rows.
+
+    The level of 5 % is shared by all slices that have rows enough. Passes when there is no champion yet.
+    """
+
+    metric: str
+
+
+@frozen
 class Calibrated:
     """The expected calibration error (ten bins of equal count) is at most `max_error`."""
 
@@ -63,7 +73,7 @@ class SurvivesDrill:
 
 
 # Those that are checked on the test rows, and all there are.
-TestedGate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | Calibrated
+TestedGate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | NoSliceWorse | Calibrated
 Gate = TestedGate | SurvivesDrill
 
 
@@ -85,6 +95,11 @@ def beats_rules(metric: str) -> BeatsRules:
 def beats_trivial(metric: str) -> BeatsTrivial:
     """Gate: significantly better than answering the mean."""
     return BeatsTrivial(metric)
+
+
+def no_slice_worse(metric: str) -> NoSliceWorse:
+    """Gate: not worse than the champion in any of the model's `slices`, on the same rows."""
+    return NoSliceWorse(metric)
 
 
 def calibrated(max_error: float) -> Calibrated:

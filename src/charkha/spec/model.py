@@ -115,10 +115,13 @@ class Split:
 
     validation: the length on which early stopping, calibration and the threshold are learnt.
     test: the newest length, for metrics and gates only.
+    gap: shorter than the label's delay, where labels take years and such gaps would leave nothing to learn from. Then
+        a part learns from labels that were not known yet when the next one was asked: the test is kinder than life.
     """
 
     validation: str = "14d"
     test: str = "14d"
+    gap: str | None = None
 
 
 @frozen(eq=False)

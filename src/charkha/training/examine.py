@@ -44,6 +44,7 @@ def examine(model: Model, dataset: Dataset, parts: Parts, fitted: Fitted, champi
         champion=champion,
         rules=_rules_alone(model, dataset, parts),
         trivial=trivial_scores(labels[parts.train], len(parts.test)),
+        slices={field: dataset.spine[field][parts.test] for field in model.slices},
     )
     validation_clusters = time_clusters(dataset.at_us[parts.validation])
     return Examined(

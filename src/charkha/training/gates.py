@@ -1,15 +1,23 @@
 """The gates on the test rows: each says what it measured, what it asked for, and whether the model may pass."""
 
+from collections.abc import Iterator, Mapping
 from functools import singledispatch
 
-from attrs import frozen
+import polars as pl
+from attrs import field, frozen
 
 from charkha.bundles.manifest import Estimate, GateResult
-from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, TestedGate
+from charkha.spec.gates import AtLeast, BeatsChampion, BeatsRules, BeatsTrivial, Calibrated, NoSliceWorse, TestedGate
 from charkha.spec.model import FloatArray
 from charkha.training.champion import Champion
 from charkha.training.compare import improvement, paired_difference
-from charkha.training.metrics import Clusters, MetricUndefined, estimate, higher_is_better
+from charkha.training.metrics import (
+    Clusters,
+    MetricUndefined,
+    estimate,
+    higher_is_better,
+    rows_of_slices,
+)
 
 
 @frozen(eq=False, kw_only=True)
@@ -19,6 +27,7 @@ class Evidence:
     clusters: which rows stand or fall together, such as the day of each.
     champion: the champion on the same rows; None while there is none.
     rules: the scores of the rules alone. trivial: the answer of the model that always says the same.
+    slices: the request fields by which the model is sliced, each (n,).
     """
 
     labels: FloatArray
@@ -27,6 +36,7 @@ class Evidence:
     champion: Champion | None
     rules: FloatArray
     trivial: FloatArray
+    slices: Mapping[str, pl.Series] = field(factory=dict)
 
 
 def check_gate(gate: TestedGate, evidence: Evidence) -> GateResult:
@@ -60,15 +70,58 @@ def _calibrated(gate: Calibrated, evidence: Evidence) -> GateResult:
 
 @_check.register
 def _beats_champion(gate: BeatsChampion, evidence: Evidence) -> GateResult:
-    if evidence.champion is None:
-        return GateResult(_name(gate), passed=True, value=None, target=0.0, reason="there is no champion yet")
-    if evidence.champion.scores is None:
-        reason = f"cannot be compared: {evidence.champion.trouble}. Keep them, or leave this gate out of one training"
-        return GateResult(_name(gate), passed=False, value=None, target=0.0, reason=reason)
-    gain = _gain(gate.metric, evidence, evidence.champion.scores)
+    champion = _rival(_name(gate), evidence.champion)
+    if isinstance(champion, GateResult):
+        return champion
+    gain = _gain(gate.metric, evidence, champion.scores)
     verdict = "not significantly worse" if gain.high >= 0 else "significantly worse"
-    reason = f"{verdict} than the champion {evidence.champion.version}: {_gained(gate.metric, gain)}"
+    reason = f"{verdict} than the champion {champion.version}: {_gained(gate.metric, gain)}"
     return GateResult(_name(gate), gain.high >= 0, gain, 0.0, reason)
+
+
+@_check.register
+def _no_slice_worse(gate: NoSliceWorse, evidence: Evidence) -> GateResult:
+    champion = _rival(_name(gate), evidence.champion)
+    if isinstance(champion, GateResult):
+        return champion
+    gains = dict(_gains_in_slices(gate.metric, evidence, champion.scores))
+    if not gains:
+        raise MetricUndefined(gate.metric, "rows in a slice", "too few")
+    which, worst = min(gains.items(), key=lambda each: each[1].high)
+    verdict = "in no slice significantly worse" if worst.high >= 0 else f"significantly worse where {which}"
+    of = f", least so of {len(gains)} where {which}" if worst.high >= 0 else ""
+    reason = f"{verdict} than the champion {champion.version}: {_gained(gate.metric, worst)}{of}"
+    return GateResult(_name(gate), worst.high >= 0, worst, 0.0, reason)
+
+
+@frozen(eq=False)
+class _Rival:
+    version: str
+    scores: FloatArray
+
+
+def _rival(gate: str, champion: Champion | None) -> _Rival | GateResult:
+    """Return whom to compare with; what the gate says where there is nobody, or nothing of it."""
+    if champion is None:
+        return GateResult(gate, passed=True, value=None, target=0.0, reason="there is no champion yet")
+    if champion.scores is None:
+        reason = f"cannot be compared: {champion.trouble}. Keep them, or leave this gate out of one training"
+        return GateResult(gate, passed=False, value=None, target=0.0, reason=reason)
+    return _Rival(champion.version, champion.scores)
+
+
+def _gains_in_slices(metric: str, evidence: Evidence, rival: FloatArray) -> Iterator[tuple[str, Estimate]]:
+    """Yield each slice in words with what is gained in it, at a level that all of them share."""
+    found = [(f"{name}={value}", rows) for name, at in evidence.slices.items() for value, rows in rows_of_slices(at)]
+    confidence = 1 - 0.05 / max(1, len(found))
+    for which, rows in found:
+        labels, ours, theirs = evidence.labels[rows], evidence.scores[rows], rival[rows]
+        clusters = evidence.clusters[rows]
+        try:
+            difference = paired_difference(metric, labels, ours, theirs, clusters, confidence=confidence)
+        except MetricUndefined:
+            continue
+        yield which, improvement(metric, difference)
 
 
 @_check.register
@@ -110,5 +163,6 @@ _NAMES: dict[type, str] = {
     BeatsChampion: "beats_champion",
     BeatsRules: "beats_rules",
     BeatsTrivial: "beats_trivial",
+    NoSliceWorse: "no_slice_worse",
     Calibrated: "calibrated",
 }

@@ -1,11 +1,13 @@
 """Metrics with their confidence intervals: of all rows, of each slice, and as losses of single rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
 
 from charkha.bundles.manifest import Estimate
+from charkha.bundles.rules import BoolArray
 from charkha.spec.model import METRICS, ROW_LOSSES, FloatArray, Task
 from charkha.training.influence import (
     INFLUENCES,
@@ -78,16 +80,22 @@ def estimate_slices(
 
     Slices of fewer than `smallest` rows, of null, or on which the metric is undefined are left out.
     """
+    found: dict[str, Estimate] = {}
+    for value, rows in rows_of_slices(slices, smallest):
+        with suppress(MetricUndefined):
+            found[value] = estimate(metric, labels[rows], scores[rows], None if clusters is None else clusters[rows])
+    return found
+
+
+def rows_of_slices(slices: pl.Series, smallest: int = SMALLEST_SLICE) -> Iterator[tuple[str, BoolArray]]:
+    """Yield each value of `slices` (n,) as text, and which rows have it, bool (n,); the largest slice first.
+
+    Slices of fewer than `smallest` rows, and of null, are left out.
+    """
     values = slices.cast(pl.String)
     counts = values.drop_nulls().value_counts(sort=True).filter(pl.col("count") >= smallest)
-    found: dict[str, Estimate] = {}
     for value in counts[values.name]:
-        rows = (values == value).fill_null(False).to_numpy()
-        try:
-            found[value] = estimate(metric, labels[rows], scores[rows], None if clusters is None else clusters[rows])
-        except MetricUndefined:
-            continue
-    return found
+        yield value, (values == value).fill_null(False).to_numpy()
 
 
 def row_losses(task: Task, metric: str, labels: FloatArray, scores: FloatArray) -> FloatArray:

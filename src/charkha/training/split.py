@@ -5,7 +5,8 @@
     labels known before          └─ validation begins   └─ test begins       └─ as of
 
 The last gap is there for the same reason as the others: labels that come fast differ from those that come late, so the
-newest rows, of which only the fast labels are there, would bend the test.
+newest rows, of which only the fast labels are there, would bend the test. `Split(gap=…)` shortens the gaps before
+validation and test, and then labels count that were known by `as of`; the last gap stays.
 """
 
 from typing import Literal
@@ -68,12 +69,12 @@ class Span:
 
 @frozen
 class Spans:
-    """The three parts in time. A row counts when its label was known before the next part begins, or by `as_of_us`."""
+    """The three parts in time, and by when the labels of each must have been known: before its `known_us`."""
 
     train: Span
     validation: Span
     test: Span
-    as_of_us: int
+    known_us: dict[PartName, int]
 
 
 @frozen(eq=False)
@@ -87,16 +88,23 @@ class Parts:
 
 def split_spans(split: Split, delay_us: int, as_of_us: int, window_us: int | None = None) -> Spans:
     """Return where each part lies in time. `window_us`: the length of the training part; unbounded unless given."""
+    gap_us = delay_us if split.gap is None else parse_duration(split.gap)
     test_until = as_of_us - delay_us
     test_since = test_until - parse_duration(split.test)
-    validation_until = test_since - delay_us
+    validation_until = test_since - gap_us
     validation_since = validation_until - parse_duration(split.validation)
-    train_until = validation_since - delay_us
+    train_until = validation_since - gap_us
+    ended_us = as_of_us + 1
+    in_time = split.gap is None
     return Spans(
         Span(BEGINNING if window_us is None else train_until - window_us, train_until),
         Span(validation_since, validation_until),
         Span(test_since, test_until),
-        as_of_us,
+        {
+            "train": validation_since if in_time else ended_us,
+            "validation": test_since if in_time else ended_us,
+            "test": ended_us,
+        },
     )
 
 
@@ -111,15 +119,16 @@ def split_by_time(
 ) -> Parts:
     """Cut rows, by the time of prediction and the time their label was known, both int64 µs (n,).
 
-    Each gap between parts is as long as the label's delay. A row whose label came even later than that is left out
-    rather than let across: nothing that was learnt from had been known later than the next part begins.
-    Raises SplitTooSmall when a part has fewer rows than `SMALLEST`.
+    Each gap between parts is as long as the label's delay, unless the split says otherwise. A row whose label came even
+    later than that is left out rather than let across: nothing that was learnt from had been known later than the next
+    part begins. Raises SplitTooSmall when a part has fewer rows than `SMALLEST`.
     """
     spans = split_spans(split, delay_us, as_of_us, window_us)
+    known_us = spans.known_us
     parts = Parts(
-        train=np.flatnonzero(spans.train.holds(at_us) & (label_known_us < spans.validation.since_us)),
-        validation=np.flatnonzero(spans.validation.holds(at_us) & (label_known_us < spans.test.since_us)),
-        test=np.flatnonzero(spans.test.holds(at_us) & (label_known_us <= as_of_us)),
+        train=np.flatnonzero(spans.train.holds(at_us) & (label_known_us < known_us["train"])),
+        validation=np.flatnonzero(spans.validation.holds(at_us) & (label_known_us < known_us["validation"])),
+        test=np.flatnonzero(spans.test.holds(at_us) & (label_known_us < known_us["test"])),
     )
     _require_rows("train", parts.train, spans.train)
     _require_rows("validation", parts.validation, spans.validation)

@@ -7,7 +7,7 @@ import polars as pl
 from charkha.spec.checks.incidents import drill_gate_faults
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
-from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, SurvivesDrill, TestedGate
+from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, NoSliceWorse, SurvivesDrill, TestedGate
 from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
 from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.rules import Rule
@@ -18,6 +18,7 @@ GATES = (
     "ck.beats_rules",
     "ck.beats_trivial",
     "ck.calibrated",
+    "ck.no_slice_worse",
     "ck.survives_drill",
 )
 
@@ -66,6 +67,8 @@ def gate_faults(where: str, model: Model) -> Iterator[Fault]:
             yield from metric_faults(inner, gate.metric, model.task)
         if isinstance(gate, AtLeast):
             yield from number_faults(inner, gate.value, "a finite number", -float("inf"))
+        if isinstance(gate, NoSliceWorse) and not model.slices:
+            yield Fault(inner, "a model with slices", "no slices", "Give slices=[…]: request fields to cut by.")
         if isinstance(gate, BeatsRules):
             yield from _rules_gate_faults(inner, model)
 
@@ -118,6 +121,8 @@ def split_faults(where: str, split: object) -> Iterator[Fault]:
         return
     yield from duration_faults(f"{where}, split.validation", split.validation)
     yield from duration_faults(f"{where}, split.test", split.test)
+    if split.gap is not None:
+        yield from duration_faults(f"{where}, split.gap", split.gap)
 
 
 def rollout_faults(where: str, rollout: object, task: Task) -> Iterator[Fault]:
