@@ -91,7 +91,7 @@ charged_off = ck.Model(
     gates=[ck.beats_champion("log_loss"), ck.calibrated(0.05)],
     rollout=ck.shadow("28d", min_labels=500) >> ck.compare("log_loss"),
     retrain=ck.Retrain(cooldown="180d"),
-    monitors=ck.Monitors(window="90d", max_source_age={"approvals": "120d"}),
+    monitors=ck.Monitors(window="90d"),
     fallback=ck.Fallback(decision=True),
     reasons={"loan.revolving": "a revolving line of credit", "loan.guaranteed_share": "how much of it is guaranteed"},
     purpose="price the guarantee of a loan",

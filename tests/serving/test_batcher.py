@@ -1,6 +1,7 @@
 """Calls that come together are answered together, each with what is its own; and no more of them than can be soon."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 from app_client import AppClient, app_client
+from hypothesis import given
+from hypothesis import strategies as st
 from serving_project import Stage, open_stage
 
 from charkha.serving.batcher import MOST_ROWS, Batcher, _Recent
@@ -79,7 +82,7 @@ def test_a_call_of_the_next_batch_is_refused_once_batches_have_long_been_slow(
         for _ in range(40):
             await batcher.predict(rows)
         monkeypatch.setattr(stage.service, "answer", held_up)
-        monkeypatch.setattr("charkha.serving.batcher._SLOW_NS", 1 << 62)
+        monkeypatch.setattr("charkha.serving.batcher._SLOW_SECONDS", math.inf)
         for _ in range(20):
             waiting = batcher.predict(rows)
             batcher.admit()  # however slow the batches are by now
@@ -88,7 +91,7 @@ def test_a_call_of_the_next_batch_is_refused_once_batches_have_long_been_slow(
         with pytest.raises(Overloaded):
             batcher.admit()
         await asyncio.gather(*more_than_a_batch)
-        monkeypatch.setattr("charkha.serving.batcher._SLOW_NS", 0)
+        monkeypatch.setattr("charkha.serving.batcher._SLOW_SECONDS", 0)
         first = batcher.predict(rows)
         with pytest.raises(Overloaded):
             batcher.admit()
@@ -157,11 +160,31 @@ def test_one_batch_that_was_held_up_is_no_overload() -> None:
         usual = usual.with_one(10, 0.001)
     assert usual.row_seconds == pytest.approx(0.0001)
     assert usual.with_one(1, 0.2).row_seconds < 0.00011
-    assert usual.with_one(64, 0.2).row_seconds < 0.0003
+    assert usual.with_one(64, 0.2).batch_seconds(64) < 0.03
     slower = usual
     for _ in range(20):
         slower = slower.with_one(64, 0.2)
-    assert slower.row_seconds == pytest.approx(0.2 / 64, rel=0.2)
+    assert slower.batch_seconds(64) == pytest.approx(0.2, rel=0.2)
+
+
+def test_what_each_batch_takes_is_told_from_what_each_row_takes() -> None:
+    recent = _Recent()
+    for _ in range(50):
+        recent = recent.with_one(1, 0.031)
+    assert recent.row_seconds * 4 == pytest.approx(0.031)
+    for rows in (4, 1, 30):
+        recent = recent.with_one(rows, 0.03 + rows * 0.001)
+    assert recent.row_seconds == pytest.approx(0.001)
+    assert recent.batch_seconds(64) == pytest.approx(0.094)
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(1e-6, 10)), min_size=1, max_size=30), st.integers(0, 64))
+def test_no_batch_is_expected_to_take_less_than_no_time(batches: list[tuple[int, float]], rows: int) -> None:
+    recent = _Recent()
+    for each in batches:
+        recent = recent.with_one(*each)
+    assert recent.batch_seconds(rows) >= -1e-9
+    assert recent.row_seconds >= 0
 
 
 def test_a_call_that_waited_too_long_is_not_answered(stage: Stage) -> None:

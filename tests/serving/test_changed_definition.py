@@ -94,10 +94,12 @@ def test_a_reload_takes_the_new_definition_over_and_refuses_no_call(running: Ser
     edit(project, "owners.py", "trips-team", "other-team")
     edit(project, "definition.py", "how_far", "how_far_now")
     running.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: said(project, "gave way to"))
-    stopped.set()
-    for thread in threads:
-        thread.join()
+    try:
+        wait_until(lambda: said(project, "gave way to"))
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
     cut = [each for each in found if isinstance(each, ConnectionError)]
     assert {each for each in found if each not in cut} <= {200, 429}, set(found)
     assert len(cut) <= 2, "a connection that was accepted by a worker as it ended: clients try such a call again"

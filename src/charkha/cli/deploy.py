@@ -108,7 +108,8 @@ def kill(
     chosen = choose_model(project, model)
     with opened(project) as home:
         decision = put_on_fallback(home, SystemClock(), chosen.name, actor=person(), reason=reason)
-    instead = "its fallback answers" if chosen.fallback else "calls are refused: it declares no fallback"
+    declared = "the fallback answers, where the definition that serves has it"
+    instead = declared if chosen.fallback else "calls are refused: it declares no fallback"
     announce(session, decision, f"{chosen.name} is killed, {instead}", json=json)
 
 

@@ -156,7 +156,7 @@ class AsyncClient:
                 return await self._sent(request, Attempt(left))
         except TimeoutError as error:
             return error if has_place else NoPlace(self._settings.in_flight)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     async def _sent(self, request: Request[T], attempt: Attempt) -> Response:

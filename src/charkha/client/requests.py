@@ -1,5 +1,6 @@
 """What is sent for each thing that a client can ask, and how its answer is read: the same for both clients."""
 
+import math
 import os
 import random
 import time
@@ -86,8 +87,8 @@ class Settings:
         """Return settings that make sense. Raises ValueError that says which does not."""
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"url: expected the address of a server, such as http://127.0.0.1:8000, got {url!r}")
-        if not timeout > 0:
-            raise ValueError(f"timeout: expected more than 0 seconds, got {timeout}")
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"timeout: expected more than 0 seconds and an end, got {timeout}")
         if retries < 0:
             raise ValueError(f"retries: expected 0 or more, got {retries}")
         if not 1 <= rows_per_call <= MOST_ROWS:
@@ -99,6 +100,8 @@ class Settings:
         if parts_in_flight < 1:
             raise ValueError(f"parts_in_flight: expected 1 or more, got {parts_in_flight}")
         key = os.environ.get("CHARKHA_API_KEY") if api_key is None else api_key
+        if key and not (key.isascii() and key.isprintable()):
+            raise ValueError("api_key: expected printable ASCII characters, got others")
         return cls(
             url=url.rstrip("/"),
             api_key=key or None,
@@ -188,6 +191,8 @@ def _predict(model: str, key: str | None, reasons: int) -> str:
     if reasons and key is not None:
         said = "expected no key beside reasons, which a server does not remember, got both"
         raise WrongCall(said, "idempotency_key")
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise WrongCall(f"expected printable ASCII characters, got {key!r:.80}", "idempotency_key")
     path = f"/v1/models/{_named(model, 'model')}/predict"
     return f"{path}?reasons={reasons}" if reasons else path
 
@@ -195,7 +200,7 @@ def _predict(model: str, key: str | None, reasons: int) -> str:
 def _named(name: str, what: str) -> str:
     if not isinstance(name, str) or not name:
         raise WrongCall(f"expected the name of a {what}, got {name!r}", what)
-    return quote(name, safe="")
+    return quote(name, safe="", errors="replace")
 
 
 def _listed(values: Iterable[Any], what: str) -> list[Any]:

@@ -142,7 +142,7 @@ class Client:
             return NoPlace(self._settings.in_flight)
         try:
             return self._sent(request, Attempt(max(ends - time.monotonic(), 0.001)))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
         finally:
             self._places.release()

@@ -29,10 +29,14 @@ from charkha.spec.failures import ANY_FAILS
 MOST_ROWS = 64
 # How much of what is known of earlier batches one batch makes forget.
 _NEWEST = 0.1
-# A call that gets a place in the next batch is refused only where batches have been so slow for longer than this: what
-# holds one up, such as the loading of another version, is over by the time others could be told to come again.
-_SLOW_NS = 500_000_000
+# A call that gets a place in the next batch is refused only where so much time went into batches that were too slow:
+# what holds one up, such as the loading of another version, is over by the time others could be told to come again.
+_SLOW_SECONDS = 0.5
 _MOST_SLOWER = 4
+_LEAST_SPREAD = 0.01
+_SMALL_ROWS = 8
+# After a batch in which no call was answered by the model, those of so long are not split to find whose fault it is.
+_BROKEN_SECONDS = 1.0
 
 
 # Structs, since they are made in a third of the time, once for every call.
@@ -59,26 +63,52 @@ class Unanswered(Exception):
 
 
 class _Recent(msgspec.Struct, frozen=True):
-    """How many rows the newest batches had, and how long they took (s); of older ones ever less.
+    """What batches have taken of late, the older the less: a time for each batch, and one for each of its rows.
 
-    So a batch of one row that something held up says little of how long a row takes; and one of many says no more than
-    that rows take four times as long as before: if they do, the next batches say so too.
+    Least squares over decayed sums: weight, of rows, of seconds, of rows squared, of rows times seconds. One batch that
+    something held up counts as a few: it says little of those that come.
     """
 
+    weight: float = 0.0
     rows: float = 0.0
     seconds: float = 0.0
+    rows_squared: float = 0.0
+    rows_seconds: float = 0.0
 
     @property
     def row_seconds(self) -> float:
-        """How long a row takes."""
-        return self.seconds / self.rows if self.rows else 0.0
+        """How long each further row of a batch takes."""
+        spread = self.weight * self.rows_squared - self.rows**2
+        if spread <= _LEAST_SPREAD * self.rows**2:  # batches as large as one another: nobody can tell the two apart
+            return self._guessed_row_seconds
+        slope = (self.weight * self.rows_seconds - self.rows * self.seconds) / spread
+        return min(max(slope, 0.0), self.seconds / self.rows)
+
+    @property
+    def _guessed_row_seconds(self) -> float:
+        """All of a batch's time, where they are large; of small ones less, so that larger ones come and tell."""
+        if not self.rows:
+            return 0.0
+        return self.seconds / self.rows / (1 if self.rows >= _SMALL_ROWS * self.weight else 4)
+
+    def batch_seconds(self, rows: int) -> float:
+        """Return how long a batch of so many rows takes."""
+        if not self.weight:
+            return 0.0
+        return (self.seconds + self.row_seconds * (rows * self.weight - self.rows)) / self.weight
 
     def with_one(self, rows: int, seconds: float) -> "_Recent":
         """Return the same with another batch."""
         kept = 1 - _NEWEST
         if self.seconds:
-            seconds = min(seconds, _MOST_SLOWER * self.row_seconds * rows)
-        return _Recent(kept * self.rows + rows, kept * self.seconds + seconds)
+            seconds = min(seconds, _MOST_SLOWER * max(self.batch_seconds(rows), self.seconds / self.weight))
+        return _Recent(
+            kept * self.weight + 1,
+            kept * self.rows + rows,
+            kept * self.seconds + seconds,
+            kept * self.rows_squared + rows**2,
+            kept * self.rows_seconds + rows * seconds,
+        )
 
 
 class Batcher:
@@ -103,19 +133,21 @@ class Batcher:
         self._rows = 0
         self._told_rows = 0  # of which the observer knows
         self._recent = _Recent()  # without the log, whose appends take as long for many rows as for few
-        self._slow_since_ns = 0  # since when a full batch would take too long; 0 while none would
+        self._slow_seconds = 0.0  # that went into batches in a row whose rows alone, in a full one, take too long
+        self._broken_until = 0.0
         self._ended_ns = 0  # when the batch before ended, if calls were left waiting then
         self._log_seconds = 0.0  # of an append: notices at once that the disk is slow, and slowly that it no longer is
 
     def admit(self) -> None:
         """Raise Overloaded if a call that comes now would wait too long. Cheap: nothing of the call is read yet."""
-        wait = self._rows * self._recent.row_seconds + self._rows // MOST_ROWS * self._log_seconds
-        if wait > self._most_wait_seconds and (self._rows >= MOST_ROWS or self._is_slow()):
+        ahead, beside = divmod(self._rows, MOST_ROWS)
+        recent = self._recent
+        wait = beside * recent.row_seconds
+        if ahead:
+            wait += ahead * (recent.batch_seconds(MOST_ROWS) + self._log_seconds)
+        if wait > self._most_wait_seconds and (ahead or self._slow_seconds > _SLOW_SECONDS):
             self._service.observer.shed(self._model)
             raise Overloaded(wait, "calls")
-
-    def _is_slow(self) -> bool:
-        return bool(self._slow_since_ns) and time.perf_counter_ns() - self._slow_since_ns > _SLOW_NS
 
     def predict(
         self, rows: Sequence[Row], deadline: Deadline = NEVER, claim: Claimed | None = None
@@ -167,10 +199,8 @@ class Batcher:
         took = max(0.0, (ended_ns - (self._ended_ns or began_ns)) / 1e9 - logged)
         self._ended_ns = ended_ns if self._waiting else 0
         self._recent = self._recent.with_one(rows, took)
-        if self._recent.row_seconds * MOST_ROWS <= self._most_wait_seconds:
-            self._slow_since_ns = 0
-        elif not self._slow_since_ns:
-            self._slow_since_ns = ended_ns
+        is_slow = self._recent.row_seconds * MOST_ROWS > self._most_wait_seconds
+        self._slow_seconds = self._slow_seconds + took if is_slow else 0.0
         if self._rows != self._told_rows:
             self._told_rows = self._rows
             self._service.observer.queued(self._model, self._rows)
@@ -187,14 +217,17 @@ class Batcher:
     def _answer_together(self, batch: Sequence[_Waiting], cause: Cause | None = None) -> None:
         if not batch:
             return
+        is_broken = time.monotonic() < self._broken_until
         try:
-            answers = self._predicted(batch, cause, falls_back=len(batch) == 1)
+            answers = self._predicted(batch, cause, falls_back=len(batch) == 1 or is_broken)
         except ANY_FAILS as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return
             for waiting in batch:  # a call must not fail for what another one asked
                 self._answer_together([waiting], cause)
+            if all(_is_answered_by_the_fallback(waiting) for waiting in batch):
+                self._broken_until = time.monotonic() + _BROKEN_SECONDS
             return
         low = 0
         for waiting in batch:
@@ -231,3 +264,8 @@ class Batcher:
         said = [(one.claim, one.form(part)) for one, part in claimed]
         assert self._once is not None
         self._once.keep(self._model, each[0].id, sum(len(part) for _, part in claimed), said)
+
+
+def _is_answered_by_the_fallback(waiting: _Waiting) -> bool:
+    answer = waiting.answer
+    return answer.exception() is None and all(each.fallback for each in answer.result())

@@ -1,7 +1,7 @@
 """The body of a request, bounded in size and time."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -11,9 +11,10 @@ from charkha.serving.calls import Call, Disconnected
 from charkha.serving.patience import Patience, SlowBody
 from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.refusals import Malformed, Refused, TooLarge
-from charkha.serving.under_way import SMALL_BYTES, UnderWay
+from charkha.serving.under_way import SMALL_BYTES
 
 REASONS = "reasons"
+_LONGEST_LENGTH = 20
 _WHOLE = re.compile("[0-9]{1,9}")
 
 
@@ -40,13 +41,16 @@ async def read_body(call: Call, limits: Limits, patience: Patience, kinds: froze
     """
     _refuse_other_types(call, kinds)
     declared = call.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
+    if len(declared) > _LONGEST_LENGTH:
+        said = f"expected at most {_LONGEST_LENGTH} digits, got {len(declared)}"
+        raise Refused(400, "invalid_header", said, "content-length", {"connection": "close"})
+    if declared.isdecimal() and int(declared) > limits.body_bytes:
         raise _too_large(limits)
     # A length beside chunks says nothing of them.
     is_small = declared.isdecimal() and int(declared) <= SMALL_BYTES and "transfer-encoding" not in call.headers
     try:
         with patience.for_body():
-            return await (call.body.whole() if is_small else _collected(call, limits, patience.under_way))
+            return await (call.body.whole() if is_small else _collected(call, limits, patience))
     except SlowBody:
         said = f"expected the whole body within {limits.body_seconds:g} s, got only a part of it"
         raise Refused(408, "too_slow", said, headers={"connection": "close"}) from None
@@ -65,6 +69,15 @@ def reasons_asked(call: Call) -> int:
         said = f"expected a whole number of reasons from 1 to {MOST_REASONS}, got {', '.join(given)[:80]!r}"
         raise Refused(400, "invalid_query", said, REASONS)
     return int(given[0])
+
+
+def refuse_reasons(parameters: Container[str]) -> None:
+    """Refuse parameters of a protocol that ask for reasons, which only one route gives. Raises Refused (400)."""
+    if REASONS in parameters:
+        said = (
+            "expected no reasons to be asked for over this protocol: POST /v1/models/MODEL/predict?reasons=N has them"
+        )
+        raise Refused(400, "invalid_parameter", said, f"parameters.{REASONS}")
 
 
 def refuse_query(call: Call) -> None:
@@ -87,8 +100,12 @@ def _asked(call: Call, known: Sequence[str]) -> Mapping[str, list[str]]:
     return asked
 
 
-async def _collected(call: Call, limits: Limits, under_way: UnderWay) -> bytes:
-    """Return a body that may be large. Each byte counts from when it has come: who sends nothing takes no room."""
+async def _collected(call: Call, limits: Limits, patience: Patience) -> bytes:
+    """Return a body that may be large. Each byte counts from when it has come: who sends nothing takes no room.
+
+    Who finds no room is refused, and has those make some that have taken long.
+    """
+    under_way = patience.under_way
     parts: list[bytes] = []
     # Each costs the loop as much as many bytes do.
     size, counted, most = 0, 0, 1000 + limits.body_bytes // 1024
@@ -100,6 +117,8 @@ async def _collected(call: Call, limits: Limits, under_way: UnderWay) -> bytes:
             if len(parts) > most:
                 raise Malformed(f"expected a body in no more than {most} chunks, got more. Send larger ones")
             if size > SMALL_BYTES:
+                if not under_way.has_room(size - counted):
+                    patience.crowded()
                 under_way.take(size - counted)
                 counted = size
             parts.append(part)

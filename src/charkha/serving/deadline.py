@@ -15,7 +15,7 @@ from charkha.serving.service import Service
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 TIMEOUT_HEADER = "x-request-timeout-ms"
-# Beyond it a timeout is none.
+# A client that says more, or nothing, waits no longer either.
 _LONGEST_SECONDS = 3600
 
 

@@ -211,7 +211,7 @@ class Api:
         state, ends = self._service.standing.ready(), self._ends()
         ready = state.ready and not ends
         server = None if self._place is None else self._place.ask()
-        notices = (server.notices() if server else None) or UNSET
+        notices = [*self._service.standing.notices(), *(server.notices() if server else [])] or UNSET
         told = Ready(ready, state.champions, state.problems, ends, notices)
         if not self._knows(call.headers):
             told = Ready(ready, ending=ends)

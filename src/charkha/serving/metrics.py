@@ -213,7 +213,7 @@ class ServingMetrics:
         else:
             _logger.info("model %s: generation %d serves: %s", lineup.model, lineup.generation, roles)
         if lineup.killed is not None:
-            _logger.warning("model %s is killed, and on its fallback: %s", lineup.model, lineup.killed)
+            _logger.warning("model %s is killed: %s", lineup.model, lineup.killed)
 
     def pushed(self, source: str, pushed: Pushed) -> None:
         """Count pushed rows by what became of them."""

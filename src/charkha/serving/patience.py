@@ -12,6 +12,7 @@ from charkha.serving.under_way import UnderWay
 
 # How often within the limit it is looked who has run out of time.
 _LOOKS = 4
+_MAKE_ROOM = 4
 
 
 class SlowBody(Exception):
@@ -48,6 +49,10 @@ class Patience:
         finally:
             del self._since[task]
             self._late.discard(task)
+
+    def crowded(self) -> None:
+        """Have those make room that have taken more than a tenth of the limit, the oldest first, a few at a time."""
+        self.give_up(self._seconds / 10, _MAKE_ROOM)
 
     def give_up(self, seconds: float, most: int) -> None:
         """Wait no longer for the bodies that have taken more than so long: for `most` of them, the oldest first."""

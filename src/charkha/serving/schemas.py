@@ -8,6 +8,7 @@ it should hear of.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime
+from difflib import get_close_matches
 from functools import partial
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -147,7 +148,9 @@ class RowSchema:
         if missing:
             said = f"expected {self.words[name]}, got nothing; every field must be sent"
             return Invalid(f"{_where(field)}: {said}", field)
-        return Invalid(f"{_where(field)}: expected one of {', '.join(self.words)}, got an unknown field", field)
+        meant = get_close_matches(name, self.words, 1)
+        hint = f". Did you mean '{meant[0]}'?" if meant else ""
+        return Invalid(f"{_where(field)}: expected one of {', '.join(self.words)}, got an unknown field{hint}", field)
 
     def _expected(self, path: str) -> str:
         """Return what belongs at a path, in words."""

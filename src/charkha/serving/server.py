@@ -25,6 +25,7 @@ from charkha.serving.metrics import MULTIPROCESS_FOLDER
 from charkha.serving.once import make_room
 from charkha.serving.supervised import Place
 from charkha.serving.supervisor import Supervisor
+from charkha.serving.taking import kept_at
 from charkha.serving.tls import Tls, wrapped
 from charkha.serving.worker import ANSWERED, END_SECONDS, GrpcPlace, load_worker
 from charkha.spec.project import Project, take_project
@@ -129,6 +130,7 @@ def run(
         drain_seconds=drain_seconds,
         root=project.root,
         taken=taken,
+        kept_at=kept_at(project.home, project.ledger),
         place=place,
         notice=notice,
         replaced=metrics.fold,

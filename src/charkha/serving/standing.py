@@ -53,6 +53,17 @@ class Standing:
         problems = self._problems()
         return {name: problems[name].told for name in sorted(absent | set(self.lineups.missing)) if name in problems}
 
+    def answered(self) -> tuple[str, ...]:
+        """Return the models whose deployed champion answers."""
+        return tuple(name for name, each in self.lineups.all().items() if each.answering)
+
+    def notices(self) -> list[str]:
+        """Return what whoever operates the models should know: who is killed, and who was never deployed."""
+        lineups = self.lineups.all()
+        found = [f"model {name} is killed: {each.killed}" for name, each in lineups.items() if each.killed is not None]
+        never = [name for name in self.logs if not self.lineups.generations.get(name)]
+        return found + [f"model {name} has no champion: train one with charkha train" for name in never]
+
     def problems(self) -> dict[str, str]:
         """Return, by model, what could not be loaded or applied to the state, in words for the server's own log."""
         return {name: problem.said for name, problem in self._problems().items()}

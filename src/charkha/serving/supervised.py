@@ -48,9 +48,12 @@ def how_to_take_over(pid: int) -> str:
 
 
 class Started(msgspec.Struct, frozen=True):
-    """A worker can answer. unanswered: model → why its deployed champion cannot, with this definition."""
+    """A worker can answer. unanswered: model → why its deployed champion cannot, with this definition. answered: the
+    models whose champion does.
+    """
 
     unanswered: dict[str, str] = {}
+    answered: tuple[str, ...] = ()
 
 
 @frozen

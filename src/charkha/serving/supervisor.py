@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,16 +22,16 @@ from charkha.serving.dismissal import Dismissals
 from charkha.serving.listeners import Listeners, can_hand_over
 from charkha.serving.respawns import Respawns
 from charkha.serving.supervised import Place, Supervised, how_to_take_over
-from charkha.spec.faults import DefinitionError
-from charkha.spec.project import ProjectNotFound, take_project
+from charkha.serving.taking import NotTaken, start_deaf, take_beside
 from charkha.spec.texts import Taken
 
 # How often the server looks at the definition, and at whose start is due.
 LOOK_SECONDS = 0.5
 # How long a worker may take until it serves, where another waits to be replaced by it.
 START_SECONDS = 120.0
-# When workers that could not be given the definition of the others are tried again.
+# When workers that could not be started, or not be given the definition of the others, are tried again.
 AGAIN_SECONDS = 10.0
+_DIED = "the worker before it died"
 
 _logger = logging.getLogger("charkha.serving")
 
@@ -41,10 +40,10 @@ class Supervisor(MPServer):
     """Keeps the workers, all of which load the same definition.
 
     root: the project's folder. taken: its texts at the start; what is on the disk later is taken over at SIGHUP, if it
-    is sound. place: where the server and its workers speak to each other. drain_seconds: how long it goes on answering
-    after SIGTERM, while `/readyz` says that it is going; Ctrl-C and a second SIGTERM do not wait. notice: the file that
-    tells the workers so, while it is there. replaced: is told the process ids of the workers whenever some were put in
-    the place of others.
+    is sound. kept_at: what `taking.kept_at` says of the project, and must go on saying. place: where the server and its
+    workers speak to each other. drain_seconds: how long it goes on answering after SIGTERM, while `/readyz` says that
+    it is going; Ctrl-C and a second SIGTERM do not wait. notice: the file that tells the workers so, while it is there.
+    replaced: is told the process ids of the workers whenever some were put in the place of others.
     """
 
     def __init__(
@@ -52,6 +51,7 @@ class Supervisor(MPServer):
         *args: Any,
         root: Path,
         taken: Taken,
+        kept_at: str,
         place: Place,
         drain_seconds: float,
         notice: Path,
@@ -62,7 +62,7 @@ class Supervisor(MPServer):
         self._shd: Any
         self._sso: Any
         super().__init__(*args, **options)
-        self._root, self._taken, self._place = root, taken, place
+        self._root, self._taken, self._kept_at, self._place = root, taken, kept_at, place
         self._replaced = replaced
         self._drain_seconds, self._notice = drain_seconds, notice
         self._been_ready = False
@@ -71,6 +71,7 @@ class Supervisor(MPServer):
         self._respawns = Respawns()
         self._loads: dict[int, Taken] = {}  # by place, what its worker loads
         self._gather_from = 0.0
+        self._awaiting: WorkerProcess | None = None
         self._leaving = Dismissals(self.workers_kill_timeout or 0, lambda worker: place.forget(worker.inner.pid))
         self._now = Supervised(os.getpid(), self.workers, self.workers)
         self._listeners: Listeners | None = None
@@ -116,7 +117,7 @@ class Supervisor(MPServer):
         taken = taken or self._taken
         worker: WorkerProcess = super()._spawn_worker(idx, target, partial(callback_loader, taken=taken))
         worker._watcher = partial(self._watched, worker)  # type: ignore[method-assign]
-        worker.start = partial(_start_deaf, worker)  # type: ignore[method-assign]
+        worker.start = partial(start_deaf, partial(WorkerProcess.start, worker))  # type: ignore[method-assign]
         return worker
 
     def _watched(self, worker: WorkerProcess) -> None:
@@ -127,24 +128,31 @@ class Supervisor(MPServer):
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         self._loads = dict.fromkeys(range(self.workers), self._taken)
-        while not self.interrupt_signal:
-            self.main_loop_interrupt.wait(LOOK_SECONDS)
-            if self.interrupt_signal:
-                break
-            self.main_loop_interrupt.clear()
-            self._attend(spawn_target, target_loader)
-            if self.interrupt_children:
-                _logger.critical("workers cannot start: the server ends")
-                break
-            if self._astray() and time.monotonic() >= self._gather_from:
-                self._gather(spawn_target, target_loader)
-            if self.reload_signal:
-                self._reload(spawn_target, target_loader)
-            if self.rss_signal:
-                self.rss_signal = False
-                self._handle_rss_signal(spawn_target, target_loader)
-                self._watch_workers_rss()
-            self._look_at_definition()
+        try:
+            while not self.interrupt_signal and not self.interrupt_children:
+                self.main_loop_interrupt.wait(LOOK_SECONDS)
+                self.main_loop_interrupt.clear()
+                if not self.interrupt_signal:
+                    self._look(spawn_target, target_loader)
+        except Exception:
+            self.interrupt_children.append(-1)  # the status says that it did not end well
+            _logger.critical("the server ends, and its workers with it", exc_info=True)
+
+    def _look(self, spawn_target: Any, target_loader: Any) -> None:
+        """Look once at all that is to be seen to."""
+        self._attend(spawn_target, target_loader)
+        if self.interrupt_children:
+            _logger.critical("workers cannot start: the server ends")
+            return
+        if self._astray() and time.monotonic() >= self._gather_from:
+            self._gather(spawn_target, target_loader)
+        if self.reload_signal:
+            self._reload(spawn_target, target_loader)
+        if self.rss_signal:
+            self.rss_signal = False
+            self._handle_rss_signal(spawn_target, target_loader)
+            self._watch_workers_rss()
+        self._look_at_definition()
 
     def _attend(self, spawn_target: Any, target_loader: Any, but: int | None = None) -> None:
         """See to what cannot wait: workers that died or are due to start, and those that have ended as they were told.
@@ -183,17 +191,23 @@ class Supervisor(MPServer):
     def _start_due(self, spawn_target: Any, target_loader: Any, but: int | None) -> None:
         due = [place for place, at in self._due.items() if at <= time.monotonic() and place != but]
         for place in due:
+            try:
+                worker = self._spawn_worker(place, spawn_target, target_loader)
+                worker.start()
+            except OSError as error:
+                self._due[place] = time.monotonic() + AGAIN_SECONDS
+                _logger.error("worker %d cannot be started now, trying again: %s", place + 1, error)
+                continue
             del self._due[place]
-            self.wrks[place] = self._spawn_worker(place, spawn_target, target_loader)
-            self.wrks[place].start()
-            self._loads[place] = self._taken
+            self.wrks[place], self._loads[place] = worker, self._taken
             self._now = replace(self._now, restarts=self._now.restarts + 1)
         if due:
             self._fold()
 
     def _fold(self) -> None:
+        counting = [*self.wrks, *self._leaving.workers(), *([self._awaiting] if self._awaiting else [])]
         with suppress(OSError):  # no room to fold in now: the next time
-            self._replaced([worker.inner.pid for worker in (*self.wrks, *self._leaving.workers())])
+            self._replaced([worker.inner.pid for worker in counting])
 
     def _tell(self) -> None:
         living = sum(worker.is_alive() for worker in self.wrks)
@@ -213,9 +227,10 @@ class Supervisor(MPServer):
     def _reload(self, spawn_target: Any, target_loader: Any) -> None:
         """Take the definition over as it is on the disk, if it is sound and each deployed model can answer by it."""
         self.reload_signal = False
+        wait = self._waiting(partial(self._attend, spawn_target, target_loader))
         try:
-            _, taken = take_project(self._root)
-        except (DefinitionError, ProjectNotFound, OSError, KeyError, ValueError) as error:
+            taken = take_beside(self._root, self._kept_at, wait)
+        except NotTaken as error:
             self._refuse(str(error))
             return
         for place in range(self.workers):
@@ -251,49 +266,70 @@ class Supervisor(MPServer):
                 _logger.error("worker %d goes on: %s", place + 1, refused)
 
     def _replace(self, place: int, spawn_target: Any, target_loader: Any, taken: Taken | None = None) -> str | None:
-        """Put another worker in the place of one, which ends when that one serves; return why it cannot, if so."""
-        taken = taken or self._taken
-        new = self._spawn_worker(place, spawn_target, target_loader, taken)
-        new.start()
-        if refused := self._awaited(new, partial(self._attend, spawn_target, target_loader, place)):
-            self._leaving.begin(new)
+        """Put another worker in the place of one, which ends when that one serves; return why it cannot, if so.
+
+        Where the one before dies meanwhile, another one is begun with: who waits at the socket of the dead is told so.
+        """
+        taken, attend = taken or self._taken, partial(self._attend, spawn_target, target_loader, place)
+        refused: str | None = _DIED
+        while refused == _DIED:
+            try:
+                new = self._spawn_worker(place, spawn_target, target_loader, taken)
+                new.start()
+            except OSError as error:
+                return f"no worker could be started that loads it: {error}"
+            self._awaiting = new
+            refused = self._awaited(new, attend, None if place in self._due else place)
+            self._awaiting = None
+            if refused:
+                self._leaving.begin(new)
+        if refused:
             return refused
         old, self.wrks[place], self._loads[place] = self.wrks[place], new, taken
         self._due.pop(place, None)
         self._leaving.begin(old)
         return None
 
-    def _awaited(self, worker: WorkerProcess, meanwhile: Callable[[], None]) -> str | None:
-        """Wait until a worker serves; return why it does not, or not as well as the ones before."""
+    def _waiting(self, attend: Callable[[], None]) -> Callable[[float], bool]:
+        """Return what waits so many seconds and sees to all else, and says whether to go on: not for ever."""
         deadline = time.monotonic() + START_SECONDS
+
+        def wait(seconds: float) -> bool:
+            attend()
+            time.sleep(seconds)
+            return not self.interrupt_signal and not self.interrupt_children and time.monotonic() < deadline
+
+        return wait
+
+    def _awaited(self, worker: WorkerProcess, attend: Callable[[], None], alive: int | None) -> str | None:
+        """Wait until a worker serves; return why it does not, or not as well as the ones before.
+
+        alive: the place that another one holds as long; None where that is dead.
+        """
+        wait = self._waiting(attend)
         while (started := self._place.started(worker.inner.pid)) is None:
             if not worker.is_alive():
                 return f"a worker that loads it ended {_how(worker.inner.exitcode)}; the log has its own words"
-            if self.interrupt_signal:
-                return "the server ends"
-            if time.monotonic() > deadline:
-                return f"a worker that loads it did not serve within {START_SECONDS:.0f} s"
-            meanwhile()
-            time.sleep(0.02)
+            if alive in self._due:
+                return _DIED
+            if not wait(0.02):
+                return "a worker that loads it did not serve in time"
         if started.unanswered:
             return "; ".join(f"model {model}: {why}" for model, why in started.unanswered.items())
+        if lost := sorted(self._answered() - {*started.answered}):
+            return f"{' and '.join(lost)}: deployed, and not in it. To take a model away, restart the server"
         return None
+
+    def _answered(self) -> set[str]:
+        """Return the models for which workers answer now."""
+        told = [self._place.started(worker.inner.pid) for worker in self.wrks]
+        return {model for started in told if started for model in started.answered}
 
     def _stop_workers(self) -> None:
         for worker in self.wrks:
             self._leaving.begin(worker)
         self._leaving.wait()
         self.wrks.clear()
-
-
-def _start_deaf(worker: WorkerProcess) -> None:
-    """Start a worker that Ctrl-C does not reach, as it does all processes of a terminal: the server tells it to end."""
-    resource_tracker.ensure_running()  # which lets signals through as it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        WorkerProcess.start(worker)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _how(exit_code: int | None) -> str:

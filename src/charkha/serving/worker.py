@@ -1,10 +1,8 @@
 """One serving process: its own home, partition and service, and the app that answers."""
 
 import asyncio
-import ctypes
 import gc
 import logging
-import os
 import signal
 import socket
 import sys
@@ -24,6 +22,7 @@ from charkha.serving.http import build_router
 from charkha.serving.keyring import Keyring
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.once import Once
+from charkha.serving.orphans import die_with
 from charkha.serving.otel import OtelTraces, provider_of_environment
 from charkha.serving.partition import claim_partition
 from charkha.serving.protocols.described import Described
@@ -50,7 +49,6 @@ LOOK_SECONDS = 5
 # How long a worker may take to end, calls over HTTP, then over gRPC, and a closed log and all: whoever has not ended
 # by then is killed.
 END_SECONDS = 2 * DRAIN_SECONDS + SHADOW_SECONDS + LOOK_SECONDS + 5
-_SET_PARENT_DEATH_SIGNAL = 1
 _logger = logging.getLogger("charkha.serving")
 ANSWERED = "serving/answered"  # where, in the home, answers to Idempotency-Keys are
 
@@ -152,7 +150,7 @@ def open_app(  # noqa: PLR0917
         claim.release()
 
     if place is not None:
-        place.tell_started(Started(service.standing.unanswered()))
+        place.tell_started(Started(service.standing.unanswered(), service.standing.answered()))
     return RsgiApp(router if traces is None else TracedRouter(router, traces), begin, end)
 
 
@@ -181,11 +179,3 @@ def heed_early_signals(loop: asyncio.AbstractEventLoop) -> None:
     """
     signal.signal(signal.SIGCONT, lambda number, frame: None)
     loop.call_soon(signal.raise_signal, signal.SIGCONT)
-
-
-def die_with(parent: int) -> None:
-    """Have this process killed when its parent dies in whatever way: an orphan would go on answering at the port."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

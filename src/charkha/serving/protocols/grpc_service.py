@@ -1,5 +1,6 @@
 """The Open Inference Protocol (V2) over gRPC: the methods, each from the bytes of its request to its response."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ from charkha.spec.failures import ANY_FAILS
 SERVICE = "inference.GRPCInferenceService"
 
 Request = TypeVar("Request", bound=Message)
+# What vitals count for a call whose client waited no more, and had set no deadline.
+CLIENT_GONE = 499
 
 
 class InferenceService:
@@ -119,6 +122,9 @@ class InferenceService:
             status = reply.status
         except ANY_FAILS as error:
             status, _, _ = told_of(error, call.metadata, "")
+            raise
+        except asyncio.CancelledError:  # its client waits no more
+            status = 504 if call.deadline.left_seconds <= 0 else CLIENT_GONE
             raise
         finally:
             self._desk.service.vitals.replied(name, status)

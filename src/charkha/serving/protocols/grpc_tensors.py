@@ -6,6 +6,7 @@ There is no null in protobuf but NaN, which stands for it in numbers with a frac
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from charkha.serving.body import refuse_reasons
 from charkha.serving.protocols.inference_messages import ModelInferRequest, ModelInferResponse
 from charkha.serving.protocols.raw_tensors import nulls_for_nan, raw_of, text_of, values_of
 from charkha.serving.protocols.tensors import (
@@ -40,6 +41,7 @@ def read_question(request: ModelInferRequest, fields: Mapping[str, FieldType], l
             f"raw_input_contents: expected one for each of {len(request.inputs)} inputs, got {len(raw)}",
             "raw_input_contents",
         )
+    refuse_reasons(request.parameters)
     tensors = list(_tensors(request, fields, limit))
     return Question(request.id, tensors, outputs_of([output.name for output in request.outputs]))
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from charkha.serving.body import refuse_reasons
 from charkha.serving.calls import JSON, Call, Headers, Reply
 from charkha.serving.protocols.documents import as_kind, decode_document
 from charkha.serving.protocols.raw_tensors import raw_of, values_of
@@ -74,6 +75,7 @@ def read_infer(
     length = _header_length(call, body)
     document, rest = (body, b"") if length is None else (body[:length], body[length:])
     request = as_kind(decode_document(document), InferRequest)
+    refuse_reasons(request.parameters)
     tensors = list(_tensors(request, rest, fields, limit))
     question = Question(request.id, tensors, outputs_of([output.name for output in request.outputs]))
     if request.parameters.get("binary_data_output") is True:
