@@ -90,7 +90,7 @@ def _compare_faults(where: str, rollout: Rollout, task: Task) -> Iterator[Fault]
 
 
 def _last_step_faults(where: str, rollout: Rollout) -> Iterator[Fault]:
-    shares = [share for share in rollout.shares if isinstance(share, int | float)]
+    shares = [share for share in rollout.shares if isinstance(share, int | float) and 0 < share < 1]
     if len(shares) > 1 and shares[-1] < shares[-2]:
         found = f"{shares[-1]:g} after a canary of {shares[-2]:g}"
         remedy = f"Write ck.compare(…, share={shares[-2]:g}), or a smaller canary."
