@@ -12,15 +12,30 @@ from attrs import evolve, frozen
 
 from charkha.clock import Clock
 from charkha.operations.approvals import PROPOSE, proposing_evidence
+from charkha.operations.beside import shared_out, with_beside
 from charkha.operations.look import WAITS
-from charkha.operations.step_keys import DEPLOYING, step_key
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Propose, Reject, StartShadow, Step, Train
+from charkha.operations.rollout.trial import CONTINUED, OPERATOR
+from charkha.operations.step_keys import action_of, step_key
+from charkha.operations.steps import (
+    Deploying,
+    Expose,
+    HoldTraining,
+    NoteFailure,
+    NoteProgress,
+    Promote,
+    Propose,
+    Reject,
+    Retract,
+    StartShadow,
+    Step,
+    Train,
+)
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
 from charkha.training.pipeline import Candidate, Order
 
-ACTOR = "operator"
+ACTOR = OPERATOR
 TRAINING = "training"
 
 TrainOrder = Callable[[Order], Candidate]
@@ -50,6 +65,8 @@ def act(step: Step, workshop: Workshop) -> Decision:
             return workshop.ledger.decide(_draft(workshop, "train_failed", step, workshop.clock.now()))
         case HoldTraining():
             return workshop.ledger.decide(_draft(workshop, WAITS, step, workshop.clock.now()))
+        case NoteProgress():
+            return workshop.ledger.decide(_draft(workshop, CONTINUED, step, workshop.clock.now()))
         case Propose():
             draft = evolve(_draft(workshop, PROPOSE, step, workshop.clock.now()), evidence=proposing_evidence(step))
             return workshop.ledger.decide(draft, expect_generation=step.generation)
@@ -80,20 +97,24 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     return decision
 
 
-def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop) -> Decision:
+def _deploy(step: Deploying, workshop: Workshop) -> Decision:
     """Write the decision and the deployment it makes; nothing is deployed by the rejection of what is not."""
     current = workshop.ledger.deployment(workshop.model.name)
     deploy = _assignments(step, current)
     changed = deploy if deploy != current.assignments else None
-    draft = _draft(workshop, DEPLOYING[type(step)], step, workshop.clock.now())
+    draft = _draft(workshop, action_of(step), step, workshop.clock.now())
     return workshop.ledger.decide(draft, deploy=changed, expect_generation=step.generation)
 
 
-def _assignments(step: StartShadow | Promote | Reject, current: Deployment) -> tuple[Assignment, ...]:
+def _assignments(step: Deploying, current: Deployment) -> tuple[Assignment, ...]:
     """Return who serves after a step."""
     match step:
         case StartShadow():
             return (*current.serving, Assignment(step.version, "shadow"))
+        case Expose():
+            return with_beside(current, Assignment(step.version, "challenger", step.share))
+        case Retract():
+            return shared_out(current.model, [each for each in current.assignments if each.version != step.version])
         case Promote():
             return (Assignment(step.version, "champion"),)
         case Reject():

@@ -3,18 +3,32 @@
 from collections.abc import Mapping
 
 from charkha.operations.steps import (
+    Deploying,
+    Expose,
     HoldTraining,
     NoteFailure,
+    NoteProgress,
     Promote,
     Propose,
     Reject,
+    Retract,
     StartShadow,
     Step,
     Train,
 )
 
 # Steps that change who serves → their action in the ledger.
-DEPLOYING: Mapping[type[Step], str] = {StartShadow: "shadow", Promote: "promote", Reject: "reject"}
+_ACTIONS: Mapping[type[Deploying], str] = {
+    StartShadow: "shadow",
+    Promote: "promote",
+    Reject: "reject",
+    Retract: "retract",
+}
+
+
+def action_of(step: Deploying) -> str:
+    """Return what a step that changes who serves is called in the ledger."""
+    return step.stage if isinstance(step, Expose) else _ACTIONS[type(step)]
 
 
 def step_key(model: str, step: Step) -> str:
@@ -24,10 +38,10 @@ def step_key(model: str, step: Step) -> str:
             return step.run_key
         case NoteFailure():
             return failure_key(step.run_key)
-        case HoldTraining() | Propose():
+        case HoldTraining() | NoteProgress() | Propose():
             return step.key
         case _:
-            return f"{model}/{DEPLOYING[type(step)]}/{step.version}/{step.generation}"
+            return f"{model}/{action_of(step)}/{step.version}/{step.generation}"
 
 
 def failure_key(run_key: str) -> str:
@@ -37,4 +51,4 @@ def failure_key(run_key: str) -> str:
 
 def generation_of(step: Step) -> int | None:
     """Return the deployment that a step rests on; None for one that rests on none."""
-    return None if isinstance(step, Train | NoteFailure | HoldTraining) else step.generation
+    return None if isinstance(step, Train | NoteFailure | HoldTraining | NoteProgress) else step.generation
