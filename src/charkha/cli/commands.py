@@ -35,6 +35,7 @@ from charkha.cli import (
     proposals,
     replay,
     report,
+    rollout,
     rule_sets,
     rules,
     score,
@@ -74,6 +75,11 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
+    "rollout": (
+        rollout.COMMANDS,
+        "Follow the version on its way to be the champion; begin, approve, promote or end a rollout by hand.",
+        LOOK,
+    ),
     "proposals": (proposals.COMMANDS, "List what the operator proposes, and approve or decline it.", LOOK),
     "rules": (
         {"show": rules.show, "apply": rule_sets.apply},

@@ -17,6 +17,8 @@ ALPHA = 0.001
 LEAST_SLOW_US = 10_000
 # As many of its calls may take longer than the bound.
 SLOW_SHARE = 0.05
+# On fewer calls nobody is said to be slow: the first ones find cold caches.
+LEAST_CALLS = 30
 # On fewer requests nobody is said to answer constants, or to be ready for users.
 LEAST_REQUESTS = 200
 # Scores that spread so much less than the champion's are constants.
@@ -94,7 +96,7 @@ def reasons_to_stop(found: Unseen, limits: Shadow) -> list[str]:
             f"it left {found.missed:,} of {found.calls:,} calls without a score, where {limits.max_failures:.1%} may be"
         )
     timed = found.calls - found.missed
-    if found.latency_us is not None and _above(min(found.slow, timed), timed, SLOW_SHARE):
+    if found.latency_us is not None and timed >= LEAST_CALLS and _above(min(found.slow, timed), timed, SLOW_SHARE):
         own, usual = found.latency_us
         reasons.append(
             f"it is slow: 95 % of its calls take up to {own / 1000:.3g} ms of its own time, where "

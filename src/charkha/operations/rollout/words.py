@@ -21,7 +21,7 @@ def plan_in_words(plan: Plan, model: Model, now_us: int) -> str:
     """Return what an A/B test needs, and by when it has it at the present traffic."""
     digits = _digits(plan.effect)
     needs = (
-        f"to find a difference of {figure(plan.effect, digits)} ({percent(model.rollout.mde)} of the champion's "
+        f"To find a difference of {figure(plan.effect, digits)} ({percent(model.rollout.mde)} of the champion's "
         f"{metric_name(model.rollout.compare.metric)}) with a power of {percent(plan.power)} takes "
         f"{count_of(plan.labels, 'matured label')}"
     )
