@@ -1,5 +1,7 @@
 """The rules of a rollout, one situation each: what stops a version at which stage, and with which words."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.approvals import Proposal
 from charkha.operations.decide import decide
+from charkha.operations.outlook import outlook
 from charkha.operations.rollout.features import FeatureChange, FeatureChanges
 from charkha.operations.rollout.guards import GUARDS, alpha_of_guard, excesses
 from charkha.operations.rollout.live import BINS, Arm, Live, SliceDifference, live_of
@@ -32,7 +35,7 @@ MODEL = model(rollout=STAGES)
 PLAN = plan_test(STAGES, USUAL, 28.0, DAY_US)
 
 
-def trial(stage: Stage, step: int, share: float, days: float = 5, **changes: object) -> Trial:
+def trial(stage: Stage, step: int, share: float, days: float = 5, **changes: Any) -> Trial:
     settings: dict[str, object] = {
         "version": "v2",
         "champion": "v1",
@@ -115,12 +118,12 @@ def at_shadow(**changes: object) -> Situation:
     return situation(Progress(trial=trial("shadow", 0, 1.0), unseen=unseen(**changes), plan=PLAN))
 
 
-def at_canary(days: float = 5, step: int = 0, plan: Plan | None = PLAN, **mine: object) -> Situation:
+def at_canary(days: float = 5, step: int = 0, plan: Plan | None = PLAN, **mine: Any) -> Situation:
     share = STAGES.shares[step]
-    return situation(Progress(trial=trial("canary", step, share, days), live=live(share, **mine), plan=plan))  # type: ignore[arg-type]
+    return situation(Progress(trial=trial("canary", step, share, days), live=live(share, **mine), plan=plan))
 
 
-def at_test(loss: float, labels: int = 20_000, **changes: object) -> Situation:
+def at_test(loss: float, labels: int = 20_000, **changes: Any) -> Situation:
     found = trial("ab", 2, 0.5, **changes)
     return situation(Progress(trial=found, live=live(0.5, loss=loss, labels=labels)))
 
@@ -201,7 +204,7 @@ def test_a_swapped_feature_is_stopped_as_a_shadow() -> None:
         ),
     ],
 )
-def test_a_guardrail_that_breaks_takes_it_out_at_once(mine: dict[str, object], said: str) -> None:
+def test_a_guardrail_that_breaks_takes_it_out_at_once(mine: dict[str, Any], said: str) -> None:
     ended = step(at_canary(days=0.1, **mine))
     assert isinstance(ended, Retract)
     assert said in ended.reason
@@ -315,6 +318,12 @@ def test_a_person_approves_a_promotion_and_not_the_one_who_began_it() -> None:
     declined = step(evolve(found, proposals={known.key: evolve(approved, answer="declined")}), agreed)
     assert isinstance(declined, Retract)
     assert "its promotion was declined by ravi: fine" in declined.reason
+
+
+def test_what_is_waited_for_is_said() -> None:
+    assert outlook(at_canary(days=0.5), MODEL) == (
+        "v2 answers 5 % of the entities beside v1, for 12 hours: charkha rollout status late"
+    )
 
 
 def test_a_persons_challenger_is_left_to_that_person_and_in_the_way() -> None:
