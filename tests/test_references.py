@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from charkha.operations.decide import RULES
-from charkha.spec.policies import Monitors, Shadow
+from charkha.spec.policies import Monitors
+from charkha.spec.rollout import Shadow
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "charkha"

@@ -14,7 +14,8 @@ from charkha.spec.gates import (
     survives_drill,
 )
 from charkha.spec.model import Costs, Label, Model, Split
-from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
+from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain
+from charkha.spec.rollout import approval, canary, compare, shadow
 from charkha.spec.rules import Rule, score
 from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
 from charkha.spec.views import FeatureView, RequestFeatures, on_request
@@ -62,12 +63,14 @@ __all__ = [
     "Source",
     "Split",
     "XGBoost",
+    "approval",
     "arrow",
     "at_least",
     "beats_champion",
     "beats_rules",
     "beats_trivial",
     "calibrated",
+    "canary",
     "compare",
     "count",
     "csv",

@@ -7,7 +7,7 @@ import pytest
 from charkha.monitoring.performance import Span, contest, performance, performances
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import FloatArray
-from charkha.spec.policies import Compare
+from charkha.spec.rollout import Compare
 from charkha.training.compare import paired_difference
 from charkha.training.metrics import estimate
 

@@ -31,11 +31,13 @@ def outcomes(home: Home, model: Model, since_us: int, until_us: int, as_of_us: i
 class OutcomeReader:
     """Reads outcomes again and again; what a window shares with the one before is not read from disk again.
 
-    besides: further columns of predictions that are wanted, of `PREDICTION_SCHEMA`.
+    besides: further columns of predictions that are wanted. fallbacks: whether what a fallback answered is, too.
     """
 
-    def __init__(self, home: Home, model: Model, besides: Sequence[str] = ()) -> None:
-        self._columns = [*COLUMNS, *besides, *(REQUEST_PREFIX + name for name in model.slices)]
+    def __init__(self, home: Home, model: Model, besides: Sequence[str] = (), *, fallbacks: bool = False) -> None:
+        self._fallbacks = fallbacks
+        wanted = [*COLUMNS, *besides, *(REQUEST_PREFIX + name for name in model.slices)]
+        self._columns = list(dict.fromkeys(wanted))
         self._predictions = PartReader(home.tables, predictions_table(model.name), self._chosen)
         self._labels = PartReader(home.tables, labels_table(model.name), lambda part: part)
 
@@ -44,7 +46,8 @@ class OutcomeReader:
         answered = self._predictions.between(since_us, until_us)
         rows = pl.concat(answered, how="diagonal_relaxed") if answered else pl.DataFrame(schema=self._schema)
         within = rows.filter((pl.col("_at_us") >= since_us) & (pl.col("_at_us") < until_us))
-        within = within.filter(pl.col("role") != "fallback")  # it answered in the version's place: no merit of its
+        if not self._fallbacks:
+            within = within.filter(pl.col("role") != "fallback")  # it answered in the version's place: no merit of its
         # A day more: the clock of the process that logged a label may be behind that of the one that predicted.
         labels = self._labels.between(since_us - DAY_US, as_of_us + 1)
         return within.join(_last(labels, as_of_us), on="id", how="left", maintain_order="left")

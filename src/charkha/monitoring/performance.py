@@ -10,7 +10,7 @@ from attrs import frozen
 
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import FloatArray
-from charkha.spec.policies import Compare
+from charkha.spec.rollout import Compare
 from charkha.training.compare import paired_difference
 from charkha.training.metrics import Clusters, Estimate, MetricUndefined, estimate
 

@@ -45,7 +45,8 @@ def mirror_aliases(ledger: Ledger, tracker: Tracker, model: str) -> bool:
     if (ledger.checkpoint(checkpoint) or {}).get("generation", 0) == deployment.generation:
         return False
     registered = {row.version: row.tracking.get("registered_version") for row in ledger.versions(model)}
-    places = (deployment.champion, next(iter(deployment.shadows), None))
+    challengers = [each for each in deployment.serving if each.role == "challenger"]
+    places = (deployment.champion, next(iter([*challengers, *deployment.shadows]), None))
     wanted = {
         alias: registered.get(each.version) if each else None for alias, each in zip(ALIASES, places, strict=True)
     }

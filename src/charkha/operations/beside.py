@@ -62,7 +62,7 @@ def withdraw(home: Home, clock: Clock, model: str, version: str, *, actor: str, 
     if len(others) == len(deployment.assignments):
         beside = ", ".join(each.version for each in others if each is not champion) or "none"
         raise DeploymentRefused(model, f"expected one of those beside {champion.version} ({beside}), got {version}")
-    assignments = _shared_out(model, others)
+    assignments = shared_out(model, others)
     evidence = {"version": version, "champion": champion.version, "shares": shares_of(assignments)}
     draft = draft_by_hand(clock, deployment, "withdraw", actor=actor, reason=reason, evidence=evidence)
     return home.ledger.decide(draft, deploy=assignments, expect_generation=deployment.generation)
@@ -79,7 +79,7 @@ def with_beside(deployment: Deployment, assignment: Assignment) -> tuple[Assignm
     else:
         changed = [each for each in deployment.assignments if each.version != assignment.version]
         changed.append(assignment)
-    return _shared_out(deployment.model, changed)
+    return shared_out(deployment.model, changed)
 
 
 def shares_of(assignments: Sequence[Assignment]) -> dict[str, float]:
@@ -87,7 +87,7 @@ def shares_of(assignments: Sequence[Assignment]) -> dict[str, float]:
     return {each.version: each.share for each in assignments if each.role != "shadow"}
 
 
-def _shared_out(model: str, assignments: Sequence[Assignment]) -> tuple[Assignment, ...]:
+def shared_out(model: str, assignments: Sequence[Assignment]) -> tuple[Assignment, ...]:
     """Return assignments, champion first and shadows last, the champion's share being what the others leave."""
     challengers = [each for each in assignments if each.role == "challenger"]
     for each in challengers:

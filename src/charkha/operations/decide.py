@@ -6,9 +6,8 @@ The rules are asked in order, and the first that has something to do decides:
     2. one that failed is written down
     3. a version that did not pass its gates, or that a newer one has overtaken, is rejected
     4. without a champion, the newest version that passed becomes it; else one is trained
-    5. a version that passed is put beside the champion as a shadow
-    6. a shadow is promoted or rejected, once, when its time is up and enough labels have matured
-    7. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
+    5. a rollout begins, goes a stage further or ends: `rollout.rules`
+    6. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
        would learn the fault, which is written down once
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
@@ -17,21 +16,23 @@ difference at about the 0.6 % level when they are of equal width, so this is the
 small is seen only when more labels narrow the intervals, and chance alone hardly ever starts a training. An input that
 moved without hurting never does.
 
-A shadow is judged by the paired difference on the same predictions, and only once: looking every day until the interval
-happens to lie on one side would promote by chance. One that is better is rejected all the same when its features were
-served otherwise than they are recomputed: it was not taught what it is asked.
+A shadow that decides a rollout is judged by the paired difference on the same predictions, and only once: looking every
+day until the interval happens to lie on one side would promote by chance. One that is better is rejected all the same
+when its features were served otherwise than they are recomputed: it was not taught what it is asked. Live stages are
+judged by tests that may be looked at at any time.
 """
 
 from collections.abc import Callable
 
+from charkha.operations.rollout.rules import ROLLOUT_RULES
+from charkha.operations.rollout.waiting import reject_waiting
 from charkha.operations.situation import Situation
-from charkha.operations.steps import Evidence, NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
-from charkha.operations.verdict import fall, judge, nothing_to_judge_by, unless_skewed
+from charkha.operations.steps import Evidence, Expose, NoteFailure, Promote, Propose, Step, Train, TrainFirst
+from charkha.operations.verdict import fall
 from charkha.operations.veto import unless_broken
 from charkha.operations.wording import count_of, length_of, moment
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
-from charkha.spec.retention import PATIENCE
 
 
 def decide(situation: Situation, model: Model) -> Step | None:
@@ -40,11 +41,19 @@ def decide(situation: Situation, model: Model) -> Step | None:
 
 
 def to_verify(situation: Situation, model: Model) -> str | None:
-    """Return the shadow that would be promoted although nobody has recomputed its features yet; else None."""
-    step = decide(situation, model)
-    if situation.contest is None or situation.skew is not None or not model.monitors.skew_sample:
+    """Return the shadow that would go on to users although nobody has recomputed its features yet; else None."""
+    if situation.skew is not None or not model.monitors.skew_sample:
         return None
-    return step.version if isinstance(step, Promote) else None
+    return leaving(situation, model)
+
+
+def leaving(situation: Situation, model: Model) -> str | None:
+    """Return the shadow that would go on to users, or be proposed to; else None."""
+    shadow = next(iter(situation.deployment.shadows), None)
+    if shadow is None:
+        return None
+    step = decide(situation, model)
+    return shadow.version if isinstance(step, Promote | Expose | Propose) else None
 
 
 def _finish_training(situation: Situation, model: Model) -> Step | None:
@@ -72,34 +81,6 @@ def _note_failed_training(situation: Situation, model: Model) -> Step | None:
     )
 
 
-def _reject_waiting(situation: Situation, model: Model) -> Step | None:
-    for waiting in situation.waiting:
-        failed = [gate for gate in waiting.gates if not gate.passed]
-        newer = _overtaken_by(situation, waiting.version)
-        if waiting.passed and newer is None:
-            continue
-        reason = f"{waiting.version} was overtaken by {newer} before its turn came"
-        if not waiting.passed:
-            passed = f"{len(failed)} of {count_of(len(waiting.gates), 'gate')}"
-            reason = f"{waiting.version} did not pass {passed}: {'; '.join(gate.reason for gate in failed)}"
-        return Reject(
-            version=waiting.version,
-            generation=situation.deployment.generation,
-            reason=reason,
-            evidence={"version": waiting.version, "failed_gates": [gate.name for gate in failed], "newer": newer},
-        )
-    return None
-
-
-def _overtaken_by(situation: Situation, version: str) -> str | None:
-    """Return a newer version that is the champion, or that waits and passed."""
-    champion = situation.deployment.champion
-    rivals = [waiting.version for waiting in situation.waiting if waiting.passed]
-    rivals += [champion.version] if champion else []
-    order = situation.versions
-    return next((rival for rival in rivals if order.index(rival) > order.index(version)), None)
-
-
 def _first_champion(situation: Situation, model: Model) -> Step | None:
     if situation.deployment.champion:
         return None
@@ -121,41 +102,11 @@ def _first_champion(situation: Situation, model: Model) -> Step | None:
     return unless_broken(first, situation, model)
 
 
-def _start_shadow(situation: Situation, model: Model) -> Step | None:
-    champion = situation.deployment.champion
-    if champion is None or situation.deployment.shadows:
-        return None
-    shadow = model.rollout.shadow
-    for waiting in situation.waiting:
-        return StartShadow(
-            version=waiting.version,
-            generation=situation.deployment.generation,
-            reason=(
-                f"{waiting.version} passed {_gates(len(waiting.gates))}: it scores every request unseen beside "
-                f"{champion.version}, for at least {length_of(parse_duration(shadow.period))} and until "
-                f"{count_of(shadow.min_labels, 'label')} have matured"
-            ),
-            evidence={"version": waiting.version, "champion": champion.version},
-        )
-    return None
-
-
-def _judge_shadow(situation: Situation, model: Model) -> Step | None:
-    contest, shadow = situation.contest, model.rollout.shadow
-    if contest is None or situation.now_us < situation.since_us + parse_duration(shadow.period):
-        return None
-    if contest.labels >= shadow.min_labels and contest.difference is not None:
-        return unless_skewed(judge(situation.deployment.generation, contest, contest.difference), situation.skew)
-    patience_us = PATIENCE * (parse_duration(shadow.period) + model.label.delay_us)
-    if situation.now_us < situation.since_us + patience_us:
-        return None
-    return nothing_to_judge_by(situation.deployment.generation, contest, shadow.min_labels, patience_us)
-
-
 def _retrain(situation: Situation, model: Model) -> Step | None:
     stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
     # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
-    if situation.contest or stale or not _cooled_down(situation, model):
+    under_way = situation.contest or (situation.progress and situation.progress.trial)
+    if under_way or stale or not _cooled_down(situation, model):
         return None
     due = _retrain_on_fall(situation, model) or _retrain_on_schedule(situation, model)
     return unless_broken(due, situation, model) if due else None
@@ -209,9 +160,8 @@ def _gates(count: int) -> str:
 RULES: tuple[Callable[[Situation, Model], Step | None], ...] = (
     _finish_training,
     _note_failed_training,
-    _reject_waiting,
+    reject_waiting,
     _first_champion,
-    _start_shadow,
-    _judge_shadow,
+    *ROLLOUT_RULES,
     _retrain,
 )

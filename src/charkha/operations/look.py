@@ -15,14 +15,18 @@ from charkha.monitoring.performance import Contest, Performance, Span, contest, 
 from charkha.monitoring.profiles import ProfileReader
 from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
+from charkha.operations.approvals import proposals_of
+from charkha.operations.rollout.measure import Gauge
+from charkha.operations.rollout.trial import ABORT, RETRACT
 from charkha.operations.situation import Situation, Training, Waiting
+from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
 
 # What a decision does to a version for good.
-CONCLUDING = ("promote", "reject", "withdraw")
+CONCLUDING = ("promote", "reject", "withdraw", RETRACT, ABORT)
 # That a training is due and waits.
 WAITS = "train_waits"
 
@@ -41,6 +45,7 @@ class Lookout:
     bundles: BundleStore = field()
     outcomes: OutcomeReader = field()
     profiles: ProfileReader = field()
+    gauge: Gauge = field()
 
     @bundles.default
     def _at_home(self) -> BundleStore:
@@ -53,6 +58,10 @@ class Lookout:
     @profiles.default
     def _of_its_predictions(self) -> ProfileReader:
         return ProfileReader(self.home, self.model.name, self.bundles)
+
+    @gauge.default
+    def _of_its_rollouts(self) -> Gauge:
+        return Gauge(self.model, self.home)
 
     def look(self, now_us: int) -> Situation:
         """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
@@ -79,6 +88,8 @@ class Lookout:
             findings=tuple(self._findings(deployment, now_us)),
             incidents=tuple(ledger.incidents(name)),
             held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
+            proposals=proposals_of(decisions),
+            progress=self.gauge.progress(deployments, decisions, runs, now_us),
         )
 
     def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:
@@ -190,11 +201,6 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         error=str(run.result.get("error", "")) if run else "",
         noted=any(other.key == failure_key(decision.key) for other in decisions),
     )
-
-
-def failure_key(run_key: str) -> str:
-    """Return the key of the decision that writes down that a training failed."""
-    return f"{run_key}/failed"
 
 
 def last_trained_us(trained: Sequence[Decision], versions: Sequence[VersionRow], runs: Sequence[Run]) -> int | None:

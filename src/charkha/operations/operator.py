@@ -21,10 +21,11 @@ from charkha.monitoring.prune import prune
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
-from charkha.operations.decide import decide, to_verify
+from charkha.operations.decide import decide, leaving, to_verify
 from charkha.operations.duty import on_duty
 from charkha.operations.incident_watch import IncidentWatch
 from charkha.operations.look import Lookout
+from charkha.operations.rollout.features import feature_changes
 from charkha.operations.situation import Situation
 from charkha.spec.durations import DAY_US
 from charkha.spec.failures import ANY_FAILS
@@ -105,13 +106,16 @@ class Operator:
             logger.warning("%s: the tracker could not follow, trying again at the next tick: %s", model, error)
 
     def _situation(self, lookout: Lookout) -> Situation:
-        """Look; and where a shadow would be promoted, recompute what it was served first."""
+        """Look; and where a shadow would go on, recompute what it was served, and compare it with the champion."""
         situation = lookout.look(self._clock.now())
-        shadow = to_verify(situation, lookout.model)
-        if shadow is None:
-            return situation
         span = Span(situation.since_us, situation.now_us)
-        return evolve(situation, skew=self._skews[lookout.model.name].measure(shadow, span))
+        if (shadow := to_verify(situation, lookout.model)) is not None:
+            situation = evolve(situation, skew=self._skews[lookout.model.name].measure(shadow, span))
+        if situation.progress is not None and (shadow := leaving(situation, lookout.model)) is not None:
+            pair = (situation.deployment.champion or situation.deployment.shadows[0]).version, shadow
+            changes = feature_changes(self._home, lookout.model.name, pair, span)
+            situation = evolve(situation, progress=evolve(situation.progress, changes=changes))
+        return situation
 
     def _watch_skew(self, model: str) -> None:
         """Recompute a sample of yesterday's. What cannot be recomputed is logged and stops nothing else."""

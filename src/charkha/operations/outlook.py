@@ -2,16 +2,20 @@
 
 from charkha.monitoring.performance import Contest
 from charkha.operations.decide import may_train_from_us
+from charkha.operations.rollout.trial import Trial
 from charkha.operations.situation import Situation
 from charkha.operations.verdict import fall
 from charkha.operations.veto import in_the_way, waits_in_words
-from charkha.operations.wording import count_of, digits_for, length_of, metric_name, moment, with_interval
+from charkha.operations.wording import count_of, digits_for, length_of, metric_name, moment, percent, with_interval
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
 
 
 def outlook(situation: Situation, model: Model) -> str:
     """Return in words what is waited for; of use when `decide` has no step."""
+    trial = situation.progress.trial if situation.progress else None
+    if trial and (model.rollout.live or trial.stage != "shadow"):
+        return _of_trial(trial, situation, model)
     if situation.contest:
         return _of_shadow(situation, situation.contest, model)
     stale = [finding.subject for finding in situation.findings if finding.kind == "freshness" and finding.significant]
@@ -22,6 +26,16 @@ def outlook(situation: Situation, model: Model) -> str:
     if situation.deployment.champion is None:
         return f"there is no champion; the next training may begin at {moment(may_train_from_us(situation, model))}"
     return _of_champion(situation, model)
+
+
+def _of_trial(trial: Trial, situation: Situation, model: Model) -> str:
+    waits = [each.proposes for each in situation.proposals.values() if each.answer == "open"]
+    does = "scores unseen" if trial.stage == "shadow" else f"answers {percent(trial.share)} of the entities"
+    person = f"; a person is asked to {waits[-1]}" if waits else ""
+    return (
+        f"{trial.version} {does} beside {trial.champion}, for {length_of(situation.now_us - trial.since_us)}{person}: "
+        f"charkha rollout status {model.name}"
+    )
 
 
 def _of_shadow(situation: Situation, contest: Contest, model: Model) -> str:

@@ -4,6 +4,7 @@ A step says all that is needed to carry it out, and to carry it out again after 
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from attrs import frozen
 
@@ -73,4 +74,54 @@ class Reject:
     evidence: Evidence
 
 
-Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject
+@frozen(kw_only=True)
+class Expose:
+    """Let a version answer a share of the entities, beside the champion.
+
+    stage: "canary" or "ab_test", which is the action in the ledger, too. share: 0 to 1. generation: as of a shadow.
+    """
+
+    version: str
+    stage: Literal["canary", "ab_test"]
+    share: float
+    generation: int
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
+class Retract:
+    """Take a version that answers users out again: the champion has its share back. generation: as of a shadow."""
+
+    version: str
+    generation: int
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
+class NoteProgress:
+    """Write down that an A/B test goes on, and how far it is. key: of the decision."""
+
+    key: str
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
+class Propose:
+    """Write down that a step waits for a person. key: of the decision. proposes: the step, in words.
+
+    generation: the deployment that the step rests on; None where it rests on none. not_by: who may not approve it.
+    """
+
+    key: str
+    proposes: str
+    generation: int | None
+    not_by: tuple[str, ...] = ()
+    reason: str
+    evidence: Evidence
+
+
+Deploying = StartShadow | Expose | Promote | Reject | Retract
+Step = TrainFirst | Train | NoteFailure | HoldTraining | NoteProgress | Deploying | Propose

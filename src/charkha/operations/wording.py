@@ -4,7 +4,19 @@ from math import ceil, log10
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
+from charkha.operations.steps import (
+    Expose,
+    HoldTraining,
+    NoteFailure,
+    NoteProgress,
+    Promote,
+    Propose,
+    Reject,
+    Retract,
+    StartShadow,
+    Step,
+    TrainFirst,
+)
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -24,6 +36,14 @@ _PLAINLY: dict[type[Step], str] = {
     TrainFirst: "train the first champion",
     NoteFailure: "write down that a training failed",
     HoldTraining: "write down that a training waits",
+    NoteProgress: "write down that the A/B test goes on",
+}
+
+_OF_A_VERSION: dict[type[Step], str] = {
+    StartShadow: "start {} as a shadow",
+    Promote: "promote {}",
+    Reject: "reject {}",
+    Retract: "take {} out",
 }
 
 # Measured now, or read from a manifest.
@@ -32,15 +52,13 @@ Interval = Estimate | manifest.Estimate
 
 def step_in_words(step: Step) -> str:
     """Return what a step does, such as "promote v3"."""
-    match step:
-        case StartShadow():
-            return f"start {step.version} as a shadow"
-        case Promote():
-            return f"promote {step.version}"
-        case Reject():
-            return f"reject {step.version}"
-        case _:
-            return _PLAINLY.get(type(step), "train")
+    if isinstance(step, Expose):
+        return f"let {step.version} answer {percent(step.share)}"
+    if isinstance(step, Propose):
+        return f"propose to {step.proposes}"
+    form = _OF_A_VERSION.get(type(step))
+    version = getattr(step, "version", None)
+    return form.format(version) if form and version else _PLAINLY.get(type(step), "train")
 
 
 def metric_name(metric: str) -> str:

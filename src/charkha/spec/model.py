@@ -10,7 +10,8 @@ from attrs import Factory, field, frozen
 from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
-from charkha.spec.policies import Budget, Compare, Fallback, LogPolicy, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain
+from charkha.spec.rollout import Compare, Rollout, Shadow
 from charkha.spec.rules import Rule
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures

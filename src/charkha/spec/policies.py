@@ -1,51 +1,10 @@
-"""How a model is rolled out, watched and retrained."""
+"""How a model is watched and retrained, what answers in its place, and what it may use."""
 
 from typing import Literal
 
 from attrs import field, frozen
 
 from charkha.spec.durations import parse_duration
-
-
-@frozen
-class Shadow:
-    """A stage: the challenger answers every request unseen, for `period` and until `min_labels` labels have come."""
-
-    period: str
-    min_labels: int = 200
-
-    def __rshift__(self, then: "Compare") -> "Rollout":
-        return Rollout(self, then)
-
-
-@frozen
-class Compare:
-    """A stage: champion and challenger are compared on the same matured labels.
-
-    metric: what decides; the difference is taken row by row (log_loss, brier, absolute_error, squared_error).
-    confidence: of the interval of the difference. Promotion needs the whole interval on the better side.
-    """
-
-    metric: str
-    confidence: float = 0.95
-
-
-@frozen
-class Rollout:
-    """Shadow, then compare: written `ck.shadow("7d") >> ck.compare("log_loss")`."""
-
-    shadow: Shadow
-    compare: Compare
-
-
-def shadow(period: str, *, min_labels: int = 200) -> Shadow:
-    """Stage: serve unseen beside the champion for at least `period`, until `min_labels` labels have matured."""
-    return Shadow(period, min_labels)
-
-
-def compare(metric: str, *, confidence: float = 0.95) -> Compare:
-    """Stage: promote when significantly better on the same matured labels, else reject."""
-    return Compare(metric, confidence)
 
 
 @frozen(kw_only=True)

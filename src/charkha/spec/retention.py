@@ -21,7 +21,10 @@ def least_days(model: Model) -> int:
     """
     delay_us = _duration_us(model.label, "delay")
     rollout_us = PATIENCE * (_duration_us(getattr(model.rollout, "shadow", None), "period") + delay_us)
-    return 1 - -(delay_us + max(_duration_us(model.monitors, "window"), rollout_us)) // DAY_US
+    canary_us = PATIENCE * _duration_us(getattr(model.rollout, "canary", None), "period")
+    live = getattr(model.rollout, "live", False)
+    test_us = delay_us + _duration_us(getattr(model.rollout, "compare", None), "within") if live else 0
+    return 1 - -(delay_us + max(_duration_us(model.monitors, "window"), rollout_us, canary_us, test_us)) // DAY_US
 
 
 def _duration_us(owner: object, name: str) -> int:

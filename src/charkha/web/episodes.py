@@ -16,6 +16,8 @@ OUTCOMES: dict[str, Outcome] = {
     "reject": "rejected",
     "train_failed": "failed",
     "rollback": "rolled back",
+    "retract": "rolled back",
+    "rollout_abort": "rolled back",
     "shadow": "in shadow",
 }
 ENTHRONING = ("promote", "rollback")

@@ -35,6 +35,13 @@ ACTIONS = {
     "promote": "Promoted",
     "reject": "Rejected",
     "rollback": "Rolled back",
+    "canary": "Canary",
+    "ab_test": "A/B test",
+    "continue": "A/B test goes on",
+    "retract": "Taken out",
+    "propose": "Proposed",
+    "approve": "Approved",
+    "decline": "Declined",
 }
 
 

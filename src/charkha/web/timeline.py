@@ -25,6 +25,10 @@ STYLES = {
     "promote": "bold green",
     "reject": "red",
     "rollback": "yellow",
+    "canary": "blue",
+    "ab_test": "blue",
+    "retract": "red",
+    "propose": "yellow",
 }
 
 

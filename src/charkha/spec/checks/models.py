@@ -9,6 +9,7 @@ from charkha.spec.checks import labels, policies
 from charkha.spec.checks.expressions import expression_faults
 from charkha.spec.checks.log import log_faults
 from charkha.spec.checks.request_features import default_faults, group_faults, request_feature_faults
+from charkha.spec.checks.rollout import rollout_faults
 from charkha.spec.checks.sources import known_fields
 from charkha.spec.checks.values import listing, name_faults, quote, repeated, strings, text_faults, type_name, way_to
 from charkha.spec.checks.views import feature_names, feature_types
@@ -73,7 +74,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from policies.gate_faults(where, model)
     yield from policies.decision_faults(where, model)
     yield from policies.fallback_faults(where, model, source_names)
-    yield from policies.rollout_faults(where, model.rollout, model.task)
+    yield from rollout_faults(where, model.rollout, model.task)
 
 
 def _sources(model: Model) -> list[Source]:

@@ -8,8 +8,8 @@ from charkha.spec.checks.incidents import drill_gate_faults
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
 from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, NoSliceWorse, SurvivesDrill, TestedGate
-from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
-from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.model import METRICS, Costs, Model, Split, Task
+from charkha.spec.policies import Budget, Fallback, Monitors, Retrain
 from charkha.spec.rules import Rule
 
 GATES = (
@@ -123,28 +123,6 @@ def split_faults(where: str, split: object) -> Iterator[Fault]:
     yield from duration_faults(f"{where}, split.test", split.test)
     if split.gap is not None:
         yield from duration_faults(f"{where}, split.gap", split.gap)
-
-
-def rollout_faults(where: str, rollout: object, task: Task) -> Iterator[Fault]:
-    """Yield what is wrong with the rollout's stages."""
-    inner = f"{where}, rollout"
-    if not isinstance(rollout, Rollout) or not _has_both_stages(rollout):
-        loss = ROW_LOSSES[task][0]
-        remedy = f'Write ck.shadow("7d") >> ck.compare("{loss}").'
-        yield Fault(inner, "a shadow stage, then a comparison", quote(rollout), remedy)
-        return
-    yield from duration_faults(f"{inner}.shadow", rollout.shadow.period)
-    yield from number_faults(f"{inner}.shadow, min_labels", rollout.shadow.min_labels, "a whole number from 2 on", 2)
-    if not isinstance(rollout.compare.metric, str) or rollout.compare.metric not in ROW_LOSSES[task]:
-        remedy = way_to(rollout.compare.metric, ROW_LOSSES[task], f"Row losses of {task}")
-        yield Fault(f"{inner}.compare", f"a loss of single rows of {task}", quote(rollout.compare.metric), remedy)
-    yield from number_faults(
-        f"{inner}.compare, confidence", rollout.compare.confidence, "a confidence from 0.5 to 0.9999", 0.5, 0.9999
-    )
-
-
-def _has_both_stages(rollout: Rollout) -> bool:
-    return isinstance(rollout.shadow, Shadow) and isinstance(rollout.compare, Compare)
 
 
 def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:

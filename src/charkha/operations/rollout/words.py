@@ -1,0 +1,160 @@
+"""What rollouts say of themselves: plans, differences, guardrails, and the evidence of each."""
+
+from collections.abc import Iterator, Mapping
+from math import isfinite, log
+
+import numpy as np
+
+from charkha.monitoring.sequential.events import shift_at_least
+from charkha.operations.rollout.guards import alpha_of_guard, excesses, slice_excesses
+from charkha.operations.rollout.live import Arm, Live
+from charkha.operations.rollout.plan import Plan
+from charkha.operations.rollout.progress import Exposure
+from charkha.operations.rollout.trial import Trial
+from charkha.operations.rollout.verdicts import Sequence, sequence
+from charkha.operations.wording import count_of, figure, length_of, metric_name, moment, percent
+from charkha.spec.durations import DAY_US
+from charkha.spec.model import Model
+
+
+def plan_in_words(plan: Plan, model: Model, now_us: int) -> str:
+    """Return what an A/B test needs, and by when it has it at the present traffic."""
+    digits = _digits(plan.effect)
+    needs = (
+        f"To find a difference of {figure(plan.effect, digits)} ({percent(model.rollout.mde)} of the champion's "
+        f"{metric_name(model.rollout.compare.metric)}) with a power of {percent(plan.power)} takes "
+        f"{count_of(plan.labels, 'matured label')}"
+    )
+    if plan.days is None:
+        return f"{needs}; at the present traffic they never come"
+    return f"{needs}, at the present traffic by {moment(now_us + int(plan.days * DAY_US))}"
+
+
+def difference_in_words(found: Sequence, plan: Plan) -> str:
+    """Return a difference with its confidence sequence, such as "-0.021 (96.5 % at every look -0.033 to -0.009)"."""
+    if not isfinite(found.low):
+        return "the difference is not known yet"
+    digits = _digits((found.high - found.low) / 2)
+    value, low, high = (figure(each, digits, signed=True) for each in (found.value, found.low, found.high))
+    return f"{value} ({percent(1 - plan.alpha)} at every look {low} to {high})"
+
+
+def losses_in_words(live: Live, model: Model, found: Sequence, plan: Plan) -> str:
+    """Return how the two arms do on matured labels."""
+    mine, others = live.challenger.matured, live.champion.matured
+    digits = _digits(plan.effect)
+    metric = metric_name(model.rollout.compare.metric)
+    return (
+        f"{metric} {_loss(mine.value, digits)} on {count_of(mine.rows, 'matured label')} against the champion's "
+        f"{_loss(others.value, digits)} on {others.rows:,}: {difference_in_words(found, plan)}"
+    )
+
+
+def broken_guards(live: Live, model: Model) -> list[str]:
+    """Return which guardrails a challenger breaks, in words; none where it keeps them all."""
+    rollout = model.rollout
+    alpha, figures = alpha_of_guard(rollout), live.figures
+    above = excesses(figures, rollout.guardrails, live.challenger.share, alpha)
+    said = dict(_guards_in_words(live, model, alpha))
+    return [said[name] for name, excess in above.items() if float(excess) > 0]
+
+
+def _guards_in_words(live: Live, model: Model, alpha: float) -> Iterator[tuple[str, str]]:
+    mine, others, limits = live.challenger, live.champion, model.rollout.guardrails
+    metric, figures = metric_name(model.rollout.compare.metric), live.figures
+    yield "failures", f"it fails more often: {_rates(mine, others, 'failed', 'had a request that failed')}"
+    yield (
+        "assignment",
+        f"sample ratio mismatch: it answered {mine.entities:,} of {mine.entities + others.entities:,} entities first, "
+        f"where its share is {percent(mine.share)}; what it is compared by cannot be trusted",
+    )
+    yield (
+        "latency",
+        f"it is slow: {_rates(mine, others, 'slow', f'had a call of more than {live.slow_us / 1000:.3g} ms')}",
+    )
+    yield (
+        "decisions",
+        f"it decides otherwise by more than the factor {limits.max_decision_change:g}: "
+        f"{_rates(mine, others, 'decided', 'had a positive decision')}",
+    )
+    shift = float(shift_at_least(*figures.scores, alpha))
+    yield (
+        "scores",
+        f"its scores are distributed otherwise: by at least {shift:.2f}, where {limits.max_score_shift:.2f} may be",
+    )
+    yield (
+        "loss",
+        f"it is worse: {metric} {_loss(mine.early.value, 4)} on {count_of(mine.early.rows, 'label')} so far, "
+        f"the champion's {_loss(others.early.value, 4)} on {others.early.rows:,}",
+    )
+    if live.slices:
+        worst = live.slices[int(np.argmax(slice_excesses(figures, alpha)))]
+        yield "slices", f"it is worse where {worst.name} is {worst.value}: {metric} by {worst.difference:+.4f}"
+
+
+def evidence_of(exposure: Exposure, model: Model) -> dict[str, object]:
+    """Return what was measured of a challenger that answers users, for the ledger."""
+    trial, live = exposure.trial, exposure.live
+    plan = trial.plan
+    found = sequence(*live.difference, plan) if plan else None
+    above = excesses(live.figures, model.rollout.guardrails, live.challenger.share, alpha_of_guard(model.rollout))
+    return {
+        "version": trial.version,
+        "champion": trial.champion,
+        "stage": trial.stage,
+        "step": trial.step,
+        "share": trial.share,
+        "since_us": live.span.since_us,
+        "until_us": live.span.until_us,
+        "arms": {"champion": arm_in_figures(live.champion), "challenger": arm_in_figures(live.challenger)},
+        "difference": sequence_in_figures(found),
+        "guards": {name: float(excess) for name, excess in above.items()},
+        "log_bar": -log(alpha_of_guard(model.rollout)),
+        "plan": plan.written() if plan else None,
+    }
+
+
+def arm_in_figures(arm: Arm) -> Mapping[str, object]:
+    """Return an arm as plain figures; what is not known is null."""
+    return {
+        "version": arm.version,
+        "share": arm.share,
+        "requests": arm.requests,
+        "entities": arm.entities,
+        "failed_entities": arm.failed,
+        "slow_entities": arm.slow,
+        "positive_entities": arm.decided,
+        "latency_p95_ms": None if arm.latency_us is None else arm.latency_us / 1000,
+        "labels": arm.matured.rows,
+        "of_matured_predictions": arm.predictions,
+        "labels_so_far": arm.early.rows,
+        "loss": arm.matured.value if isfinite(arm.matured.value) else None,
+        "loss_so_far": arm.early.value if isfinite(arm.early.value) else None,
+    }
+
+
+def sequence_in_figures(found: Sequence | None) -> dict[str, float] | None:
+    """Return a difference as plain figures; None where nothing is known."""
+    if found is None or not isfinite(found.low):
+        return None
+    return {"value": found.value, "low": found.low, "high": found.high, "information": found.information}
+
+
+def time_at_stage(trial: Trial, now_us: int) -> str:
+    """Return how long a version has been at its stage, in words."""
+    return length_of(now_us - trial.since_us)
+
+
+def _rates(mine: Arm, others: Arm, name: str, what: str) -> str:
+    return (
+        f"{getattr(mine, name):,} of its {mine.entities:,} entities {what}, "
+        f"{getattr(others, name):,} of the champion's {others.entities:,}"
+    )
+
+
+def _loss(value: float, digits: int) -> str:
+    return figure(value, digits) if isfinite(value) else "unknown"
+
+
+def _digits(width: float) -> int:
+    return 4 if width <= 0 or not isfinite(width) else max(3, min(7, int(np.ceil(-np.log10(width))) + 1))
