@@ -35,6 +35,7 @@ class Lesson:
     """What an estimator learns from: features float64 (n, f) and labels float64 (n,), to train and to validate by.
 
     Null is NaN; the columns `categorical` hold codes from 0. Without validation rows nothing is stopped early.
+    weights: how much each training row counts, float64 (n,), above 0; None: all the same.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class Lesson:
     validation: tuple[FloatArray, FloatArray]
     categorical: tuple[int, ...]
     seed: int
+    weights: FloatArray | None = None
 
     @property
     def validates(self) -> bool:

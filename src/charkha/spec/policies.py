@@ -56,12 +56,14 @@ class Retrain:
     every: also on a schedule, such as "30d".
     cooldown: the least time between two trainings.
     window: train on the newest rows of this length only; all of them unless given.
+    half_life: a row that is older by this much counts half as much; all rows count the same unless given.
     """
 
     on_fall: bool = True
     every: str | None = None
     cooldown: str = "14d"
     window: str | None = None
+    half_life: str | None = None
 
 
 @frozen(kw_only=True)

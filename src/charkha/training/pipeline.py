@@ -36,6 +36,7 @@ from charkha.training.examine import examine
 from charkha.training.fit import Fitted, fit_model
 from charkha.training.split import Parts, split_by_time, split_spans
 from charkha.training.tracking import Tracker, TrackingFailed
+from charkha.training.weights import row_weights
 
 OnStep = Callable[[str], None]
 # Judges a gate that asks for drills, which are made above this room: of a version that is not written yet.
@@ -132,7 +133,8 @@ def _make_bundle(
     with opened_readings(sources_of(model, order.root, home.log), model.views, engine) as readings:
         dataset, parts = dataset_and_parts(order, readings)
         on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
-        fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
+        weights = row_weights(model.retrain.half_life, dataset.at_us[parts.train])
+        fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed, weights=weights)
         on_step(f"testing on {len(parts.test):,} rows")
         examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
         on_step("choosing the runtime")

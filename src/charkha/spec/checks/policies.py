@@ -147,7 +147,7 @@ def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
     if not isinstance(retrain, Retrain):
         yield Fault(f"{where}, retrain", "a ck.Retrain", quote(retrain), 'Write ck.Retrain(cooldown="14d").')
         return
-    for parameter in ("every", "cooldown", "window"):
+    for parameter in ("every", "cooldown", "window", "half_life"):
         text = getattr(retrain, parameter)
         if text is not None or parameter == "cooldown":
             yield from duration_faults(f"{where}, retrain.{parameter}", text)
