@@ -88,8 +88,13 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     except BaseException as error:
         home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error)})
         raise
-    home.ledger.finish_run(key, clock.now(), "done", {"version": candidate.version, "passed": candidate.passed})
+    home.ledger.finish_run(key, clock.now(), "done", _result(candidate))
     return candidate
+
+
+def _result(candidate: "Candidate") -> dict[str, object]:
+    """Return what the ledger keeps of the run: whose version it is, too, for two persons may have to agree on it."""
+    return {"version": candidate.version, "passed": candidate.passed, "by": person()}
 
 
 def warn_of_incidents(session: Session, model: "Model", home: "Home", as_of_us: int) -> None:

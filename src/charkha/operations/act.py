@@ -8,11 +8,13 @@ that a crash leaves undone is found by the next look.
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.clock import Clock
-from charkha.operations.look import WAITS, failure_key
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.operations.approvals import PROPOSE, proposing_evidence
+from charkha.operations.look import WAITS
+from charkha.operations.step_keys import DEPLOYING, step_key
+from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Propose, Reject, StartShadow, Step, Train
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
@@ -45,21 +47,19 @@ def act(step: Step, workshop: Workshop) -> Decision:
         case Train():
             return _train(step, workshop)
         case NoteFailure():
-            draft = _draft(workshop, failure_key(step.run_key), "train_failed", step, workshop.clock.now())
-            return workshop.ledger.decide(draft)
+            return workshop.ledger.decide(_draft(workshop, "train_failed", step, workshop.clock.now()))
         case HoldTraining():
-            return workshop.ledger.decide(_draft(workshop, step.key, WAITS, step, workshop.clock.now()))
-        case StartShadow():
-            return _deploy(step, workshop, "shadow")
-        case Promote():
-            return _deploy(step, workshop, "promote")
-        case Reject():
-            return _deploy(step, workshop, "reject")
+            return workshop.ledger.decide(_draft(workshop, WAITS, step, workshop.clock.now()))
+        case Propose():
+            draft = evolve(_draft(workshop, PROPOSE, step, workshop.clock.now()), evidence=proposing_evidence(step))
+            return workshop.ledger.decide(draft, expect_generation=step.generation)
+        case _:
+            return _deploy(step, workshop)
 
 
 def _train(step: Train, workshop: Workshop) -> Decision:
     ledger, model = workshop.ledger, workshop.model
-    decision = ledger.decide(_draft(workshop, step.run_key, "train", step, step.as_of_us))
+    decision = ledger.decide(_draft(workshop, "train", step, step.as_of_us))
     ledger.begin_run(step.run_key, TRAINING, model.name, step.as_of_us)
     champion = ledger.deployment(model.name).champion
     order = Order(
@@ -80,13 +80,12 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     return decision
 
 
-def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop, action: str) -> Decision:
+def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop) -> Decision:
     """Write the decision and the deployment it makes; nothing is deployed by the rejection of what is not."""
-    key = f"{workshop.model.name}/{action}/{step.version}/{step.generation}"
     current = workshop.ledger.deployment(workshop.model.name)
     deploy = _assignments(step, current)
     changed = deploy if deploy != current.assignments else None
-    draft = _draft(workshop, key, action, step, workshop.clock.now())
+    draft = _draft(workshop, DEPLOYING[type(step)], step, workshop.clock.now())
     return workshop.ledger.decide(draft, deploy=changed, expect_generation=step.generation)
 
 
@@ -101,9 +100,9 @@ def _assignments(step: StartShadow | Promote | Reject, current: Deployment) -> t
             return tuple(each for each in current.assignments if each.version != step.version)
 
 
-def _draft(workshop: Workshop, key: str, action: str, step: Step, time_us: int) -> Draft:
+def _draft(workshop: Workshop, action: str, step: Step, time_us: int) -> Draft:
     return Draft(
-        key=key,
+        key=step_key(workshop.model.name, step),
         time_us=time_us,
         model=workshop.model.name,
         actor=ACTOR,

@@ -15,7 +15,9 @@ from charkha.monitoring.performance import Contest, Performance, Span, contest, 
 from charkha.monitoring.profiles import ProfileReader
 from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
+from charkha.operations.approvals import proposals_of
 from charkha.operations.situation import Situation, Training, Waiting
+from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
@@ -79,6 +81,7 @@ class Lookout:
             findings=tuple(self._findings(deployment, now_us)),
             incidents=tuple(ledger.incidents(name)),
             held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
+            proposals=proposals_of(decisions),
         )
 
     def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:
@@ -190,11 +193,6 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         error=str(run.result.get("error", "")) if run else "",
         noted=any(other.key == failure_key(decision.key) for other in decisions),
     )
-
-
-def failure_key(run_key: str) -> str:
-    """Return the key of the decision that writes down that a training failed."""
-    return f"{run_key}/failed"
 
 
 def last_trained_us(trained: Sequence[Decision], versions: Sequence[VersionRow], runs: Sequence[Run]) -> int | None:

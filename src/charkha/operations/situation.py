@@ -1,13 +1,15 @@
 """All that a decision about one model rests on, as one frozen value: made by `look`, read by `decide`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from charkha.bundles.manifest import Estimate, GateResult
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
 from charkha.monitoring.skew_watch import SkewMeasure
+from charkha.operations.approvals import Proposal
 from charkha.operations.steps import Evidence
 from charkha.storage.ledger import Deployment, Incident
 
@@ -52,6 +54,7 @@ class Situation:
     skew: how a sample of what the shadow scored compares with its recomputation; None when that was not measured.
     findings: what the monitors measured.
     incidents: all that the diagnosis ever found, oldest first. held: keys of the decisions that a training waits.
+    proposals: what was proposed to persons, by its key, with their answers.
     """
 
     now_us: int
@@ -69,3 +72,4 @@ class Situation:
     findings: tuple[Finding, ...] = ()
     incidents: tuple[Incident, ...] = ()
     held: frozenset[str] = frozenset()
+    proposals: Mapping[str, Proposal] = field(factory=dict)

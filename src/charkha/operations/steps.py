@@ -73,4 +73,19 @@ class Reject:
     evidence: Evidence
 
 
-Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject
+@frozen(kw_only=True)
+class Propose:
+    """Write down that a step waits for a person. key: of the decision. proposes: the step, in words.
+
+    generation: the deployment that the step rests on; None where it rests on none. not_by: who may not approve it.
+    """
+
+    key: str
+    proposes: str
+    generation: int | None
+    not_by: tuple[str, ...] = ()
+    reason: str
+    evidence: Evidence
+
+
+Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject | Propose

@@ -4,7 +4,7 @@ from math import ceil, log10
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
+from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Propose, Reject, StartShadow, Step, TrainFirst
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -39,6 +39,8 @@ def step_in_words(step: Step) -> str:
             return f"promote {step.version}"
         case Reject():
             return f"reject {step.version}"
+        case Propose():
+            return f"propose to {step.proposes}"
         case _:
             return _PLAINLY.get(type(step), "train")
 
