@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from charkha.operations.steps import (
     HoldTraining,
+    Mend,
+    Note,
     NoteFailure,
     Promote,
     Propose,
@@ -24,7 +26,7 @@ def step_key(model: str, step: Step) -> str:
             return step.run_key
         case NoteFailure():
             return failure_key(step.run_key)
-        case HoldTraining() | Propose():
+        case HoldTraining() | Propose() | Note() | Mend():
             return step.key
         case _:
             return f"{model}/{DEPLOYING[type(step)]}/{step.version}/{step.generation}"
@@ -37,4 +39,4 @@ def failure_key(run_key: str) -> str:
 
 def generation_of(step: Step) -> int | None:
     """Return the deployment that a step rests on; None for one that rests on none."""
-    return None if isinstance(step, Train | NoteFailure | HoldTraining) else step.generation
+    return None if isinstance(step, Train | NoteFailure | HoldTraining | Note) else step.generation
