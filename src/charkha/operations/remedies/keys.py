@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from charkha.storage.ledger import KILL, REVIVE, ROLLBACK, Decision, Incident
+from charkha.storage.ledger import EJECT, KILL, REVIVE, ROLLBACK, Decision, Incident
 
 PAGE = "page"
 # What a remedy is called in the ledger, where it changes what serves.
@@ -12,7 +12,7 @@ ACTIONS: Mapping[str, str] = {
     "substitute": "substitute",
     "restore": "restore",
     "roll_back": ROLLBACK,
-    "eject_replica": "eject",
+    "eject_replica": EJECT,
 }
 _WITHOUT, _RECALIBRATE = "without", "recalibrate"
 
