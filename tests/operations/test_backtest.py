@@ -92,7 +92,7 @@ def test_a_training_gives_what_production_would_have_trained(
     with open_home(tmp_path / "home") as home:
         order = Order(MODEL, project.root, as_of_us, "world/1")
         made = train(order, home, world.SimulatedClock(as_of_us), LocalEngine(1), NoTracker())
-    version = Trainings(turning).train(MODEL, as_of_us, "v1", None)
+    version = Trainings(turning).train(Order(MODEL, project.root, as_of_us, "world/2"), "v1", None)
     assert version.bundle.manifest.metrics == made.metrics
     assert version.passed == made.passed
 

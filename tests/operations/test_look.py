@@ -4,12 +4,12 @@ import pytest
 
 from charkha.operations.look import (
     champion_since,
-    failure_key,
     last_trained_us,
     last_training,
     open_versions,
     side_by_side_since,
 )
+from charkha.operations.step_keys import failure_key
 from charkha.storage.ledger import Assignment, Decision, Deployment, Run, VersionRow
 
 

@@ -57,7 +57,10 @@ def backtest(
         typer.Option(metavar="KINDS", help="Put incidents of drills into the past: kinds of docs/drills.md, or data."),
     ] = None,
     price: Annotated[
-        float | None, typer.Option(min=0, metavar="AMOUNT", help="What an hour of a processor costs; INR, say.")
+        float | None,
+        typer.Option(
+            min=0, metavar="AMOUNT", help="What an hour of a processor costs. [default: ck.Retrain(inr_per_cpu_hour=…)]"
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write it as one HTML file, with plots.")
@@ -101,7 +104,13 @@ def backtest(
         )
         with opening as past:
             history, put_in = with_incidents(past, incident, span)
-            terms = Terms(variants=variants, span=span, look_every_us=look_us, price=price, put_in=put_in)
+            terms = Terms(
+                variants=variants,
+                span=span,
+                look_every_us=look_us,
+                price=chosen.retrain.inr_per_cpu_hour if price is None else price,
+                put_in=put_in,
+            )
             shown = run_backtest(project.name, history, terms, on_progress)
     write(session, shown, html, json=json)
 

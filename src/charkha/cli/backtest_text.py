@@ -48,7 +48,7 @@ def policies_table(shown: "Backtest") -> Table:
         cells = [
             "–" if each.overall is None else f"{each.overall:.4f}",
             "–" if short is None else f"{short:.2%}",
-            f"{len(each.retrainings)}",
+            f"{len(each.trained)}",
             f"{each.promotions}",
             f"{each.held}",
             f"{len(each.incidents)}",
@@ -103,7 +103,7 @@ def advice(shown: "Backtest") -> str:
     if best is None or frugal is None:
         return "no month has labels enough to say how any policy did"
     called = dict(zip(map(id, shown.tried), names(shown), strict=True))
-    words = f"best: {called[id(best)]}, {best.overall:.4f} with {len(best.retrainings)} retrainings"
+    words = f"best: {called[id(best)]}, {best.overall:.4f} with {len(best.trained)} retrainings"
     if frugal is best:
         return f"{words}; none within 1 % of it retrains less"
-    return f"{words}; within 1 % of it with fewest: {called[id(frugal)]}, {len(frugal.retrainings)} retrainings"
+    return f"{words}; within 1 % of it with fewest: {called[id(frugal)]}, {len(frugal.trained)} retrainings"

@@ -33,6 +33,7 @@ from charkha.cli import (
     keys,
     log,
     operate,
+    proposals,
     replay,
     report,
     rule_sets,
@@ -75,6 +76,7 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
+    "proposals": (proposals.COMMANDS, "List what the operator proposes, and approve or decline it.", LOOK),
     "rules": (
         {"show": rules.show, "apply": rule_sets.apply},
         "Show what the rules did, and change them without training. The word show may be left out.",
@@ -90,7 +92,11 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     ),
 }
 # Groups that do something without a second word.
-GROUP_CLASSES: dict[str, type[TyperGroup]] = {"incidents": incidents.ListUnlessNamed, "rules": rules.ShowUnlessNamed}
+GROUP_CLASSES: dict[str, type[TyperGroup]] = {
+    "incidents": incidents.ListUnlessNamed,
+    "proposals": proposals.GROUP,
+    "rules": rules.ShowUnlessNamed,
+}
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(

@@ -8,11 +8,28 @@ that a crash leaves undone is found by the next look.
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.clock import Clock
-from charkha.operations.look import WAITS, failure_key
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.operations.approvals import PROPOSE, proposing_evidence
+from charkha.operations.look import WAITS
+from charkha.operations.remedies.carry_out import mend
+from charkha.operations.remedies.keys import ACTIONS
+from charkha.operations.retraining.orders import order_of
+from charkha.operations.retraining.took import Took
+from charkha.operations.step_keys import DEPLOYING, step_key
+from charkha.operations.steps import (
+    HoldTraining,
+    Mend,
+    Note,
+    NoteFailure,
+    Promote,
+    Propose,
+    Reject,
+    StartShadow,
+    Step,
+    Train,
+)
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
@@ -44,49 +61,48 @@ def act(step: Step, workshop: Workshop) -> Decision:
     match step:
         case Train():
             return _train(step, workshop)
-        case NoteFailure():
-            draft = _draft(workshop, failure_key(step.run_key), "train_failed", step, workshop.clock.now())
-            return workshop.ledger.decide(draft)
-        case HoldTraining():
-            return workshop.ledger.decide(_draft(workshop, step.key, WAITS, step, workshop.clock.now()))
-        case StartShadow():
-            return _deploy(step, workshop, "shadow")
-        case Promote():
-            return _deploy(step, workshop, "promote")
-        case Reject():
-            return _deploy(step, workshop, "reject")
+        case NoteFailure() | HoldTraining() | Note():
+            return workshop.ledger.decide(_draft(workshop, _noted(step), step, workshop.clock.now()))
+        case Propose():
+            draft = evolve(_draft(workshop, PROPOSE, step, workshop.clock.now()), evidence=proposing_evidence(step))
+            return workshop.ledger.decide(draft, expect_generation=step.generation)
+        case Mend():
+            return mend(step, workshop.ledger, _draft(workshop, ACTIONS[step.kind], step, workshop.clock.now()))
+        case _:
+            return _deploy(step, workshop)
+
+
+def _noted(step: NoteFailure | HoldTraining | Note) -> str:
+    """Return the action of a decision that changes nothing."""
+    if isinstance(step, Note):
+        return step.action
+    return WAITS if isinstance(step, HoldTraining) else "train_failed"
 
 
 def _train(step: Train, workshop: Workshop) -> Decision:
     ledger, model = workshop.ledger, workshop.model
-    decision = ledger.decide(_draft(workshop, step.run_key, "train", step, step.as_of_us))
+    decision = ledger.decide(_draft(workshop, "train", step, step.as_of_us))
     ledger.begin_run(step.run_key, TRAINING, model.name, step.as_of_us)
     champion = ledger.deployment(model.name).champion
-    order = Order(
-        model=model,
-        root=workshop.root,
-        as_of_us=step.as_of_us,
-        run_key=step.run_key,
-        champion=champion.version if champion else None,
-    )
+    order = order_of(step, model, workshop.root, champion.version if champion else None)
+    took = Took()
     try:
         candidate = workshop.train(order)
     except ANY_FAILS as error:  # whatever it was, the wheel goes on turning with the champion it has
-        failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
+        failure = {"error": str(error) or repr(error), "kind": type(error).__name__, **took.plain}
         ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
     else:
-        result = {"version": candidate.version, "passed": candidate.passed}
+        result = {"version": candidate.version, "passed": candidate.passed, **took.plain}
         ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
     return decision
 
 
-def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop, action: str) -> Decision:
+def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop) -> Decision:
     """Write the decision and the deployment it makes; nothing is deployed by the rejection of what is not."""
-    key = f"{workshop.model.name}/{action}/{step.version}/{step.generation}"
     current = workshop.ledger.deployment(workshop.model.name)
     deploy = _assignments(step, current)
     changed = deploy if deploy != current.assignments else None
-    draft = _draft(workshop, key, action, step, workshop.clock.now())
+    draft = _draft(workshop, DEPLOYING[type(step)], step, workshop.clock.now())
     return workshop.ledger.decide(draft, deploy=changed, expect_generation=step.generation)
 
 
@@ -101,9 +117,9 @@ def _assignments(step: StartShadow | Promote | Reject, current: Deployment) -> t
             return tuple(each for each in current.assignments if each.version != step.version)
 
 
-def _draft(workshop: Workshop, key: str, action: str, step: Step, time_us: int) -> Draft:
+def _draft(workshop: Workshop, action: str, step: Step, time_us: int) -> Draft:
     return Draft(
-        key=key,
+        key=step_key(workshop.model.name, step),
         time_us=time_us,
         model=workshop.model.name,
         actor=ACTOR,

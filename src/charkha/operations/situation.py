@@ -1,15 +1,18 @@
 """All that a decision about one model rests on, as one frozen value: made by `look`, read by `decide`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from charkha.bundles.manifest import Estimate, GateResult
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
 from charkha.monitoring.skew_watch import SkewMeasure
+from charkha.operations.approvals import Proposal
+from charkha.operations.retraining.past import PastTraining
 from charkha.operations.steps import Evidence
-from charkha.storage.ledger import Deployment, Incident
+from charkha.storage.ledger import Decision, Deployment, Incident
 
 
 @frozen(kw_only=True)
@@ -39,6 +42,15 @@ class Waiting:
     gates: tuple[GateResult, ...]
 
 
+@frozen
+class Variant:
+    """A version without some views. run_key: of the training that made it. passed: whether it passed its gates."""
+
+    version: str
+    run_key: str
+    passed: bool
+
+
 @frozen(kw_only=True)
 class Situation:
     """What is, at `now_us` (µs since 1970 UTC).
@@ -52,6 +64,12 @@ class Situation:
     skew: how a sample of what the shadow scored compares with its recomputation; None when that was not measured.
     findings: what the monitors measured.
     incidents: all that the diagnosis ever found, oldest first. held: keys of the decisions that a training waits.
+    proposals: what was proposed to persons, by its key, with their answers.
+    past: all trainings, in the order of their beginning. new_labels: how many labels became known since the last one;
+        None where the model does not ask. written: all decisions of the model, key → time (µs).
+    champion_views: those that the champion reads. former: the champion one could roll back to.
+    killed: the decision by which the model is on its fallback, if it is. mends: the remedies that end with an incident.
+    variants: versions without some views, which stand in for the champion and are no challengers.
     """
 
     now_us: int
@@ -69,3 +87,17 @@ class Situation:
     findings: tuple[Finding, ...] = ()
     incidents: tuple[Incident, ...] = ()
     held: frozenset[str] = frozenset()
+    proposals: Mapping[str, Proposal] = field(factory=dict)
+    past: tuple[PastTraining, ...] = ()
+    new_labels: int | None = None
+    written: Mapping[str, int] = field(factory=dict)
+    champion_views: frozenset[str] = frozenset()
+    former: str | None = None
+    killed: Decision | None = None
+    mends: tuple[Decision, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that last, oldest first."""
+        return tuple(each for each in self.incidents if each.status == "open")

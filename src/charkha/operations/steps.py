@@ -4,6 +4,7 @@ A step says all that is needed to carry it out, and to carry it out again after 
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from attrs import frozen
 
@@ -73,4 +74,48 @@ class Reject:
     evidence: Evidence
 
 
-Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject
+@frozen(kw_only=True)
+class Propose:
+    """Write down that a step waits for a person. key: of the decision. proposes: the step, in words.
+
+    generation: the deployment that the step rests on; None where it rests on none. not_by: who may not approve it.
+    """
+
+    key: str
+    proposes: str
+    generation: int | None
+    not_by: tuple[str, ...] = ()
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
+class Note:
+    """Write something down, once, and change nothing else. key, action: of the decision."""
+
+    key: str
+    action: str
+    reason: str
+    evidence: Evidence
+
+
+MendKind = Literal["serve_fallback", "end_fallback", "substitute", "restore", "roll_back", "eject_replica"]
+
+
+@frozen(kw_only=True)
+class Mend:
+    """Carry out a remedy of an incident, or undo one. key: of the decision.
+
+    subject: the version that is to serve, or the replica that is to be replaced; "" where it is the model as a whole.
+    generation: the deployment that this rests on; None where it rests on none.
+    """
+
+    kind: MendKind
+    key: str
+    subject: str = ""
+    generation: int | None = None
+    reason: str
+    evidence: Evidence
+
+
+Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject | Propose | Note | Mend

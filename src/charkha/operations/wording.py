@@ -1,10 +1,23 @@
 """How figures are said in the reasons of decisions: enough digits to see the interval, and no more."""
 
 from math import ceil, log10
+from typing import cast
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
+from charkha.operations.steps import (
+    HoldTraining,
+    Mend,
+    Note,
+    NoteFailure,
+    Promote,
+    Propose,
+    Reject,
+    StartShadow,
+    Step,
+    Train,
+    TrainFirst,
+)
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -21,9 +34,22 @@ METRIC_NAMES = {
 }
 
 _PLAINLY: dict[type[Step], str] = {
-    TrainFirst: "train the first champion",
     NoteFailure: "write down that a training failed",
     HoldTraining: "write down that a training waits",
+}
+
+_OF_VERSIONS: dict[type[Step], str] = {
+    StartShadow: "start {} as a shadow",
+    Promote: "promote {}",
+    Reject: "reject {}",
+}
+_MENDING: dict[str, str] = {
+    "serve_fallback": "put the model on its fallback",
+    "end_fallback": "let the model answer again",
+    "substitute": "let {} stand in for the champion",
+    "restore": "let {} answer again",
+    "roll_back": "roll back to {}",
+    "eject_replica": "have {} replaced",
 }
 
 # Measured now, or read from a manifest.
@@ -33,14 +59,26 @@ Interval = Estimate | manifest.Estimate
 def step_in_words(step: Step) -> str:
     """Return what a step does, such as "promote v3"."""
     match step:
-        case StartShadow():
-            return f"start {step.version} as a shadow"
-        case Promote():
-            return f"promote {step.version}"
-        case Reject():
-            return f"reject {step.version}"
+        case StartShadow() | Promote() | Reject():
+            return _OF_VERSIONS[type(step)].format(step.version)
+        case Propose():
+            return f"propose to {step.proposes}"
+        case Note():
+            return f"write down: {step.action.replace('_', ' ')}"
+        case Mend():
+            return _MENDING[step.kind].format(step.subject)
+        case Train():
+            return _training_in_words(step)
         case _:
-            return _PLAINLY.get(type(step), "train")
+            return _PLAINLY[type(step)]
+
+
+def _training_in_words(step: Train) -> str:
+    if step.evidence.get("recalibrates_since_us") is not None:
+        return f"calibrate {step.evidence.get('champion')} anew"
+    if without := step.evidence.get("without"):
+        return f"train a version without {', '.join(cast('list[str]', without))}"
+    return "train the first champion" if isinstance(step, TrainFirst) else "train"
 
 
 def metric_name(metric: str) -> str:

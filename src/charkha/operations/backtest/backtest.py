@@ -13,6 +13,7 @@ from charkha.operations.backtest.results import Backtest, Tried
 from charkha.operations.backtest.simulate import simulate
 from charkha.operations.backtest.trainings import Trainings, Version
 from charkha.spec.durations import DAY_US
+from charkha.training.pipeline import Order
 
 OnProgress = Callable[[int, int, str], None]
 HOUR_SECONDS = 3600.0
@@ -38,7 +39,7 @@ def backtest(project: str, history: History, terms: Terms, on_progress: OnProgre
     Raises what a training raises where the first champion cannot be trained (`trainings.REFUSALS`).
     """
     span, model = terms.span, history.model
-    trainings = Trainings(history)
+    trainings, root = Trainings(history), history.readings.sources.root
     days = -(-(span.until_us - span.since_us) // DAY_US)
     tried: list[Tried] = []
     first: Version | None = None
@@ -50,7 +51,8 @@ def backtest(project: str, history: History, terms: Terms, on_progress: OnProgre
             on_progress(done + day, days * len(terms.variants), f"{name}: {to_iso(now_us)[:10]}")
 
         on_progress(number * days, days * len(terms.variants), f"{name}: training the first champion")
-        own = trainings.train(variant.model, span.since_us, "v1", None)
+        order = Order(variant.model, root, span.since_us, f"{model.name}/train/1")
+        own = trainings.train(order, "v1", None)
         first = first or own
         shown = simulate(variant, history, trainings, own, span, every_us=terms.look_every_us, on_day=on_day)
         tried.append(_priced(shown, terms.price))

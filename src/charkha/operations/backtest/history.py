@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from attrs import field, frozen
 
+from charkha.bundles.manifest import WindowLeftOut
 from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.plan import FeaturePlan, plan_features
@@ -27,6 +28,7 @@ from charkha.spec.model import FloatArray, Model
 from charkha.spec.project import Project
 from charkha.storage.log import Log
 from charkha.training.dataset import Dataset, features_of, label_rows, sources_of, without_truth_ahead
+from charkha.training.leaving_out import without_windows
 from charkha.training.split import TimeArray
 
 OnStep = Callable[[str], None]
@@ -82,17 +84,15 @@ class History:
         low, high = np.searchsorted(self.at_us, [span.since_us, span.until_us])
         return slice(int(low), int(high))
 
-    def dataset(self, as_of_us: int, left_out: Sequence[Span] = ()) -> Dataset:
-        """Return what could be learnt from at a time: occasions whose label was told by then, outside some spans."""
+    def dataset(self, as_of_us: int, left_out: Sequence[WindowLeftOut] = ()) -> Dataset:
+        """Return what could be learnt from at a time: occasions whose label was told by then, outside some windows."""
         told = self.told.filter(pl.col("_label_known_us") <= as_of_us).unique("_row", keep="last").sort("_row")
-        at_us = pl.Series(self.at_us[told["_row"].to_numpy()])
-        kept = at_us <= as_of_us
-        for span in left_out:
-            kept &= ~at_us.is_between(span.since_us, span.until_us, closed="left")
-        told = told.filter(kept)
-        rows = told["_row"]
-        spine = self.spine[rows].with_columns(told["label"].alias("_label"), told["_label_known_us"])
-        return Dataset(self.features[rows], spine, self.readings, {}, "", as_of_us)
+        spine = self.spine[told["_row"]].with_columns(
+            told["label"].alias("_label"), told["_label_known_us"], told["_row"]
+        )
+        spine, windows = without_windows(spine.filter(pl.col("_at_us") <= as_of_us), left_out)
+        rows = spine["_row"]
+        return Dataset(self.features[rows], spine.drop("_row"), self.readings, {}, "", as_of_us, windows=windows)
 
 
 @contextmanager

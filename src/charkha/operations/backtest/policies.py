@@ -52,7 +52,7 @@ class Variant:
 def policy_of(name: str, model: Model) -> Policy:
     """Return a policy by name, with the model's own cooldown and limits. Raises UnknownPolicy."""
     own = model.retrain
-    quiet = evolve(own, on_fall=False, every=None)
+    quiet = evolve(own, on_fall=False, on_diagnosis=False, every=None, new_labels=None)
     if name in FIXED:
         return Policy(name, _scheduled(quiet, FIXED[name]), diagnosed=False)
     if name.startswith(EVERY):
@@ -60,7 +60,7 @@ def policy_of(name: str, model: Model) -> Policy:
     if name == "on_fall":
         return Policy(name, evolve(quiet, on_fall=True), diagnosed=False)
     if name == "on_diagnosis":
-        return Policy(name, evolve(quiet, on_fall=True), diagnosed=True)
+        return Policy(name, evolve(quiet, on_fall=True, on_diagnosis=True), diagnosed=True)
     if name == "declared":
         return Policy(name, own, diagnosed=True)
     near = get_close_matches(name, [*FIXED, "on_fall", "on_diagnosis", "declared"], 1)

@@ -23,7 +23,8 @@ class Retraining:
     """A training that a policy decided on. time: ISO 8601. version: what it made; None where it failed.
 
     why: the reason of the decision. outcome: what became of it, by the gates; detail: their words, or the error's.
-    rows: that it learnt from. cpu_seconds: of fitting and testing.
+    rows: that it learnt from. cpu_seconds: of fitting and testing. recalibrates: whether only the calibration of the
+    champion was learnt anew, which is no retraining.
     """
 
     time: str
@@ -33,6 +34,7 @@ class Retraining:
     version: str | None = None
     rows: int = 0
     cpu_seconds: float = 0.0
+    recalibrates: bool = False
 
 
 @frozen(kw_only=True)
@@ -74,9 +76,14 @@ class Tried:
     money: float | None = None
 
     @property
+    def trained(self) -> tuple[Retraining, ...]:
+        """Its retrainings without what only calibrated anew."""
+        return tuple(each for each in self.retrainings if not each.recalibrates)
+
+    @property
     def promotions(self) -> int:
         """How many of its retrainings came to serve."""
-        return sum(1 for each in self.retrainings if each.outcome == "promoted")
+        return sum(1 for each in self.trained if each.outcome == "promoted")
 
 
 @frozen(kw_only=True)
@@ -104,7 +111,7 @@ class Backtest:
         """Return the one with the best metric overall, of the same the one with fewer retrainings; None without any."""
         known = [each for each in some if each.overall is not None]
         sign = -1.0 if self.higher_is_better else 1.0
-        return min(known, key=lambda each: (sign * (each.overall or 0.0), len(each.retrainings)), default=None)
+        return min(known, key=lambda each: (sign * (each.overall or 0.0), len(each.trained)), default=None)
 
     @property
     def best(self) -> Tried | None:
@@ -118,7 +125,7 @@ class Backtest:
         if best is None:
             return None
         near = [each for each in self.tried if (short := self.shortfall(each, best)) is not None and short <= NEAR]
-        return min(near, key=lambda each: (len(each.retrainings), each.train_cpu_seconds))
+        return min(near, key=lambda each: (len(each.trained), each.train_cpu_seconds))
 
     def shortfall(self, one: Tried, best: Tried) -> float | None:
         """Return how much worse one is than another, as a share of the other's metric; negative: better."""

@@ -1,6 +1,7 @@
 """One policy with one window on the past of a model: a day at a time, knowing what was known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from attrs import define, field
 
@@ -11,14 +12,17 @@ from charkha.operations.backtest.history import History
 from charkha.operations.backtest.incident_rows import incident_rows
 from charkha.operations.backtest.months import months_of, overall
 from charkha.operations.backtest.policies import Variant
-from charkha.operations.backtest.results import Retraining, Tried
+from charkha.operations.backtest.results import Outcome, Retraining, Tried
 from charkha.operations.backtest.served import Served
 from charkha.operations.backtest.trainings import REFUSALS, Trainings, Version
 from charkha.operations.backtest.watch import Watch
+from charkha.operations.retraining.orders import order_of
+from charkha.operations.retraining.past import Fate, PastTraining
 from charkha.operations.situation import Situation
 from charkha.operations.steps import HoldTraining, Train
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.storage.ledger import Assignment, Deployment, Incident
+from charkha.training.pipeline import Order
 
 OnDay = Callable[[int], None]
 
@@ -37,7 +41,9 @@ class Simulation:
     since_us: int
     last_trained_us: int
     retrainings: list[Retraining] = field(factory=list)
+    past: list[PastTraining] = field(factory=list)
     held: set[str] = field(factory=set)
+    written: dict[str, int] = field(factory=dict)
 
     def run(self, on_day: OnDay) -> None:
         """Live through the span. on_day: is told the time at the beginning of each day (µs)."""
@@ -51,11 +57,12 @@ class Simulation:
     def _decide(self, now_us: int) -> None:
         policy = self.variant.policy
         incidents = self.watch.look(now_us, self.champion.bundle) if policy.diagnosed else ()
-        step = due(self._situation(now_us, tuple(incidents)), self.variant.model, by_diagnosis=policy.diagnosed)
+        step = due(self._situation(now_us, tuple(incidents)), self.variant.model)
         if isinstance(step, Train):
             self._train(step, now_us)
         elif isinstance(step, HoldTraining):
             self.held.add(step.key)
+            self.written[step.key] = now_us
 
     def _situation(self, now_us: int, incidents: tuple[Incident, ...]) -> Situation:
         name, version = self.variant.model.name, self.champion.name
@@ -70,6 +77,9 @@ class Simulation:
             health=self._health(now_us) if self.variant.model.retrain.on_fall else None,
             incidents=incidents,
             held=frozenset(self.held),
+            past=tuple(self.past),
+            new_labels=self._new_labels(now_us) if self.variant.model.retrain.new_labels else None,
+            written=self.written,
         )
 
     def _health(self, now_us: int) -> Performance:
@@ -78,30 +88,51 @@ class Simulation:
         window = Span(max(self.span.since_us, matured_us - parse_duration(model.monitors.window)), matured_us)
         return performance(self.served.outcomes(window, now_us), self.champion.name, model.metrics[0], window)
 
+    def _new_labels(self, now_us: int) -> int:
+        known_us = self.history.told["_label_known_us"]
+        return int(known_us.is_between(self.last_trained_us, now_us, closed="right").sum())
+
     def _train(self, step: Train, now_us: int) -> None:
-        self.last_trained_us = now_us
+        order = order_of(step, self.variant.model, self.history.readings.sources.root, self.champion.name)
         name = f"v{len(self.retrainings) + 2}"
+        self.last_trained_us = self.written[step.run_key] = now_us
         try:
-            version = self.trainings.train(self.variant.model, now_us, name, self.champion.bundle)
+            version = self.trainings.train(order, name, self.champion.bundle)
         except REFUSALS as error:
-            self.retrainings.append(
-                Retraining(time=to_iso(now_us), why=step.reason, outcome="failed", detail=str(error))
-            )
+            row = Retraining(time=to_iso(now_us), why=step.reason, outcome="failed", detail=str(error))
+            self._keep(row, order, step)
             return
-        self.retrainings.append(
-            Retraining(
-                time=to_iso(now_us),
-                why=step.reason,
-                outcome="promoted" if version.passed else "rejected",
-                detail=version.verdict,
-                version=name,
-                rows=version.rows,
-                cpu_seconds=version.cpu_seconds,
-            )
+        row = Retraining(
+            time=to_iso(now_us),
+            why=step.reason,
+            outcome="promoted" if version.passed else "rejected",
+            detail=version.verdict,
+            version=name,
+            rows=version.rows,
+            cpu_seconds=version.cpu_seconds,
+            recalibrates=order.recalibrates_since_us is not None,
         )
+        self._keep(row, order, step)
         if version.passed:
             self.champion, self.since_us = version, now_us
             self.watch.champion_changed(now_us)
+
+    def _keep(self, row: Retraining, order: Order, step: Train) -> None:
+        """Keep what became of a training, as the ledger would tell the rules of it."""
+        fates: Mapping[Outcome, Fate] = {"promoted": "promoted", "rejected": "given up", "failed": "failed"}
+        self.retrainings.append(row)
+        self.past.append(
+            PastTraining(
+                run_key=order.run_key,
+                began_us=order.as_of_us,
+                incidents=tuple(map(str, cast("list[str]", step.evidence.get("incidents", ())))),
+                version=row.version,
+                fate=fates[row.outcome],
+                ended_us=order.as_of_us,
+                cpu_seconds=row.cpu_seconds,
+                recalibrates=row.recalibrates,
+            )
+        )
 
 
 def simulate(

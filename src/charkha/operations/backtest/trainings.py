@@ -17,12 +17,13 @@ from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import Fitted, OneClassOnly, fit_model
 from charkha.training.metrics import MetricUndefined
-from charkha.training.pipeline import SEED
+from charkha.training.pipeline import SEED, Order
+from charkha.training.recalibrate import CannotRecalibrate, recalibrated, since_then
 from charkha.training.split import Parts, SplitTooSmall, split_by_time
 from charkha.training.weights import row_weights
 
 # What makes a training fail, in production as here.
-REFUSALS = (SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined)
+REFUSALS = (SplitTooSmall, OneClassOnly, CannotFit, CannotRecalibrate, MetricUndefined)
 
 
 @frozen(eq=False)
@@ -55,16 +56,21 @@ class Trainings:
     history: History
     _fitted: dict[tuple[object, ...], tuple[Fitted, float]] = field(factory=dict, init=False)
 
-    def train(self, model: Model, as_of_us: int, name: str, champion: Bundle | None) -> Version:
-        """Return the version of a training as of a time, tested beside the champion of then. Raises REFUSALS.
+    def train(self, order: Order, name: str, champion: Bundle | None) -> Version:
+        """Return the version of an order, tested beside the champion of then. Raises REFUSALS.
 
-        model: with the policy whose window and weights are trained on.
+        order: its model has the window and the weights that are trained by.
         """
-        began = time.process_time()
-        dataset = self.history.dataset(as_of_us)
+        began, model, as_of_us = time.process_time(), order.model, order.as_of_us
+        if order.recalibrates_since_us is not None:
+            model = since_then(model, order.recalibrates_since_us, as_of_us)
+        dataset = self.history.dataset(as_of_us, order.left_out)
         parts = _parts(model, dataset)
         spent = time.process_time() - began
-        fitted, fit_seconds = self._fit(model, dataset, parts)
+        if order.recalibrates_since_us is None or champion is None:
+            fitted, fit_seconds = self._fit(model, dataset, parts)
+        else:
+            fitted, fit_seconds = recalibrated(model, champion, dataset, parts), 0.0
         began = time.process_time()
         rival = None if champion is None else _rival(champion, dataset, parts)
         examined = examine(model, dataset, parts, fitted, rival)
@@ -88,7 +94,7 @@ class Trainings:
 
     def _fit(self, model: Model, dataset: Dataset, parts: Parts) -> tuple[Fitted, float]:
         retrain = model.retrain
-        key = (dataset.as_of_us, retrain.window, retrain.half_life)
+        key = (dataset.as_of_us, retrain.window, retrain.half_life, dataset.windows)
         if key not in self._fitted:
             began = time.process_time()
             weights = row_weights(retrain.half_life, dataset.at_us[parts.train])
