@@ -2,9 +2,9 @@
 
     python benchmarks/operator_backtest.py [--quick] [--only flights] …
 
-Flights, taxi rides and bank calls live through months of their past under never, weekly, monthly and on_diagnosis; then
-once more under on_diagnosis with faults of data and labels put in, of which none may be answered by training. The worlds
-are those of the diagnosis benchmark. It takes about half an hour of one core; `--quick`, without weekly, a third of it.
+Flights, taxi rides and bank calls live through months of their past under never, weekly, monthly and on_diagnosis;
+then once more under on_diagnosis with faults of data and labels put in, of which none may be answered by training. The
+models are those of the diagnosis benchmark. It takes about half an hour of one core; `--quick`, without weekly, less.
 
 The last line is JSON, as of every suite.
 """
