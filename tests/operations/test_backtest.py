@@ -11,6 +11,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
 from charkha.features.reading import opened_readings
 from charkha.monitoring.performance import Span
@@ -93,7 +94,7 @@ def test_a_training_gives_what_production_would_have_trained(
     as_of_us = world.midnight(world.FIRST_DAY)
     with open_home(tmp_path / "home") as home:
         order = Order(MODEL, project.root, as_of_us, "world/1")
-        made = train(order, home, world.SimulatedClock(as_of_us), LocalEngine(1), NoTracker())
+        made = train(order, home, SimulatedClock(as_of_us), LocalEngine(1), NoTracker())
     version = Trainings(turning).train(Order(MODEL, project.root, as_of_us, "world/2"), "v1", None)
     assert version.bundle.manifest.metrics == made.metrics
     assert version.passed == made.passed
@@ -121,27 +122,29 @@ def test_nothing_of_the_future_is_known(project: Project, turning: History) -> N
     until = "2013-02-20"
     for before, after in zip(cut.tried, whole.tried, strict=True):
         assert days_of(before) == [day for day in days_of(after) if day < until]
-        assert [(each.why, each.outcome, each.detail) for each in before.retrainings] == [
-            (each.why, each.outcome, each.detail) for each in after.retrainings if each.time[:10] < until
+        # What earlier trainings cost is measured, and so differs.
+        assert [(each.why.partition(" Expected")[0], each.detail) for each in before.retrainings] == [
+            (each.why.partition(" Expected")[0], each.detail) for each in after.retrainings if each.time[:10] < until
         ]
         assert before.months[0] == after.months[0]
 
 
-def test_on_diagnosis_retrains_once_for_the_turn_and_is_nearly_as_good_as_the_calendar(turning: History) -> None:
+def test_on_diagnosis_retrains_for_the_turn_alone_and_is_as_good_as_the_calendar(turning: History) -> None:
     shown = tried(turning, "weekly", "on_diagnosis")
     weekly, diagnosed = shown.tried
-    assert 1 <= len(diagnosed.trained) <= len(weekly.trained) // 2
+    assert 1 <= len(diagnosed.trained) < len(weekly.trained)
     assert diagnosed.looks > 10
     assert days_of(diagnosed)[0] >= "2013-02-05", "nothing had turned before"
     assert weekly.overall is not None
     assert diagnosed.overall is not None
-    assert diagnosed.overall < 1.2 * weekly.overall
+    assert diagnosed.overall < 1.02 * weekly.overall
+    assert diagnosed.incidents
 
 
-@pytest.mark.parametrize("kind", ["null_flood", "skew_imputation"])
+@pytest.mark.parametrize("kind", ["null_flood", "skew_transform"])
 def test_on_diagnosis_does_not_retrain_on_broken_data(steady: History, kind: str) -> None:
     since_us = world.midnight(46)
-    subject = {"null_flood": "request.x", "skew_imputation": "asked.x"}[kind]
+    subject = {"null_flood": "request.x", "skew_transform": "asked.x"}[kind]
     fault = Fault(kind, since_us, since_us + 4 * DAY_US, subject=subject)
     (diagnosed,) = tried(put_in(steady, [fault], SPAN), "on_diagnosis").tried
     assert diagnosed.retrainings == ()
@@ -156,7 +159,7 @@ def test_a_source_that_is_broken_is_learnt_from_and_a_skew_is_not(steady: Histor
     since_us, until_us = world.midnight(46), world.midnight(48)
     hit = steady.places(Span(since_us, until_us))
     broken = put_in(steady, [Fault("null_flood", since_us, until_us, subject="request.x")], SPAN)
-    skewed = put_in(steady, [Fault("skew_imputation", since_us, until_us, subject="asked.x", size=7.0)], SPAN)
+    skewed = put_in(steady, [Fault("skew_transform", since_us, until_us, subject="asked.x")], SPAN)
     assert broken.features["asked.x"][hit].null_count() == broken.served["asked.x"][hit].null_count() == 240
     assert skewed.features.equals(steady.features)
     for bent in (broken, skewed):
