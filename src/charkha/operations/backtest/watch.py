@@ -19,6 +19,8 @@ from charkha.spec.durations import DAY_US
 from charkha.storage.ledger import Incident
 
 AHEAD_US = 7 * DAY_US
+# Of an incident that lasts, looks are as far apart as this part of what is watched.
+LOOKS_AT_WHAT_LASTS = 14
 
 
 @define(eq=False)
@@ -64,7 +66,9 @@ class Watch:
         try:
             if any(each.status == "open" for each in self.incidents):
                 self.looks += 1
-                return diagnose(self._case(now_us, now_us))
+                case = self._case(now_us, now_us)
+                self._next_us = now_us + self._rest_us(case.watched)
+                return diagnose(case)
             self.served.serve(champion, Span(now_us, now_us + AHEAD_US))
             seen = first_seen(self._case(now_us, now_us + AHEAD_US), now_us, every_us=self.every_us)
         except TooLittleHistory:
@@ -78,6 +82,11 @@ class Watch:
         else:
             return seen.diagnosis
         return None
+
+    def _rest_us(self, watched: Span) -> int:
+        """Return how long not to look at what lasts: the longer it is, the longer a look takes, the less it says."""
+        rest_us = (watched.until_us - watched.since_us) // LOOKS_AT_WHAT_LASTS
+        return max(1, -(-rest_us // self.every_us)) * self.every_us
 
     def _case(self, now_us: int, until_us: int) -> Case:
         """Return the case of a look. until_us: what is watched ends then. Raises TooLittleHistory."""
