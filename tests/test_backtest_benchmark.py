@@ -19,7 +19,7 @@ BEGAN_US = parse_time("2013-06-01")
 
 
 def retrained(day: float) -> Retraining:
-    return Retraining(time=to_iso(BEGAN_US + int(day * DAY_US)), why="because", outcome="promoted")
+    return Retraining(time=to_iso(BEGAN_US + int(day * DAY_US)), why="because", outcome="promoted", version="v2")
 
 
 def test_every_figure_is_of_a_step_and_every_step_has_one() -> None:

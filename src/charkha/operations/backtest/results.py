@@ -77,8 +77,8 @@ class Tried:
 
     @property
     def trained(self) -> tuple[Retraining, ...]:
-        """Its retrainings without what only calibrated anew."""
-        return tuple(each for each in self.retrainings if not each.recalibrates)
+        """Its retrainings that made a version, without what only calibrated anew."""
+        return tuple(each for each in self.retrainings if each.version is not None and not each.recalibrates)
 
     @property
     def promotions(self) -> int:

@@ -129,7 +129,7 @@ class Simulation:
                 version=row.version,
                 fate=fates[row.outcome],
                 ended_us=order.as_of_us,
-                cpu_seconds=row.cpu_seconds,
+                cpu_seconds=None if row.outcome == "failed" else row.cpu_seconds,
                 recalibrates=row.recalibrates,
             )
         )
