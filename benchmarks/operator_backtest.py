@@ -69,7 +69,7 @@ PASTS: Mapping[str, Past] = {
 
 @define(eq=False)
 class Bench:
-    """quick: without weekly, which trains most, and with looks a week apart. shown: world → its backtest, once it was made."""
+    """quick: without weekly, and with looks a week apart. shown: world → its backtest, once it was made."""
 
     tell: Progress
     quick: bool = False
