@@ -23,17 +23,15 @@ from charkha.bundles.encoding import FeatureSchema
 from charkha.bundles.store import BundleStore
 from charkha.clock import SimulatedClock, parse_time
 from charkha.engines.local import LocalEngine
-from charkha.features.keys import key_column
 from charkha.features.reading import Readings, opened_readings
-from charkha.features.rows import read_rows
 from charkha.features.spine import label_spine
 from charkha.monitoring.performance import Span
 from charkha.monitoring.recorded import arrivals
 from charkha.monitoring.traffic import AGE_PREFIX, ARRIVALS, LABELS, PREDICTIONS, VITALS, Traffic
+from charkha.operations.backtest.ages import ages_of
 from charkha.operations.drills.rescoring import BundleRescore
 from charkha.spec.model import FloatArray, Model
 from charkha.spec.project import load_project
-from charkha.spec.views import FeatureView
 from charkha.storage.home import Home, open_home
 from charkha.training.dataset import features_of, label_rows, sources_of, without_truth_ahead
 from charkha.training.pipeline import Order, dataset_and_parts, train
@@ -132,7 +130,7 @@ def _made(model: Model, recipe: Recipe, home: Home, rescore: BundleRescore) -> t
         within = (pl.col("_at_us") >= span.since_us) & (pl.col("_at_us") < span.until_us)
         asked = without_truth_ahead(model, spine.filter(within))
         features = features_of(rescore.plan, asked, readings)
-    predictions = _predictions(model, asked, features, rescore, _ages(model, recipe.folder, asked))
+    predictions = _predictions(model, asked, features, rescore, ages_of(model, recipe.folder, None, asked))
     of_features = [name for name in predictions.columns if name in features.columns]
     labels = asked.select(predictions["id"], label="_label", _label_known_us="_label_known_us").drop_nulls()
     came = [arrivals(source, recipe.folder, None, span) for source in model.sources]
@@ -202,30 +200,6 @@ def _latencies(random: np.random.Generator, count: int) -> FloatArray:
     """Return latencies in µs such as a server has: about 2 ms, one in a hundred much slower."""
     slow = np.where(random.random(count) < 0.01, random.uniform(3, 10, count), 1.0)
     return (random.lognormal(np.log(2_000), 0.25, count) * slow).astype(np.int64)
-
-
-def _ages(model: Model, root: Path, asked: pl.DataFrame) -> dict[str, pl.Series]:
-    """Return of each view how old the newest was that the state held of a key, in seconds, as the server logs it.
-
-    Of a view with latest values by the event time of the newest row; of any other since its newest tile began, one
-    of the shortest hop. Null where nothing is stored, and of a source without times.
-    """
-    return {view.name: _age(view, root, asked) for view in model.views}
-
-
-def _age(view: FeatureView, root: Path, asked: pl.DataFrame) -> pl.Series:
-    if view.source.static:
-        return pl.Series([None], dtype=pl.Float64).new_from_index(0, asked.height)
-    rows = read_rows(view.source, root).drop_nulls("_known_us")
-    hop_us = min((window.hop_us for window in view.all_windows()), default=1)
-    newest = pl.col("_event_us").cum_max().over("key") if view.latest else pl.col("_known_us") // hop_us * hop_us
-    known = rows.select("_known_us", "_event_us").with_columns(key_column(rows, view.entity.keys).alias("key"))
-    known = known.drop_nulls("key").sort("_known_us", maintain_order=True).select("key", "_known_us", _newest=newest)
-    questions = pl.DataFrame({"key": key_column(asked, view.entity.keys), "_known_us": asked["_at_us"]})
-    ordered = questions.with_row_index("_row").sort("_known_us")
-    found = ordered.join_asof(known, on="_known_us", by="key", strategy="backward", check_sortedness=False)
-    seconds = (found["_known_us"] - found["_newest"]).cast(pl.Float64) / 1e6
-    return seconds.gather(found["_row"].arg_sort())
 
 
 def _vitals(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
 from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
+from charkha.spec.autonomy import Autonomy
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.drills import incident
 from charkha.spec.faults import DefinitionError, Fault
@@ -39,6 +40,7 @@ from charkha.spec.windowed import (
 )
 
 __all__ = [
+    "Autonomy",
     "Budget",
     "CatBoost",
     "Contract",

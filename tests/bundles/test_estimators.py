@@ -240,3 +240,24 @@ def test_a_linear_strength_is_a_number_above_zero(bad: object) -> None:
     with pytest.raises(DefinitionError, match="expected a number above 0, got"):
         estimators.Linear(strength=bad)  # type: ignore[arg-type]
     assert estimators.LightGBM(early_stopping=None).early_stopping is None
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_rows_that_weigh_next_to_nothing_are_hardly_learnt_from(kind: str, task: Task) -> None:
+    matrix, labels = rows(task, 3000)
+    turned = 1 - labels if task == "binary" else -labels
+    both = np.vstack([matrix, matrix]), np.concatenate([labels, turned])
+    weights = np.concatenate([np.full(3000, 1e-6), np.full(3000, 2.0)])
+    state = ESTIMATORS[kind].fit(Lesson(task, both, (matrix[:0], labels[:0]), CATEGORICAL, 7, weights))
+    scores = load_predictor(kind, state).predict(matrix)
+    assert np.corrcoef(scores, turned)[0, 1] > 0.5
+
+
+# A forest draws its rows by their weights, and so draws others.
+@pytest.mark.parametrize("kind", [kind for kind in ESTIMATORS if kind != "random_forest"])
+def test_equal_weights_are_none_at_all(kind: str) -> None:
+    learnt = rows("regression", 2000)
+    lesson = Lesson("regression", learnt, rows("regression", 500, seed=1), CATEGORICAL, 7, np.ones(2000))
+    scores = load_predictor(kind, ESTIMATORS[kind].fit(lesson)).predict(learnt[0])
+    assert scores == pytest.approx(load_predictor(kind, state_of(kind, "regression")).predict(learnt[0]), abs=1e-6)

@@ -35,6 +35,13 @@ SHADOWED = evolve(
 )
 
 
+# What is said of a training of which nothing is known.
+UNKNOWN = (
+    ". Expected gain unknown, for no diagnosis says what is lost. "
+    "Expected cost unknown, for no earlier training was measured"
+)
+
+
 def finding(kind: str, subject: str, value: float, *, significant: bool = True) -> Finding:
     return Finding(
         time_us=NOW_US,
@@ -250,7 +257,7 @@ def test_a_fall_starts_a_training() -> None:
     assert step.run_key == "late/train/2"
     assert step.reason == (
         "ROC-AUC 0.7020 (95 % 0.6950 to 0.7090) on 12,034 matured labels of 28 days, against "
-        "0.7410 (95 % 0.7350 to 0.7470) when v1 was tested: worse by 0.0390, and the intervals do not meet"
+        "0.7410 (95 % 0.7350 to 0.7470) when v1 was tested: worse by 0.0390, and the intervals do not meet" + UNKNOWN
     )
 
 
@@ -258,7 +265,9 @@ def test_a_fall_says_what_drifted() -> None:
     findings = tuple(finding("drift", name, value) for name, value in [("a", 0.3), ("b", 1.2), ("c", 0.6), ("d", 0.5)])
     step = decide(evolve(FALLEN, findings=(*findings, finding("nulls", "e", 0.1, significant=False))), model())
     assert step is not None
-    assert step.reason.endswith(". At the same time: b moved by 1.2; c moved by 0.6; d moved by 0.5 and 1 more")
+    assert step.reason.endswith(
+        ". At the same time: b moved by 1.2; c moved by 0.6; d moved by 0.5 and 1 more" + UNKNOWN
+    )
     assert len(step.evidence["drifted"]) == 4  # type: ignore[arg-type]
 
 
@@ -308,7 +317,7 @@ def test_a_training_on_schedule() -> None:
     monthly = model(retrain=ck.Retrain(every="90d", on_fall=False))
     step = decide(QUIET, monthly)
     assert isinstance(step, Train)
-    assert step.reason == "90 days since the last training, and one is due every 90 days"
+    assert step.reason == "90 days since the last training, and one is due every 90 days" + UNKNOWN
     assert decide(evolve(QUIET, last_trained_us=NOW_US - 90 * DAY_US + 1), monthly) is None
 
 

@@ -22,7 +22,7 @@ from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Stage, Trial, find_trial
 from charkha.operations.rollout.unseen import Unseen, unseen_of
 from charkha.operations.situation import Situation
-from charkha.operations.steps import Expose, NoteProgress, Promote, Propose, Reject, Retract, StartShadow, Step
+from charkha.operations.steps import Expose, Note, Promote, Propose, Reject, Retract, StartShadow, Step
 from charkha.serving.routing import assign, positions
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.rollout import Rollout
@@ -281,7 +281,7 @@ def test_an_ab_test_promotes_rolls_back_or_says_that_it_is_unclear(
 
 def test_an_ab_test_that_goes_on_says_so_each_quarter() -> None:
     noted = step(at_test(0.45, labels=80_000))
-    assert isinstance(noted, NoteProgress)
+    assert isinstance(noted, Note)
     assert noted.key.startswith("late/continue/v2/")
     quarter = noted.evidence["quarter"]
     assert step(at_test(0.45, labels=80_000, told=quarter)) is None

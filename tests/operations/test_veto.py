@@ -8,6 +8,7 @@ import charkha as ck
 from charkha.monitoring.diagnosis.incident import DiagnosedCause
 from charkha.operations.decide import decide
 from charkha.operations.outlook import outlook
+from charkha.operations.retraining.exclusions import from_evidence
 from charkha.operations.situation import Situation
 from charkha.operations.steps import HoldTraining, Train, TrainFirst
 from charkha.operations.veto import in_the_way, training_span
@@ -27,7 +28,8 @@ FALLEN = Situation(
 
 
 def beside(*incidents: Incident, held: frozenset[str] = frozenset()) -> Situation:
-    return evolve(FALLEN, incidents=incidents, held=held)
+    paged = {f"late/page/{each.id}/{each.cause}": NOW_US for each in incidents}
+    return evolve(FALLEN, incidents=incidents, held=held, written=paged)
 
 
 @pytest.mark.parametrize("cause", ["infrastructure", "skew", "source", "label"])
@@ -49,7 +51,7 @@ def test_a_training_waits_for_what_is_broken_and_says_so_once(cause: DiagnosedCa
 def test_a_training_does_not_wait_for_what_it_may_answer(cause: DiagnosedCause) -> None:
     step = decide(beside(incident(cause)), model())
     assert isinstance(step, Train)
-    assert "incident" not in step.reason
+    assert "waits" not in step.reason
 
 
 def test_a_schedule_and_a_first_champion_wait_as_well() -> None:
@@ -76,18 +78,18 @@ def test_the_next_incident_is_written_down_again() -> None:
     assert other.key == "late/train/1/waits/late-4"
 
 
-def test_what_is_over_is_told_with_the_training_that_learns_from_it() -> None:
+def test_the_time_of_what_is_over_is_left_out_and_told() -> None:
     ended = incident(days_ago=20, status="closed", closed_us=NOW_US - 9 * DAY_US, seen_us=NOW_US - 10 * DAY_US)
     step = decide(beside(ended), model())
     assert isinstance(step, Train)
     assert step.reason.endswith(
-        ". It learns from the time of what is over, too: incident late-3, source: null flood of weather.temp, "
-        "until 2013-04-01 00:00 UTC"
+        ". It leaves out the time of what is over: late-3, source, 2013-03-22 00:00 UTC to 2013-04-01 00:00 UTC"
     )
-    assert step.evidence["over"] == ["late-3"]
+    (window,) = from_evidence(step.evidence)
+    assert (window.incident, window.since_us, window.until_us) == ("late-3", ended.began_us, ended.seen_us + 1)
     merged = decide(beside(evolve(ended, status="merged", merged_into=1)), model())
     assert isinstance(merged, Train)
-    assert "over" not in merged.evidence
+    assert not from_evidence(merged.evidence)
 
 
 def test_only_what_a_training_would_learn_from_counts() -> None:
@@ -97,7 +99,7 @@ def test_only_what_a_training_would_learn_from_counts() -> None:
     before = incident(days_ago=30, status="closed", seen_us=since_us - DAY_US)
     step = decide(beside(before), short)
     assert isinstance(step, Train)
-    assert "over" not in step.evidence
+    assert not from_evidence(step.evidence)
     # One that lasts reaches into the window, whenever it was seen last; one that began after it does not.
     lasting = incident(days_ago=30, seen_us=since_us - DAY_US)
     assert in_the_way([lasting], short, NOW_US) == [lasting]

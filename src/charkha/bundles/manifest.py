@@ -107,12 +107,38 @@ class RulesApplied(msgspec.Struct, frozen=True):
     definition_digest: str
 
 
+class WindowLeftOut(msgspec.Struct, frozen=True):
+    """A stretch of time (µs) that was not learnt from, since it is that of an incident; the end is outside.
+
+    by_label: rows whose label became known then are left out too, not only those that were asked for then. rows: how
+    many labelled rows it took; of those in two stretches the first counts.
+    """
+
+    incident: str
+    cause: str
+    since_us: int
+    until_us: int
+    by_label: bool = False
+    rows: int = 0
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """What of a source was not read, since it was in quarantine: pushed batches and their rows, and files."""
+
+    batches: int = 0
+    rows: int = 0
+    files: int = 0
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to make the same model again.
 
     fingerprint: of the dataset. definition_digest: of the user's definition. versions: library → version.
     source_rows: source → rows read. left_out: labelled rows that were not learnt from, since features could have seen
-    their truth. rules_applied: of a version that is another one with other rules; None of one that was trained.
+    their truth. windows_left_out: the time of incidents, of which nothing was learnt. set_aside: source → what of it
+    was in quarantine. without: the views of the definition that it was made without. recalibrated: the version of which
+    it is another calibration. rules_applied: of a version that is another one with other rules; None of one that was
+    trained.
     """
 
     fingerprint: str
@@ -123,6 +149,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     source_rows: dict[str, int]
     left_out: int = 0
+    windows_left_out: tuple[WindowLeftOut, ...] = ()
+    set_aside: dict[str, SetAside] = {}
+    without: tuple[str, ...] = ()
+    recalibrated: str | None = None
     rules_applied: RulesApplied | None = None
 
 

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from charkha.cli import (
     backfill,
+    backtest,
     beside,
     catalogue,
     check,
@@ -62,6 +63,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "status": (status.status, LOOK),
     "diagnose": (diagnose.diagnose, LOOK),
     "drill": (drill.drill, LOOK),
+    "backtest": (backtest.backtest, LOOK),
     "history": (history.history, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),

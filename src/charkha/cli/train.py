@@ -11,6 +11,7 @@ from charkha.cli.progress import steps, stoppable
 from charkha.cli.session import Session, choose_model, opened, person, session_of
 
 if TYPE_CHECKING:
+    from charkha.bundles.manifest import WindowLeftOut
     from charkha.spec.model import Model
     from charkha.spec.project import Project
     from charkha.storage.home import Home
@@ -68,6 +69,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     from charkha.engines.local import LocalEngine
     from charkha.operations.act import TRAINING
     from charkha.operations.drills.gate import drilling
+    from charkha.operations.retraining.took import Took
     from charkha.training.pipeline import Order
     from charkha.training.pipeline import train as train_version
     from charkha.training.tracking import MlflowTracker
@@ -76,8 +78,10 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     now_us = clock.now()
     key = f"{model.name}/by-hand/{to_iso(now_us)}"
     serving = home.ledger.deployment(model.name).champion
-    order = Order(model, project.root, moment(project, model, home, as_of), key, serving.version if serving else None)
-    warn_of_incidents(session, model, home, order.as_of_us)
+    as_of_us, champion = moment(project, model, home, as_of), serving.version if serving else None
+    left_out = left_out_of(session, model, home, as_of_us)
+    order = Order(model, project.root, as_of_us, key, champion, left_out=left_out)
+    took = Took()
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
@@ -86,9 +90,9 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
             drill = drilling(project, model, home, end_of_served(home), engine)
             candidate = train_version(order, home, clock, engine, tracker, on_step=on_step, drill=drill)
     except BaseException as error:
-        home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error)})
+        home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error), **took.plain})
         raise
-    home.ledger.finish_run(key, clock.now(), "done", _result(candidate))
+    home.ledger.finish_run(key, clock.now(), "done", {**_result(candidate), **took.plain})
     return candidate
 
 
@@ -97,17 +101,19 @@ def _result(candidate: "Candidate") -> dict[str, object]:
     return {"version": candidate.version, "passed": candidate.passed, "by": person()}
 
 
-def warn_of_incidents(session: Session, model: "Model", home: "Home", as_of_us: int) -> None:
-    """Say which incidents a training would learn the fault of, and which it learns from that are over."""
-    from charkha.operations.veto import in_the_way, over, over_in_words, waits_in_words
+def left_out_of(session: Session, model: "Model", home: "Home", as_of_us: int) -> "tuple[WindowLeftOut, ...]":
+    """Return the times of incidents of which nothing is learnt, open ones and those that are over, and say which."""
+    from charkha.operations.retraining.exclusions import in_words, windows_of
+    from charkha.operations.veto import in_the_way, over, waits_in_words
 
     incidents = home.ledger.incidents(model.name)
     if waiting := in_the_way(incidents, model, as_of_us):
-        words = f"{waits_in_words(waiting)}; by hand it goes on, and may learn the fault"
+        words = f"{waits_in_words(waiting)}; by hand it goes on, without the rows of its time"
         session.err.print(f"[yellow]warning[/]: {escape(words.removeprefix('training waits: '))}", highlight=False)
-    if ended := over(incidents, model, as_of_us):
-        words = f"it learns from the time of what is over, too: {over_in_words(ended)}"
-        session.err.print(f"[yellow]note[/]: {escape(words)}", highlight=False)
+    windows = windows_of([*waiting, *over(incidents, model, as_of_us)], model, as_of_us)
+    if windows:
+        session.err.print(f"[yellow]note[/]: left out: {escape(in_words(windows))}", highlight=False)
+    return windows
 
 
 def moment(project: "Project", model: "Model", home: "Home", as_of: str | None) -> int:

@@ -115,6 +115,7 @@ def view_to_plain(view: FeatureView) -> dict[str, Any]:
     if view.source.lag is None:
         del plain["source"]["lag"]  # as bundles of before have it
     del plain["source"]["contract"]  # so is what its batches must keep: it changes no feature
+    del plain["source"]["owner"]  # nor does who is paged
     return plain
 
 

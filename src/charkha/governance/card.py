@@ -3,6 +3,7 @@
 from charkha.bundles.manifest import Manifest, RulesApplied, RuntimeChoice
 from charkha.clock import to_iso
 from charkha.features.expressions import expression_from_json
+from charkha.governance.left_out import left_out_lines
 from charkha.governance.markdown import plain, table
 from charkha.governance.measured import gates_lines, metrics_lines, slices_lines, weakest_lines
 from charkha.spec.policies import Fallback
@@ -78,6 +79,7 @@ def _data(manifest: Manifest) -> list[str]:
     if manifest.lineage.left_out:
         ahead = "was known before the prediction was asked for, and features could have seen it."
         lines.append(f"{manifest.lineage.left_out:,} more were left out: their truth {ahead}")
+    lines += left_out_lines(manifest.lineage)
     return [*lines, split, "", *table(("part", "rows", "from", "until", "mean label"), parts)] if parts else lines
 
 

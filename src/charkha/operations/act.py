@@ -14,14 +14,19 @@ from charkha.clock import Clock
 from charkha.operations.approvals import PROPOSE, proposing_evidence
 from charkha.operations.beside import shared_out, with_beside
 from charkha.operations.look import WAITS
-from charkha.operations.rollout.trial import CONTINUED, OPERATOR
+from charkha.operations.remedies.carry_out import mend
+from charkha.operations.remedies.keys import ACTIONS
+from charkha.operations.retraining.orders import order_of
+from charkha.operations.retraining.took import Took
+from charkha.operations.rollout.trial import OPERATOR
 from charkha.operations.step_keys import action_of, step_key
 from charkha.operations.steps import (
     Deploying,
     Expose,
     HoldTraining,
+    Mend,
+    Note,
     NoteFailure,
-    NoteProgress,
     Promote,
     Propose,
     Reject,
@@ -61,17 +66,22 @@ def act(step: Step, workshop: Workshop) -> Decision:
     match step:
         case Train():
             return _train(step, workshop)
-        case NoteFailure():
-            return workshop.ledger.decide(_draft(workshop, "train_failed", step, workshop.clock.now()))
-        case HoldTraining():
-            return workshop.ledger.decide(_draft(workshop, WAITS, step, workshop.clock.now()))
-        case NoteProgress():
-            return workshop.ledger.decide(_draft(workshop, CONTINUED, step, workshop.clock.now()))
+        case NoteFailure() | HoldTraining() | Note():
+            return workshop.ledger.decide(_draft(workshop, _noted(step), step, workshop.clock.now()))
         case Propose():
             draft = evolve(_draft(workshop, PROPOSE, step, workshop.clock.now()), evidence=proposing_evidence(step))
             return workshop.ledger.decide(draft, expect_generation=step.generation)
+        case Mend():
+            return mend(step, workshop.ledger, _draft(workshop, ACTIONS[step.kind], step, workshop.clock.now()))
         case _:
             return _deploy(step, workshop)
+
+
+def _noted(step: NoteFailure | HoldTraining | Note) -> str:
+    """Return the action of a decision that changes nothing."""
+    if isinstance(step, Note):
+        return step.action
+    return WAITS if isinstance(step, HoldTraining) else "train_failed"
 
 
 def _train(step: Train, workshop: Workshop) -> Decision:
@@ -79,20 +89,15 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     decision = ledger.decide(_draft(workshop, "train", step, step.as_of_us))
     ledger.begin_run(step.run_key, TRAINING, model.name, step.as_of_us)
     champion = ledger.deployment(model.name).champion
-    order = Order(
-        model=model,
-        root=workshop.root,
-        as_of_us=step.as_of_us,
-        run_key=step.run_key,
-        champion=champion.version if champion else None,
-    )
+    order = order_of(step, model, workshop.root, champion.version if champion else None)
+    took = Took()
     try:
         candidate = workshop.train(order)
     except ANY_FAILS as error:  # whatever it was, the wheel goes on turning with the champion it has
-        failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
+        failure = {"error": str(error) or repr(error), "kind": type(error).__name__, **took.plain}
         ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
     else:
-        result = {"version": candidate.version, "passed": candidate.passed}
+        result = {"version": candidate.version, "passed": candidate.passed, **took.plain}
         ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
     return decision
 

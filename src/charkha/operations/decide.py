@@ -1,14 +1,19 @@
 """What to do next, from what is: a pure function, and every rule of it in a function of its own.
 
-The rules are asked in order, and the first that has something to do decides:
+The rules are asked in order, and the first that has something to do decides, if it may (`autonomy`):
 
     1. a training that was decided on goes on until it has ended
     2. one that failed is written down
-    3. a version that did not pass its gates, or that a newer one has overtaken, is rejected
-    4. without a champion, the newest version that passed becomes it; else one is trained
-    5. a rollout begins, goes a stage further or ends: `rollout.rules`
-    6. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
-       would learn the fault, which is written down once
+    3. what was done about an incident that is over is undone
+    4. the remedies of open incidents that take no time: what is at fault is taken out of the way
+    5. a version that did not pass its gates, or that a newer one has overtaken, is rejected
+    6. without a champion, the newest version that passed becomes it
+    7. else one is trained
+    8. a rollout begins, goes a stage further or ends: `rollout.rules`
+    9. the remedies that are a training: a version without the views at fault, another calibration
+    10. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
+        for new labels; not while an incident is open of which it would learn the fault, which is written down once
+    11. who owns what is at fault is told
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
@@ -22,22 +27,32 @@ when its features were served otherwise than they are recomputed: it was not tau
 judged by tests that may be looked at at any time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from charkha.operations.autonomy import restrained
+from charkha.operations.remedies.rules import mend_at_once, page
+from charkha.operations.remedies.undo import undo
+from charkha.operations.remedies.variants import make_variants
+from charkha.operations.retraining.rules import finish_training, note_failed_training, retrain, train_first
 from charkha.operations.rollout.rules import ROLLOUT_RULES
 from charkha.operations.rollout.waiting import reject_waiting
 from charkha.operations.situation import Situation
-from charkha.operations.steps import Evidence, Expose, NoteFailure, Promote, Propose, Step, Train, TrainFirst
-from charkha.operations.verdict import fall
-from charkha.operations.veto import unless_broken
-from charkha.operations.wording import count_of, length_of, moment
-from charkha.spec.durations import parse_duration
+from charkha.operations.steps import Expose, Promote, Propose, Step
+from charkha.operations.wording import count_of
 from charkha.spec.model import Model
 
 
 def decide(situation: Situation, model: Model) -> Step | None:
     """Return the next step, or None when there is nothing to do."""
-    return next((step for rule in RULES if (step := rule(situation, model))), None)
+    due = (step for rule in RULES for step in _steps(rule(situation, model)))
+    return next((allowed for step in due if (allowed := restrained(step, situation, model))), None)
+
+
+def _steps(found: Iterable[Step] | Step | None) -> Iterable[Step]:
+    """Return the steps of a rule, which has one, several, or none."""
+    if found is None:
+        return ()
+    return found if isinstance(found, Iterable) else (found,)
 
 
 def to_verify(situation: Situation, model: Model) -> str | None:
@@ -56,31 +71,6 @@ def leaving(situation: Situation, model: Model) -> str | None:
     return shadow.version if isinstance(step, Promote | Expose | Propose) else None
 
 
-def _finish_training(situation: Situation, model: Model) -> Step | None:
-    training = situation.training
-    if training is None or training.state not in ("decided", "running"):
-        return None
-    kind = TrainFirst if training.first else Train
-    return kind(
-        run_key=training.run_key, as_of_us=training.decided_us, reason=training.reason, evidence=training.evidence
-    )
-
-
-def _note_failed_training(situation: Situation, model: Model) -> Step | None:
-    training = situation.training
-    if training is None or training.state != "failed" or training.noted:
-        return None
-    again = may_train_from_us(situation, model)
-    return NoteFailure(
-        run_key=training.run_key,
-        reason=(
-            f"the training decided on at {moment(training.decided_us)} failed: {training.error}. "
-            f"The next may begin at {moment(again)}"
-        ),
-        evidence={"run_key": training.run_key, "error": training.error},
-    )
-
-
 def _first_champion(situation: Situation, model: Model) -> Step | None:
     if situation.deployment.champion:
         return None
@@ -91,77 +81,23 @@ def _first_champion(situation: Situation, model: Model) -> Step | None:
             reason=f"{waiting.version} passed {_gates(len(waiting.gates))}; there is no champion to compare it with",
             evidence={"version": waiting.version, "champion": None},
         )
-    if not _cooled_down(situation, model):
-        return None
-    first = TrainFirst(
-        run_key=_next_run_key(situation, model),
-        as_of_us=situation.now_us,
-        reason=f"{model.name} has no champion: training one on what was known at {moment(situation.now_us)}",
-        evidence={"champion": None},
-    )
-    return unless_broken(first, situation, model)
-
-
-def _retrain(situation: Situation, model: Model) -> Step | None:
-    stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
-    # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
-    under_way = situation.contest or (situation.progress and situation.progress.trial)
-    if under_way or stale or not _cooled_down(situation, model):
-        return None
-    due = _retrain_on_fall(situation, model) or _retrain_on_schedule(situation, model)
-    return unless_broken(due, situation, model) if due else None
-
-
-def _retrain_on_fall(situation: Situation, model: Model) -> Train | None:
-    if not model.retrain.on_fall or situation.health is None or situation.reference is None:
-        return None
-    if situation.health.labels < model.rollout.shadow.min_labels:
-        return None
-    fallen = fall(situation.health, situation.reference, situation.findings, higher_is_better=model.higher_is_better)
-    return _train(situation, model, *fallen) if fallen else None
-
-
-def _retrain_on_schedule(situation: Situation, model: Model) -> Train | None:
-    every, last_us = model.retrain.every, situation.last_trained_us
-    champion = situation.deployment.champion
-    if (
-        every is None
-        or champion is None
-        or (last_us is not None and situation.now_us < last_us + parse_duration(every))
-    ):
-        return None
-    since = "no training yet" if last_us is None else f"{length_of(situation.now_us - last_us)} since the last training"
-    reason = f"{since}, and one is due every {length_of(parse_duration(every))}"
-    return _train(situation, model, reason, {"champion": champion.version, "last_trained_us": last_us, "every": every})
-
-
-def _train(situation: Situation, model: Model, reason: str, evidence: Evidence) -> Train:
-    key = _next_run_key(situation, model)
-    return Train(run_key=key, as_of_us=situation.now_us, reason=reason, evidence=evidence)
-
-
-def _next_run_key(situation: Situation, model: Model) -> str:
-    return f"{model.name}/train/{situation.trainings + 1}"
-
-
-def may_train_from_us(situation: Situation, model: Model) -> int:
-    """Return from when a training may begin, by the cooldown since the last one (µs)."""
-    return (situation.last_trained_us or 0) + parse_duration(model.retrain.cooldown)
-
-
-def _cooled_down(situation: Situation, model: Model) -> bool:
-    return situation.last_trained_us is None or situation.now_us >= may_train_from_us(situation, model)
+    return None
 
 
 def _gates(count: int) -> str:
     return f"its {count_of(count, 'gate')}"
 
 
-RULES: tuple[Callable[[Situation, Model], Step | None], ...] = (
-    _finish_training,
-    _note_failed_training,
+RULES: tuple[Callable[[Situation, Model], Iterable[Step] | Step | None], ...] = (
+    finish_training,
+    note_failed_training,
+    undo,
+    mend_at_once,
     reject_waiting,
     _first_champion,
+    train_first,
     *ROLLOUT_RULES,
-    _retrain,
+    make_variants,
+    retrain,
+    page,
 )

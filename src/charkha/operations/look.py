@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import polars as pl
 from attrs import field, frozen
 
 from charkha.bundles.manifest import Estimate, Manifest
@@ -16,9 +17,11 @@ from charkha.monitoring.profiles import ProfileReader
 from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
 from charkha.operations.approvals import proposals_of
+from charkha.operations.remedies.keys import can_be_undone, is_of_variant
+from charkha.operations.retraining.past import past_trainings
 from charkha.operations.rollout.measure import Gauge
 from charkha.operations.rollout.trial import ABORT, RETRACT
-from charkha.operations.situation import Situation, Training, Waiting
+from charkha.operations.situation import Situation, Training, Variant, Waiting
 from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
@@ -72,15 +75,16 @@ class Lookout:
         since_us = side_by_side_since(deployments)
         health, duel = self._measure(deployment, since_us, now_us)
         trained = [decision for decision in decisions if decision.action == "train"]
+        last_us = last_trained_us(trained, versions, runs)
         return Situation(
             now_us=now_us,
             deployment=deployment,
             since_us=since_us,
             versions=tuple(row.version for row in versions),
-            waiting=tuple(map(self._waiting, open_versions(versions, decisions, deployment))),
+            waiting=tuple(map(self._waiting, open_versions(challengers(versions), decisions, deployment))),
             training=last_training(trained, decisions, runs),
             trainings=len(trained),
-            last_trained_us=last_trained_us(trained, versions, runs),
+            last_trained_us=last_us,
             reference=self._reference(deployment),
             health=health,
             contest=duel,
@@ -90,6 +94,16 @@ class Lookout:
             held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
             proposals=proposals_of(decisions),
             progress=self.gauge.progress(deployments, decisions, runs, now_us),
+            past=past_trainings(decisions, runs),
+            new_labels=self._new_labels(last_us, now_us),
+            written={decision.key: decision.time_us for decision in decisions},
+            champion_views=self._champion_views(deployment),
+            former=next(iter(ledger.champions(name)[-2:-1]), None),
+            killed=ledger.killed().get(name),
+            mends=tuple(filter(can_be_undone, decisions)),
+            variants=tuple(
+                Variant(row.version, row.run_key, row.status == "accepted") for row in of_variants(versions)
+            ),
         )
 
     def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:
@@ -136,6 +150,21 @@ class Lookout:
             return None
         manifest = self.bundles.manifest(self.model.name, deployment.champion.version)
         return manifest.metrics.get("test", {}).get(self.model.metrics[0])
+
+    def _champion_views(self, deployment: Deployment) -> frozenset[str]:
+        """Return the views that the champion reads."""
+        if deployment.champion is None:
+            return frozenset()
+        columns = self.bundles.manifest(self.model.name, deployment.champion.version).schema.names
+        return frozenset(view.name for view in self.model.views) & {name.partition(".")[0] for name in columns}
+
+    def _new_labels(self, last_us: int | None, now_us: int) -> int | None:
+        """Return how many labels of what the champion answered became known since the last training."""
+        if self.model.retrain.new_labels is None or last_us is None:
+            return None
+        rows = self.outcomes.outcomes(last_us - self.model.label.delay_us, now_us, now_us)
+        answered = rows.filter(pl.col("role") == "champion")
+        return answered.filter(pl.col("_label_known_us") > last_us)["id"].n_unique()
 
     def _waiting(self, row: VersionRow) -> Waiting:
         manifest: Manifest = self.bundles.manifest(row.model, row.version)
@@ -204,6 +233,20 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
 
 
 def last_trained_us(trained: Sequence[Decision], versions: Sequence[VersionRow], runs: Sequence[Run]) -> int | None:
-    """Return when the last training began, by the operator or by hand (µs); None when there was none."""
-    times = [decision.time_us for decision in trained] + [row.created_us for row in versions]
-    return max(times + [run.started_us for run in runs], default=None)
+    """Return when the last training began, by the operator or by hand (µs); None when there was none.
+
+    Versions that lack views, and stand in for a champion, do not count.
+    """
+    times = [decision.time_us for decision in trained if not is_of_variant(decision.key)]
+    times += [row.created_us for row in versions if not is_of_variant(row.run_key)]
+    return max(times + [run.started_us for run in runs if not is_of_variant(run.key)], default=None)
+
+
+def challengers(versions: Sequence[VersionRow]) -> list[VersionRow]:
+    """Return the versions that may become champion for good: all but those that lack views."""
+    return [row for row in versions if not is_of_variant(row.run_key)]
+
+
+def of_variants(versions: Sequence[VersionRow]) -> list[VersionRow]:
+    """Return the versions that lack views, and stand in for the champion while those are at fault."""
+    return [row for row in versions if is_of_variant(row.run_key)]

@@ -13,12 +13,15 @@ from attrs import define, field
 
 from charkha.monitoring.diagnosis.incidents import INCIDENT_ACTIONS
 from charkha.monitoring.diagnosis.messages import message
+from charkha.operations.remedies.keys import PAGE
 from charkha.operations.webhooks import host_of, send
 from charkha.spec.durations import DAY_US
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.webhooks import WebhookForm
 from charkha.storage.ledger import Ledger
 
+# An owner is paged through the same webhooks: the reason of the decision says whom it is for.
+TOLD = (*INCIDENT_ACTIONS, PAGE)
 # A webhook that is new is told of what happened within so long.
 FIRST_US = DAY_US
 
@@ -69,7 +72,7 @@ def tell_webhook(ledger: Ledger, form: WebhookForm, url: str, now_us: int) -> st
     after, since_us = (0, now_us - FIRST_US) if checkpoint is None else (checkpoint["sequence"], 0)
     trouble, decisions = "", ledger.decisions(after=after)
     for decision in decisions:
-        if decision.action in INCIDENT_ACTIONS and decision.time_us >= since_us:
+        if decision.action in TOLD and decision.time_us >= since_us:
             outcome, reason = send(url, message(form, decision), decision.key)
             if outcome == "unreachable":
                 return f"{reason}; it is told of {decision.evidence['incident']} at the next look"

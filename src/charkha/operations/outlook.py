@@ -1,7 +1,7 @@
 """What the operator waits for when there is nothing to do: the other half of an answer to "what happens next?"."""
 
 from charkha.monitoring.performance import Contest
-from charkha.operations.decide import may_train_from_us
+from charkha.operations.retraining.rules import may_train_from_us
 from charkha.operations.rollout.trial import Trial
 from charkha.operations.situation import Situation
 from charkha.operations.verdict import fall

@@ -10,9 +10,10 @@ from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
 from charkha.monitoring.skew_watch import SkewMeasure
 from charkha.operations.approvals import Proposal
+from charkha.operations.retraining.past import PastTraining
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.steps import Evidence
-from charkha.storage.ledger import Deployment, Incident
+from charkha.storage.ledger import Decision, Deployment, Incident
 
 
 @frozen(kw_only=True)
@@ -42,6 +43,15 @@ class Waiting:
     gates: tuple[GateResult, ...]
 
 
+@frozen
+class Variant:
+    """A version without some views. run_key: of the training that made it. passed: whether it passed its gates."""
+
+    version: str
+    run_key: str
+    passed: bool
+
+
 @frozen(kw_only=True)
 class Situation:
     """What is, at `now_us` (µs since 1970 UTC).
@@ -56,7 +66,12 @@ class Situation:
     findings: what the monitors measured.
     incidents: all that the diagnosis ever found, oldest first. held: keys of the decisions that a training waits.
     proposals: what was proposed to persons, by its key, with their answers. progress: of the rollout; None without a
-    champion.
+        champion.
+    past: all trainings, in the order of their beginning. new_labels: how many labels became known since the last one;
+        None where the model does not ask. written: all decisions of the model, key → time (µs).
+    champion_views: those that the champion reads. former: the champion one could roll back to.
+    killed: the decision by which the model is on its fallback, if it is. mends: the remedies that end with an incident.
+    variants: versions without some views, which stand in for the champion and are no challengers.
     """
 
     now_us: int
@@ -76,3 +91,16 @@ class Situation:
     held: frozenset[str] = frozenset()
     proposals: Mapping[str, Proposal] = field(factory=dict)
     progress: Progress | None = None
+    past: tuple[PastTraining, ...] = ()
+    new_labels: int | None = None
+    written: Mapping[str, int] = field(factory=dict)
+    champion_views: frozenset[str] = frozenset()
+    former: str | None = None
+    killed: Decision | None = None
+    mends: tuple[Decision, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that last, oldest first."""
+        return tuple(each for each in self.incidents if each.status == "open")

@@ -6,8 +6,9 @@ from charkha.operations.steps import (
     Deploying,
     Expose,
     HoldTraining,
+    Mend,
+    Note,
     NoteFailure,
-    NoteProgress,
     Promote,
     Propose,
     Reject,
@@ -38,7 +39,7 @@ def step_key(model: str, step: Step) -> str:
             return step.run_key
         case NoteFailure():
             return failure_key(step.run_key)
-        case HoldTraining() | NoteProgress() | Propose():
+        case HoldTraining() | Propose() | Note() | Mend():
             return step.key
         case _:
             return f"{model}/{action_of(step)}/{step.version}/{step.generation}"
@@ -51,4 +52,4 @@ def failure_key(run_key: str) -> str:
 
 def generation_of(step: Step) -> int | None:
     """Return the deployment that a step rests on; None for one that rests on none."""
-    return None if isinstance(step, Train | NoteFailure | HoldTraining | NoteProgress) else step.generation
+    return None if isinstance(step, Train | NoteFailure | HoldTraining | Note) else step.generation

@@ -100,15 +100,6 @@ class Retract:
 
 
 @frozen(kw_only=True)
-class NoteProgress:
-    """Write down that an A/B test goes on, and how far it is. key: of the decision."""
-
-    key: str
-    reason: str
-    evidence: Evidence
-
-
-@frozen(kw_only=True)
 class Propose:
     """Write down that a step waits for a person. key: of the decision. proposes: the step, in words.
 
@@ -123,5 +114,34 @@ class Propose:
     evidence: Evidence
 
 
+@frozen(kw_only=True)
+class Note:
+    """Write something down, once, and change nothing else. key, action: of the decision."""
+
+    key: str
+    action: str
+    reason: str
+    evidence: Evidence
+
+
+MendKind = Literal["serve_fallback", "end_fallback", "substitute", "restore", "roll_back", "eject_replica"]
+
+
+@frozen(kw_only=True)
+class Mend:
+    """Carry out a remedy of an incident, or undo one. key: of the decision.
+
+    subject: the version that is to serve, or the replica that is to be replaced; "" where it is the model as a whole.
+    generation: the deployment that this rests on; None where it rests on none.
+    """
+
+    kind: MendKind
+    key: str
+    subject: str = ""
+    generation: int | None = None
+    reason: str
+    evidence: Evidence
+
+
 Deploying = StartShadow | Expose | Promote | Reject | Retract
-Step = TrainFirst | Train | NoteFailure | HoldTraining | NoteProgress | Deploying | Propose
+Step = TrainFirst | Train | NoteFailure | HoldTraining | Deploying | Propose | Note | Mend

@@ -1,8 +1,8 @@
 """Incidents in the way of a training: what is broken is mended before it is learnt from.
 
 While an incident is open whose cause is that what serves, the features, the data or the labels are at fault, and whose
-time a training would learn from, none begins. One that is over is told with the reason for a training, for its rows are
-among those that are learnt from.
+time a training would learn from, none begins. The time of one that is over is left out of what is learnt from, and told
+with the reason for the training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from charkha.monitoring.diagnosis.documents import from_document
 from charkha.monitoring.diagnosis.incident import DiagnosedCause
 from charkha.monitoring.diagnosis.incidents import hit
 from charkha.monitoring.performance import Span
+from charkha.operations.retraining.exclusions import as_plain, in_words, nothing_left, windows_of
 from charkha.operations.situation import Situation
 from charkha.operations.steps import HoldTraining, Train
-from charkha.operations.wording import moment
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
 from charkha.storage.ledger import Incident
@@ -26,13 +26,13 @@ BROKEN: Sequence[DiagnosedCause] = ("infrastructure", "skew", "source", "label")
 
 
 def unless_broken(step: Train, situation: Situation, model: Model) -> Train | HoldTraining | None:
-    """Return a training that may begin, with the incidents its rows hold; else that it waits, once for each incident.
+    """Return a training that may begin, with what it leaves out; else that it waits, once for each incident.
 
-    None where it waits, and the ledger says so.
+    It waits, too, while a part of its rows would be left out as a whole. None where it waits, and the ledger says so.
     """
     waiting = in_the_way(situation.incidents, model, step.as_of_us)
     if not waiting:
-        return _with_what_is_over(step, over(situation.incidents, model, step.as_of_us))
+        return _leaving_out(step, situation, model)
     key = waiting_key(step.run_key, waiting[0])
     if key in situation.held:
         return None
@@ -54,18 +54,13 @@ def in_the_way(incidents: Sequence[Incident], model: Model, as_of_us: int) -> li
 
 
 def over(incidents: Sequence[Incident], model: Model, as_of_us: int) -> list[Incident]:
-    """Return the incidents that are over and whose rows a training as of a time would learn from."""
+    """Return the incidents that are over and whose rows a training as of a time would learn from, if it was let."""
     return list(_learnt_from(incidents, model, as_of_us, "closed"))
 
 
 def waits_in_words(incidents: Sequence[Incident]) -> str:
     """Return that a training waits, and for what."""
     return f"training waits: {'; '.join(f'incident {each.id}: {_headline(each)}' for each in incidents)}"
-
-
-def over_in_words(incidents: Sequence[Incident]) -> str:
-    """Return which incidents are over whose rows are learnt from."""
-    return "; ".join(f"incident {each.id}, {_headline(each)}, until {moment(each.seen_us)}" for each in incidents)
 
 
 def _learnt_from(incidents: Sequence[Incident], model: Model, as_of_us: int, status: str) -> Iterator[Incident]:
@@ -86,11 +81,26 @@ def training_span(model: Model, as_of_us: int) -> Span:
     return Span(split_spans(model.split, model.label.delay_us, as_of_us, window_us).train.since_us, as_of_us)
 
 
-def _with_what_is_over(step: Train, incidents: Sequence[Incident]) -> Train:
-    if not incidents:
+def _leaving_out(step: Train, situation: Situation, model: Model) -> Train | HoldTraining | None:
+    incidents = over(situation.incidents, model, step.as_of_us)
+    windows = windows_of(incidents, model, step.as_of_us)
+    if not windows:
         return step
-    reason = f"{step.reason}. It learns from the time of what is over, too: {over_in_words(incidents)}"
-    return evolve(step, reason=reason, evidence={**step.evidence, "over": [each.id for each in incidents]})
+    part = nothing_left(windows, model, step.as_of_us)
+    if part is None:
+        reason = f"{step.reason}. It leaves out the time of what is over: {in_words(windows)}"
+        return evolve(step, reason=reason, evidence={**step.evidence, "left_out": as_plain(windows)})
+    key = f"{waiting_key(step.run_key, incidents[0])}/{part}"
+    if key in situation.held:
+        return None
+    return HoldTraining(
+        key=key,
+        reason=(
+            f"training waits: its {part} rows would all be left out, as the time of what is over: {in_words(windows)}. "
+            f"What is due: {step.reason}"
+        ),
+        evidence={**step.evidence, "run_key": step.run_key, "incidents": [each.id for each in incidents]},
+    )
 
 
 def _headline(incident: Incident) -> str:

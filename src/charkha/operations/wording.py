@@ -1,20 +1,23 @@
 """How figures are said in the reasons of decisions: enough digits to see the interval, and no more."""
 
 from math import ceil, log10
+from typing import cast
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
 from charkha.operations.steps import (
     Expose,
     HoldTraining,
+    Mend,
+    Note,
     NoteFailure,
-    NoteProgress,
     Promote,
     Propose,
     Reject,
     Retract,
     StartShadow,
     Step,
+    Train,
     TrainFirst,
 )
 from charkha.spec.durations import DAY_US, HOUR_US
@@ -33,17 +36,23 @@ METRIC_NAMES = {
 }
 
 _PLAINLY: dict[type[Step], str] = {
-    TrainFirst: "train the first champion",
     NoteFailure: "write down that a training failed",
     HoldTraining: "write down that a training waits",
-    NoteProgress: "write down that the A/B test goes on",
 }
 
-_OF_A_VERSION: dict[type[Step], str] = {
+_OF_VERSIONS: dict[type[Step], str] = {
     StartShadow: "start {} as a shadow",
     Promote: "promote {}",
     Reject: "reject {}",
     Retract: "take {} out",
+}
+_MENDING: dict[str, str] = {
+    "serve_fallback": "put the model on its fallback",
+    "end_fallback": "let the model answer again",
+    "substitute": "let {} stand in for the champion",
+    "restore": "let {} answer again",
+    "roll_back": "roll back to {}",
+    "eject_replica": "have {} replaced",
 }
 
 # Measured now, or read from a manifest.
@@ -52,13 +61,28 @@ Interval = Estimate | manifest.Estimate
 
 def step_in_words(step: Step) -> str:
     """Return what a step does, such as "promote v3"."""
-    if isinstance(step, Expose):
-        return f"let {step.version} answer {percent(step.share)}"
-    if isinstance(step, Propose):
-        return f"propose to {step.proposes}"
-    form = _OF_A_VERSION.get(type(step))
-    version = getattr(step, "version", None)
-    return form.format(version) if form and version else _PLAINLY.get(type(step), "train")
+    match step:
+        case StartShadow() | Promote() | Reject() | Retract():
+            return _OF_VERSIONS[type(step)].format(step.version)
+        case Expose():
+            return f"let {step.version} answer {percent(step.share)}"
+        case Propose() | Note():
+            said = step.proposes if isinstance(step, Propose) else step.action.replace("_", " ")
+            return f"propose to {said}" if isinstance(step, Propose) else f"write down: {said}"
+        case Mend():
+            return _MENDING[step.kind].format(step.subject)
+        case Train():
+            return _training_in_words(step)
+        case _:
+            return _PLAINLY[type(step)]
+
+
+def _training_in_words(step: Train) -> str:
+    if step.evidence.get("recalibrates_since_us") is not None:
+        return f"calibrate {step.evidence.get('champion')} anew"
+    if without := step.evidence.get("without"):
+        return f"train a version without {', '.join(cast('list[str]', without))}"
+    return "train the first champion" if isinstance(step, TrainFirst) else "train"
 
 
 def metric_name(metric: str) -> str:

@@ -17,6 +17,7 @@ from charkha.clock import Clock
 from charkha.serving.beside import InThread
 from charkha.serving.body import Limits
 from charkha.serving.desk import Desk
+from charkha.serving.ejection import Ejection
 from charkha.serving.follower import Follower
 from charkha.serving.http import build_router
 from charkha.serving.keyring import Keyring
@@ -112,7 +113,9 @@ def open_app(  # noqa: PLR0917
     keyring = None if key_workers is None else Keyring(home.ledger, clock, metrics, key_workers)
     if keyring is not None:
         keyring.refresh()
-    followed_by = (service.kill_switch, service, service.vitals, keyring, metrics.rule_hits)
+    # Without a server nobody would start another in its place.
+    ejection = None if place is None else Ejection(home.ledger, replica)
+    followed_by = (service.kill_switch, service, service.vitals, keyring, metrics.rule_hits, ejection)
     followers = [Follower(followed) for followed in followed_by if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)
     provider = provider_of_environment()

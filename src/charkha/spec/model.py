@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from attrs import Factory, field, frozen
 
+from charkha.spec.autonomy import Autonomy
 from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
@@ -36,6 +37,7 @@ class Lesson:
     """What an estimator learns from: features float64 (n, f) and labels float64 (n,), to train and to validate by.
 
     Null is NaN; the columns `categorical` hold codes from 0. Without validation rows nothing is stopped early.
+    weights: how much each training row counts, float64 (n,), above 0; None: all the same.
     """
 
     task: Task
@@ -43,6 +45,7 @@ class Lesson:
     validation: tuple[FloatArray, FloatArray]
     categorical: tuple[int, ...]
     seed: int
+    weights: FloatArray | None = None
 
     @property
     def validates(self) -> bool:
@@ -139,6 +142,7 @@ class Model:
     fallback: what answers where the model cannot; without one, such a call fails.
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     log: how long predictions are kept, and what is answered while there is no room for them.
+    autonomy: what the operator does by itself, and what it proposes or only observes.
     stick_to: the entity that always meets the same version while challengers answer a share, by its name or itself; the
         entity of the first view unless given. Something else than a view describes may be it, if its keys are fields of
         the request.
@@ -167,6 +171,7 @@ class Model:
     log: LogPolicy = field(default=LogPolicy(), kw_only=True)
     stick_to: str | Entity | None = field(default=None, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
+    autonomy: Autonomy = field(default=Autonomy(), kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)
 

@@ -9,18 +9,36 @@ from charkha.spec.durations import parse_duration
 
 @frozen(kw_only=True)
 class Retrain:
-    """When the operator trains a challenger.
+    """When the operator trains a challenger, and what that may cost.
 
     on_fall: when the primary metric has fallen significantly below what the champion showed when it was tested.
+    on_diagnosis: when an incident that new data help with is open, or was not long ago.
     every: also on a schedule, such as "30d".
+    new_labels: also when so many labels have become known since the last training.
     cooldown: the least time between two trainings.
     window: train on the newest rows of this length only; all of them unless given.
+    half_life: a row that is older by this much counts half as much; all rows count the same unless given.
+    budget_cpu_hours, budget_inr, budget_trainings: what trainings may use within `budget_period`, those by hand too;
+        without bound unless given.
+    inr_per_cpu_hour: what an hour of a processor costs; needed for `budget_inr`.
+    inr_per_cost: what one unit of `ck.Costs` is worth; then a training that gains less than it costs is refused.
+    horizon: over which a gain is counted.
     """
 
     on_fall: bool = True
+    on_diagnosis: bool = True
     every: str | None = None
+    new_labels: int | None = None
     cooldown: str = "14d"
     window: str | None = None
+    half_life: str | None = None
+    budget_cpu_hours: float | None = None
+    budget_inr: float | None = None
+    budget_trainings: int | None = None
+    budget_period: str = "30d"
+    inr_per_cpu_hour: float | None = None
+    inr_per_cost: float | None = None
+    horizon: str = "30d"
 
 
 @frozen(kw_only=True)

@@ -141,6 +141,7 @@ class Source:
     static: True for rows without time, known since always (a table of aircraft, say). Such a table hides when its rows
         were learnt, so it must be asked for.
     contract: what the rows must keep; a batch of them that does not is not read, and a push is set aside whole.
+    owner: who is paged when its rows are at fault, such as a team or its address; the model's owner unless given.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Source:
     static: bool = field(default=False, kw_only=True)
     contract: Contract | None = field(default=None, kw_only=True)
     lag: str | None = field(default=None, kw_only=True)
+    owner: str | None = field(default=None, kw_only=True)
 
     @property
     def lag_us(self) -> int:

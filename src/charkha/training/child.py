@@ -19,6 +19,7 @@ from typing import IO
 import msgspec
 from attrs import evolve
 
+from charkha.bundles.manifest import WindowLeftOut
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock, SimulatedClock
 from charkha.engines.engine import Engine
@@ -53,6 +54,9 @@ class ChildOrder(msgspec.Struct, frozen=True):
     champion: str | None
     seed: int
     tracking: str | None
+    left_out: tuple[WindowLeftOut, ...] = ()
+    without: tuple[str, ...] = ()
+    recalibrates_since_us: int | None = None
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -92,6 +96,9 @@ def train_in_child(
         champion=order.champion,
         seed=order.seed,
         tracking=tracker.uri if isinstance(tracker, MlflowTracker) else None,
+        left_out=order.left_out,
+        without=order.without,
+        recalibrates_since_us=order.recalibrates_since_us,
     )
     with TemporaryDirectory(prefix="charkha-training-") as folder:
         result = _run_child(sent, Path(folder), order.model.budget, on_step, module)
@@ -184,7 +191,17 @@ def carry_out(
     """Train as ordered, with the backends of the project opened anew and the clock of the parent."""
     home_folder = Path(order.home)
     tracker = NoTracker() if order.tracking is None else MlflowTracker(home_folder, order.tracking)
-    here = Order(model, project.root, order.as_of_us, order.run_key, order.champion, order.seed)
+    here = Order(
+        model=model,
+        root=project.root,
+        as_of_us=order.as_of_us,
+        run_key=order.run_key,
+        champion=order.champion,
+        seed=order.seed,
+        left_out=order.left_out,
+        without=order.without,
+        recalibrates_since_us=order.recalibrates_since_us,
+    )
     with open_project(evolve(project, home=home_folder)) as home:
         clock, engine = SimulatedClock(order.now_us), LocalEngine()
         drill = drilling(project, model, home, order.now_us, engine)

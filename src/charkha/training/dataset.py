@@ -1,12 +1,13 @@
 """The dataset: every past occasion whose truth is known, with the features as they would have been served then."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 from attrs import frozen
 
+from charkha.bundles.manifest import WindowLeftOut
 from charkha.clock import to_iso
 from charkha.features.answers import answered
 from charkha.features.contracts import Volume
@@ -19,6 +20,7 @@ from charkha.spec.fields import TIME
 from charkha.spec.model import FloatArray, Model
 from charkha.storage.log import Log
 from charkha.training.fingerprint import fingerprint
+from charkha.training.leaving_out import without_windows
 from charkha.training.simultaneous import say_simultaneous
 from charkha.training.split import BEGINNING, TimeArray
 
@@ -60,6 +62,7 @@ class Dataset:
     readings: the sources that the features were computed from. source_rows: source name → how many of its rows were
     known by `as_of_us`. fingerprint: of spine and features, which are all that a model learns from.
     left_out: how many occasions with a label are not there, since their truth was known before the prediction.
+    windows: the times of incidents that are not there, each with its number of occasions.
     """
 
     features: pl.DataFrame
@@ -69,6 +72,7 @@ class Dataset:
     fingerprint: str
     as_of_us: int
     left_out: int = 0
+    windows: tuple[WindowLeftOut, ...] = ()
 
     @property
     def labels(self) -> FloatArray:
@@ -81,12 +85,19 @@ class Dataset:
         return self.spine["_at_us"].to_numpy()
 
 
-def build_dataset(model: Model, readings: Readings, as_of_us: int, *, since_us: int = BEGINNING) -> Dataset:
+def build_dataset(
+    model: Model,
+    readings: Readings,
+    as_of_us: int,
+    *,
+    since_us: int = BEGINNING,
+    without: Sequence[WindowLeftOut] = (),
+) -> Dataset:
     """Return the dataset of a model as it could be known at `as_of_us`, of predictions from `since_us` on.
 
-    In memory are what it holds, what labels are made of, and of any other source what `readings` allows: their number
-    of buckets and threads changes nothing. Raises NoLabels, TruthKnownAhead, and DataError for files that are not as
-    declared and sources that break their contract then.
+    without: times of incidents, whose occasions are left out. In memory are what it holds, what labels are made of, and
+    of any other source what `readings` allows: their number of buckets and threads changes nothing. Raises NoLabels,
+    TruthKnownAhead, and DataError for files that are not as declared and sources that break their contract then.
     """
     volumes = {source.name: Volume.of(readings.of(source.name).known_us(), as_of_us) for source in model.sources}
     for source in model.sources:
@@ -96,11 +107,13 @@ def build_dataset(model: Model, readings: Readings, as_of_us: int, *, since_us: 
     source_rows = {name: volume.rows for name, volume in volumes.items()}
     if spine.is_empty():
         raise NoLabels(model, as_of_us, source_rows[model.label.source.name])
-    kept = without_truth_ahead(model, spine).drop("_first_known_us")
+    seen = without_truth_ahead(model, spine).drop("_first_known_us")
+    kept, windows = without_windows(seen, without)
     say_simultaneous(model, kept, readings)
     features = features_of(plan_features(model), kept, readings)
     print_of = fingerprint(kept, features)
-    return Dataset(features, kept, readings, source_rows, print_of, as_of_us, spine.height - kept.height)
+    ahead = spine.height - seen.height
+    return Dataset(features, kept, readings, source_rows, print_of, as_of_us, ahead, windows)
 
 
 def sources_of(model: Model, root: Path, log: Log | None) -> Sources:

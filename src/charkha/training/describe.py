@@ -94,4 +94,5 @@ def _lineage(model: Model, seed: int, dataset: Dataset) -> Lineage:
         versions=library_versions(),
         source_rows=dict(dataset.source_rows),
         left_out=dataset.left_out,
+        windows_left_out=dataset.windows,
     )

@@ -46,10 +46,19 @@ class Fitted:
         return scores if self.calibration is None else self.calibration.apply(scores)
 
 
-def fit_model(model: Model, features: pl.DataFrame, labels: FloatArray, parts: Parts, seed: int) -> Fitted:
+def fit_model(
+    model: Model,
+    features: pl.DataFrame,
+    labels: FloatArray,
+    parts: Parts,
+    seed: int,
+    *,
+    weights: FloatArray | None = None,
+) -> Fitted:
     """Learn from the training rows; stop early, calibrate and choose the threshold on the validation rows.
 
-    features: one row per label; labels: float64 (n,), 0 or 1 for a binary model. The test rows are not looked at.
+    features: one row per label; labels: float64 (n,), 0 or 1 for a binary model. weights: of the training rows,
+    float64 (train,); None: all the same. The test rows are not looked at.
     Raises OneClassOnly, and CannotFit for labels that no estimator takes.
     """
     if model.task == "binary":
@@ -64,6 +73,7 @@ def fit_model(model: Model, features: pl.DataFrame, labels: FloatArray, parts: P
             (held_out, labels[parts.validation]),
             schema.categorical,
             seed,
+            weights,
         )
     )
     predictor = load_predictor(model.estimator.kind, state)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.bundles.bundle import Bundle, load_bundle
 from charkha.bundles.encoding import encode
-from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice
+from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice, SetAside, WindowLeftOut
 from charkha.bundles.runtime_choice import choose_runtime
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
@@ -34,8 +34,12 @@ from charkha.training.dataset import Dataset, build_dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import Fitted, fit_model
-from charkha.training.split import Parts, split_by_time, split_spans
+from charkha.training.leaving_out import rows_left_out, set_aside
+from charkha.training.recalibrate import recalibrated, since_then
+from charkha.training.reduced import without_views
+from charkha.training.split import Parts, SplitTooSmall, split_by_time, split_spans
 from charkha.training.tracking import Tracker, TrackingFailed
+from charkha.training.weights import row_weights
 
 OnStep = Callable[[str], None]
 # Judges a gate that asks for drills, which are made above this room: of a version that is not written yet.
@@ -53,6 +57,8 @@ class Order:
 
     root: the project's folder, against which the paths of data are read. as_of_us: what was known then is learnt from.
     run_key: identifies the training for ever. champion: the version to be compared with, if there is one.
+    left_out: times of incidents, of which nothing is learnt. without: views that it is made without.
+    recalibrates_since_us: the champion is calibrated anew on what has come since then, and nothing else is learnt.
     """
 
     model: Model
@@ -61,6 +67,9 @@ class Order:
     run_key: str
     champion: str | None = None
     seed: int = SEED
+    left_out: tuple[WindowLeftOut, ...] = ()
+    without: tuple[str, ...] = ()
+    recalibrates_since_us: int | None = None
 
 
 @frozen(eq=False)
@@ -103,8 +112,8 @@ def train(
 
     on_step: told what is being done, in words. drill: judges gates that ask for drills. Raises NoLabels,
     TruthKnownAhead, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined and DataError for data that cannot be
-    trained on, UnknownBundle and BundleCorrupt for a champion that is gone or damaged. A tracker that fails does not
-    fail the training: the operator tells it later.
+    trained on, NothingLeft and CannotRecalibrate for orders that cannot be, UnknownBundle and BundleCorrupt for a
+    champion that is gone or damaged. A tracker that fails does not fail the training: the operator tells it later.
     """
     name, bundles = order.model.name, BundleStore(home.bundles)
     version = home.ledger.next_version(name, order.run_key)
@@ -127,17 +136,24 @@ def train(
 def _make_bundle(
     order: Order, home: Home, engine: Engine, bundles: BundleStore, birth: Birth, *, on_step: OnStep, drill: Drill
 ) -> None:
-    model = order.model
+    order = evolve(order, model=_model_of(order))
+    model, origin = order.model, _origin(order, bundles)
     on_step("building the dataset")
     with opened_readings(sources_of(model, order.root, home.log), model.views, engine) as readings:
         dataset, parts = dataset_and_parts(order, readings)
-        on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
-        fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed)
+        if origin is None:
+            on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
+            weights = row_weights(model.retrain.half_life, dataset.at_us[parts.train])
+            fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed, weights=weights)
+        else:
+            on_step(f"calibrating {origin.manifest.version} on {len(parts.validation):,} rows")
+            fitted = recalibrated(model, origin, dataset, parts)
         on_step(f"testing on {len(parts.test):,} rows")
         examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
         on_step("choosing the runtime")
         runtime = runtime_of(model, dataset, parts, fitted)
     manifest = describe(model, birth, dataset, parts, fitted, examined=examined, runtime=runtime)
+    manifest = _with_origin(manifest, order, origin, set_aside(home, model.sources))
     drilled = [gate for gate in model.gates if isinstance(gate, SurvivesDrill)]
     if drilled:
         bundle = load_bundle(manifest, fitted.state)
@@ -146,14 +162,42 @@ def _make_bundle(
     bundles.write(manifest, fitted.state, model_card(manifest))
 
 
+def _model_of(order: Order) -> Model:
+    """Return the definition that an order is carried out by."""
+    model = without_views(order.model, order.without)
+    began_us = order.recalibrates_since_us
+    return model if began_us is None else since_then(model, began_us, order.as_of_us)
+
+
+def _origin(order: Order, bundles: BundleStore) -> Bundle | None:
+    """Return the version that is calibrated anew; None where one is trained."""
+    if order.recalibrates_since_us is None or order.champion is None:
+        return None
+    return bundles.read(order.model.name, order.champion)
+
+
+def _with_origin(manifest: Manifest, order: Order, origin: Bundle | None, aside: dict[str, SetAside]) -> Manifest:
+    """Return a manifest whose lineage says what was left out, and of which version it is another calibration."""
+    of = None if origin is None else origin.manifest
+    lineage = msgspec.structs.replace(
+        manifest.lineage, set_aside=aside, without=order.without, recalibrated=of.version if of else None
+    )
+    if of is None:
+        return msgspec.structs.replace(manifest, lineage=lineage)
+    return msgspec.structs.replace(manifest, lineage=lineage, estimator=of.estimator)
+
+
 def dataset_and_parts(order: Order, readings: Readings) -> tuple[Dataset, Parts]:
     """Return the dataset of an order and the rows of its training, validation and test parts."""
     model, delay_us = order.model, order.model.label.delay_us
     window_us = parse_duration(model.retrain.window) if model.retrain.window else None
     since_us = split_spans(model.split, delay_us, order.as_of_us, window_us).train.since_us
-    dataset = build_dataset(model, readings, order.as_of_us, since_us=since_us)
+    dataset = build_dataset(model, readings, order.as_of_us, since_us=since_us, without=order.left_out)
     known_us = dataset.spine["_label_known_us"].to_numpy()
-    parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
+    try:
+        parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
+    except SplitTooSmall as small:
+        raise SplitTooSmall(small.part, small.rows, small.span, rows_left_out(dataset.windows)) from None
     return dataset, parts
 
 

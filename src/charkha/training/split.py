@@ -30,11 +30,12 @@ SMALLEST: dict[PartName, int] = {"train": 50, "validation": 20, "test": 20}
 class SplitTooSmall(ValueError):
     """A part of the split has too few rows. `part`, `rows`, `needed` and the part's `span` say which and why."""
 
-    def __init__(self, part: PartName, rows: int, span: "Span") -> None:
+    def __init__(self, part: PartName, rows: int, span: "Span", left_out: int = 0) -> None:
         self.part, self.rows, self.needed, self.span = part, rows, SMALLEST[part], span
+        besides = f" {left_out:,} rows of the time of incidents are left out." if left_out else ""
         super().__init__(
             f"the {part} part of the split has {rows} rows with a label known in time, at least {self.needed} are "
-            f"needed; it is made of the predictions {span}. {_remedy(part)}"
+            f"needed; it is made of the predictions {span}.{besides} {_remedy(part)}"
         )
 
 

@@ -79,7 +79,7 @@ class CatBoost:
         if self.early_stopping is not None and lesson.validates:
             held_out = _pool(catboost, shape, lesson.validation[0], lesson.validation[1])
             watched = {"eval_set": held_out, "early_stopping_rounds": self.early_stopping}
-        model.fit(_pool(catboost, shape, *lesson.train), **watched)
+        model.fit(_pool(catboost, shape, *lesson.train, lesson.weights), **watched)
         metadata = model.get_metadata()
         for name in ("train_finish_time", "model_guid"):  # the same rows make the same bytes
             metadata[name] = ""
@@ -123,7 +123,13 @@ def _shape(codes: FloatArray) -> Forest:
     return Forest(columns=len(codes), trees=(), single=True, codes=codes, null=null)
 
 
-def _pool(catboost: Any, shape: Forest, matrix: FloatArray, labels: FloatArray | None = None) -> Any:
+def _pool(
+    catboost: Any,
+    shape: Forest,
+    matrix: FloatArray,
+    labels: FloatArray | None = None,
+    weights: FloatArray | None = None,
+) -> Any:
     """Return rows as CatBoost's table: numbers as float32, codes as text."""
     rows = prepared(shape, matrix)
     numbers = np.isinf(shape.codes)
@@ -133,7 +139,7 @@ def _pool(catboost: Any, shape: Forest, matrix: FloatArray, labels: FloatArray |
         num_feature_data=np.ascontiguousarray(rows[:, numbers], dtype=np.float32) if numbers.any() else None,
         cat_feature_data=np.ascontiguousarray(texts[rows[:, ~numbers].astype(np.int64)]) if not numbers.all() else None,
     )
-    return catboost.Pool(data, labels)
+    return catboost.Pool(data, labels, weight=weights)
 
 
 def _saved(model: Any, form: str) -> bytes:

@@ -94,7 +94,7 @@ class HistGradientBoosting:
             random_state=lesson.seed,
         )
         watched = {"X_val": seen(lesson.validation[0]), "y_val": lesson.validation[1]} if stops else {}
-        learner.fit(seen(lesson.train[0]), lesson.train[1], **watched)
+        learner.fit(seen(lesson.train[0]), lesson.train[1], sample_weight=lesson.weights, **watched)
         best = int(np.argmax(learner.validation_score_)) if stops else self.trees
         forest = forest_of_boosting(learner, lesson.task, codes, best)
         own = _own(learner, lesson.task, best)

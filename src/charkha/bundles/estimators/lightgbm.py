@@ -70,7 +70,9 @@ class LightGBM:
 
         check_rows(lesson)
         parameters = self._parameters(lesson)
-        rows = lightgbm.Dataset(*lesson.train, params=parameters, categorical_feature=list(lesson.categorical))
+        rows = lightgbm.Dataset(
+            *lesson.train, weight=lesson.weights, params=parameters, categorical_feature=list(lesson.categorical)
+        )
         watched: list[lightgbm.Dataset] = []
         callbacks: list[Callable[..., Any]] = []
         if self.early_stopping is not None and lesson.validates:

@@ -42,7 +42,8 @@ class Linear:
     def fit(self, lesson: Lesson) -> bytes:
         """Learn from the training rows alone, and return the weights as JSON. Raises CannotFit."""
         check_rows(lesson)
-        pipeline = self.pipeline(lesson.task, lesson.train[0], lesson.categorical).fit(*lesson.train)
+        pipeline = self.pipeline(lesson.task, lesson.train[0], lesson.categorical)
+        pipeline.fit(*lesson.train, **{f"{pipeline.steps[-1][0]}__sample_weight": lesson.weights})
         return msgspec.json.encode(_state_of(pipeline, lesson.task, lesson.train[0], self.clip, lesson.categorical))
 
     def pipeline(self, task: Task, matrix: FloatArray, categorical: tuple[int, ...]) -> Any:

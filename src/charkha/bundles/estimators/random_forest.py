@@ -67,7 +67,7 @@ class RandomForest:
         codes = codes_of(lesson.train[0], lesson.categorical)
         rows = prepared(Forest(columns=len(codes), trees=(), single=True, codes=codes), lesson.train[0])
         with np.errstate(over="ignore", invalid="ignore"):  # of the sum by which it looks for what is not finite
-            learner.fit(rows.astype(np.float32), lesson.train[1])
+            learner.fit(rows.astype(np.float32), lesson.train[1], sample_weight=lesson.weights)
         forest = forest_of_averages(learner, lesson.task, codes)
 
         def own(asked: FloatArray) -> FloatArray:

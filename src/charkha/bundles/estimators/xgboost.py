@@ -72,7 +72,7 @@ class XGBoost:
             _codes(lesson.train[0][:, at]) if at in lesson.categorical else None
             for at in range(lesson.train[0].shape[1])
         ]
-        rows = _table(xgboost, *lesson.train, codes, self.threads)
+        rows = _table(xgboost, *lesson.train, codes, self.threads, weights=lesson.weights)
         stopping: dict[str, Any] = {}
         if self.early_stopping is not None and lesson.validates:
             watched = _table(xgboost, *lesson.validation, codes, self.threads)
@@ -104,13 +104,23 @@ def _codes(column: FloatArray) -> int:
     return int(np.nanmax(column, initial=-1.0)) + 1
 
 
-def _table(xgboost: Any, matrix: FloatArray, labels: FloatArray | None, codes: list[int | None], threads: int) -> Any:
+def _table(
+    xgboost: Any,
+    matrix: FloatArray,
+    labels: FloatArray | None,
+    codes: list[int | None],
+    threads: int,
+    *,
+    weights: FloatArray | None = None,
+) -> Any:
     """Return rows as XGBoost's table, float32, without infinite numbers or codes that training has not seen."""
     limits = np.array([np.inf if count is None else count for count in codes])
     largest = float(np.finfo(np.float32).max)
     kept = np.where((matrix < limits) | np.isinf(limits), np.clip(matrix, -largest, largest), np.nan)
     types = ["q" if count is None else "c" for count in codes]
-    return xgboost.DMatrix(kept, labels, feature_types=types, enable_categorical=True, nthread=threads or None)
+    return xgboost.DMatrix(
+        kept, labels, weight=weights, feature_types=types, enable_categorical=True, nthread=threads or None
+    )
 
 
 class XGBoostBooster:

@@ -3,10 +3,11 @@
 from charkha.operations.rollout.canary_rules import retracted
 from charkha.operations.rollout.progress import Exposure
 from charkha.operations.rollout.promoting import asked, promoted
+from charkha.operations.rollout.trial import CONTINUED
 from charkha.operations.rollout.verdicts import sequence, verdict
 from charkha.operations.rollout.words import evidence_of, losses_in_words, time_at_stage
 from charkha.operations.situation import Situation
-from charkha.operations.steps import NoteProgress, Promote, Step
+from charkha.operations.steps import Note, Promote, Step
 from charkha.operations.wording import percent
 from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
@@ -64,7 +65,8 @@ def _going_on(model: Model, exposure: Exposure, quarter: int, comparison: str) -
     trial = exposure.trial
     if quarter <= trial.told:
         return None
-    return NoteProgress(
+    return Note(
+        action=CONTINUED,
         key=f"{model.name}/continue/{trial.version}/{trial.placed_in}/{quarter}",
         reason=f"{trial.version}: {comparison}; {percent(quarter / QUARTERS)} of the planned information is there",
         evidence={**evidence_of(exposure, model), "quarter": quarter, "placed_in": trial.placed_in},

@@ -62,6 +62,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     source_names = strings(source.name for source in _sources(model))
     yield from policies.split_faults(where, model.split)
     yield from policies.retrain_faults(where, model.retrain)
+    yield from policies.autonomy_faults(where, model.autonomy)
     yield from policies.monitor_faults(where, model.monitors, source_names)
     yield from policies.budget_faults(where, model.budget)
     yield from log_faults(where, model)

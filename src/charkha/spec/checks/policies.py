@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+import attrs
 import polars as pl
 
+from charkha.spec.autonomy import MODES, Autonomy
 from charkha.spec.checks.incidents import drill_gate_faults
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
@@ -130,10 +132,34 @@ def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
     if not isinstance(retrain, Retrain):
         yield Fault(f"{where}, retrain", "a ck.Retrain", quote(retrain), 'Write ck.Retrain(cooldown="14d").')
         return
-    for parameter in ("every", "cooldown", "window"):
+    for parameter in ("every", "cooldown", "window", "half_life", "budget_period", "horizon"):
         text = getattr(retrain, parameter)
-        if text is not None or parameter == "cooldown":
+        if text is not None or parameter not in ("every", "window", "half_life"):
             yield from duration_faults(f"{where}, retrain.{parameter}", text)
+    for parameter in ("budget_cpu_hours", "budget_inr", "inr_per_cpu_hour", "inr_per_cost"):
+        value = getattr(retrain, parameter)
+        if value is not None:
+            yield from number_faults(f"{where}, retrain.{parameter}", value, "0 or more", 0)
+    for parameter in ("new_labels", "budget_trainings"):
+        count = getattr(retrain, parameter)
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            remedy = "Leave it out for none."
+            yield Fault(f"{where}, retrain.{parameter}", "a whole number from 1 on", quote(count), remedy)
+    if retrain.budget_inr is not None and retrain.inr_per_cpu_hour is None:
+        remedy = "Give inr_per_cpu_hour=, or write budget_cpu_hours= instead."
+        yield Fault(f"{where}, retrain.budget_inr", "a price of what is bounded", "none", remedy)
+
+
+def autonomy_faults(where: str, autonomy: object) -> Iterator[Fault]:
+    """Yield what is wrong with what the operator may do by itself."""
+    if not isinstance(autonomy, Autonomy):
+        remedy = 'Write ck.Autonomy("propose"), or ck.Autonomy(retrain="observe").'
+        yield Fault(f"{where}, autonomy", "a ck.Autonomy", quote(autonomy), remedy)
+        return
+    for name, mode in attrs.asdict(autonomy).items():
+        if mode is not None and mode not in MODES:
+            remedy = way_to(mode, MODES, "Modes")
+            yield Fault(f"{where}, autonomy.{name}", f"one of {listing(MODES)}", quote(mode), remedy)
 
 
 def monitor_faults(where: str, monitors: object, sources: Sequence[str]) -> Iterator[Fault]:

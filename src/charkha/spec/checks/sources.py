@@ -31,6 +31,8 @@ def source_faults(source: Source) -> Iterator[Fault]:
         yield Fault(f"{where}, static", "True or False", quote(source.static), "Leave it out for rows with a time.")
         return
     yield from name_faults(where, source.name)
+    if source.owner is not None:
+        yield from text_faults(f"{where}, owner", source.owner, "who is paged when its rows are at fault")
     yield from _data_faults(where, source)
     yield from _fields_faults(where, source.fields)
     fields = known_fields(source)

@@ -10,7 +10,7 @@ from charkha.storage.ledger.errors import (
     UnknownVersion,
     UnusableLedger,
 )
-from charkha.storage.ledger.ledger import KILL, REVIVE, ROLLBACK, Ledger
+from charkha.storage.ledger.ledger import EJECT, KILL, REVIVE, ROLLBACK, Ledger
 from charkha.storage.ledger.values import (
     ApiKey,
     Assignment,
@@ -29,6 +29,7 @@ from charkha.storage.ledger.values import (
 )
 
 __all__ = [
+    "EJECT",
     "KILL",
     "REVIVE",
     "ROLLBACK",

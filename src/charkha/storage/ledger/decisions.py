@@ -51,6 +51,11 @@ def list_decisions(connection: Connection, model: str | None, after: int, limit:
     return [_decision(row) for row in connection.execute(query)]
 
 
+def newest_sequence(connection: Connection) -> int:
+    """Return the sequence of the newest decision; 0 for none."""
+    return connection.execute(select(func.max(DECISIONS.c.sequence))).scalar() or 0
+
+
 def newest_of(connection: Connection, actions: Sequence[str]) -> dict[str, Decision]:
     """Return the newest decision of each model that is one of some actions."""
     newest = select(func.max(DECISIONS.c.sequence)).where(DECISIONS.c.action.in_(actions)).group_by(DECISIONS.c.model)

@@ -8,7 +8,14 @@ from sqlalchemy import URL
 from charkha.storage.ledger.api_keys import count_keys, end_key, find_key, list_keys, write_key
 from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
 from charkha.storage.ledger.database import Database
-from charkha.storage.ledger.decisions import append_decision, find_decision, list_decisions, newest_of, verify_chain
+from charkha.storage.ledger.decisions import (
+    append_decision,
+    find_decision,
+    list_decisions,
+    newest_of,
+    newest_sequence,
+    verify_chain,
+)
 from charkha.storage.ledger.deployments import (
     champions,
     check_assignments,
@@ -37,6 +44,8 @@ from charkha.storage.ledger.versions import find_version, list_versions, number_
 # What is decided of a model as a whole, whichever versions serve it.
 KILL, REVIVE = "kill", "revive"
 ROLLBACK = "rollback"
+# A serving process is replaced: the evidence names it.
+EJECT = "eject"
 
 
 class Ledger:
@@ -105,6 +114,11 @@ class Ledger:
         """Return decisions in sequence, of one model if given, those above the sequence `after`, at most `limit`."""
         with self._database.reading() as connection:
             return list_decisions(connection, model, after, limit)
+
+    def newest_sequence(self) -> int:
+        """Return the sequence of the newest decision, 0 for none; cheap enough to ask all the time."""
+        with self._database.reading() as connection:
+            return newest_sequence(connection)
 
     def killed(self) -> dict[str, Decision]:
         """Return the models that are killed, each with the decision; cheap enough to ask all the time."""

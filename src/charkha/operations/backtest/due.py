@@ -1,0 +1,16 @@
+"""Whether to train: the operator's own rules, asked in a backtest as they are in production."""
+
+from charkha.operations.remedies.variants import recalibrate
+from charkha.operations.retraining.rules import retrain
+from charkha.operations.situation import Situation
+from charkha.operations.steps import HoldTraining, Step, Train
+from charkha.spec.model import Model
+
+
+def due(situation: Situation, model: Model) -> Train | HoldTraining | None:
+    """Return the training that is due, or the calibration; or that one waits; None for none of these.
+
+    A candidate is deployed at once where it passes its gates: shadows and canaries take time, and labels of their own.
+    """
+    step: Step | None = next(recalibrate(situation, model), None) or retrain(situation, model)
+    return step if isinstance(step, Train | HoldTraining) else None
