@@ -17,6 +17,7 @@ from charkha.monitoring.performance import Span
 from charkha.operations.answering import approve
 from charkha.operations.operator import Operator
 from charkha.operations.remedies.at_fault import diagnosis_of
+from charkha.operations.retraining.exclusions import from_evidence
 from charkha.spec.durations import DAY_US
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
@@ -81,11 +82,11 @@ def test_a_training_leaves_out_what_was_broken_and_its_lineage_says_so(folder: P
         close(home.ledger, find(home.ledger, "visit-1"), "asha", "the labels are mended", midnight(42))
         # The time of the incident is not the whole of any part by then.
         assert world.on(50)[0] == "train"
-        (told,) = world.last("train").evidence["left_out"]  # type: ignore[misc]
+        (told,) = from_evidence(world.last("train").evidence)
         manifest = BundleStore(home.bundles).manifest(NAME, home.ledger.versions(NAME)[-1].version)
         (window,) = manifest.lineage.windows_left_out
         assert (window.incident, window.cause, window.by_label) == ("visit-1", "label", True)
-        assert (window.since_us, window.until_us) == (told["since_us"], told["until_us"])
+        assert (window.since_us, window.until_us) == (told.since_us, told.until_us)
         assert window.rows == 3 * 120  # of two days, and of the day before, whose labels became known in the first
         assert world.last("train").reason.endswith("2013-02-03 00:00 UTC")
         run = home.ledger.runs(NAME)[-1]

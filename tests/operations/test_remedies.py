@@ -1,5 +1,7 @@
 """The remedy of each cause: what is done, proposed or only written down, and how it ends."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 from attrs import evolve
@@ -26,7 +28,7 @@ CONDITIONS = ck.FeatureView("conditions", ck.Entity("city"), WEATHER, windows=[c
 ACT = ck.Autonomy("act")
 
 
-def world(autonomy: ck.Autonomy = ACT, **changes: object) -> Model:
+def world(autonomy: ck.Autonomy = ACT, **changes: Any) -> Model:
     """Return a model with a view of the weather, which has a fallback."""
     features = (CONDITIONS, ck.RequestFeatures("asked", x=pl.col("x")))
     return model(features=features, autonomy=autonomy, fallback=ck.Fallback(decision=False), **changes)
@@ -51,7 +53,7 @@ QUIET = Situation(
 )
 
 
-def beside(*incidents: Incident, **changes: object) -> Situation:
+def beside(*incidents: Incident, **changes: Any) -> Situation:
     return evolve(QUIET, incidents=incidents, **changes)
 
 

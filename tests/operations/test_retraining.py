@@ -1,5 +1,7 @@
 """When a training is due, what it may cost and gain, and that one cause gives one training."""
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -25,8 +27,8 @@ from charkha.storage.ledger import Decision, Incident, Run
 SHORT = ck.Split(validation="2d", test="2d")
 
 
-def short(**changes: object) -> Model:
-    return model(split=SHORT, retrain=ck.Retrain(**changes))  # type: ignore[arg-type]
+def short(**changes: Any) -> Model:
+    return model(split=SHORT, retrain=ck.Retrain(**changes))
 
 
 QUIET = Situation(
@@ -41,11 +43,11 @@ QUIET = Situation(
 )
 
 
-def with_incidents(*incidents: Incident, **changes: object) -> Situation:
+def with_incidents(*incidents: Incident, **changes: Any) -> Situation:
     return evolve(QUIET, incidents=incidents, **changes)
 
 
-def drifted(number: int = 3, days_ago: float = 20, cause: DiagnosedCause = "concept", **changes: object) -> Incident:
+def drifted(number: int = 3, days_ago: float = 20, cause: DiagnosedCause = "concept", **changes: Any) -> Incident:
     return incident(cause, days_ago, number=number, culprit=f"segment kind={number}", **changes)
 
 
@@ -53,8 +55,8 @@ def losing(found: Incident, loss: Loss) -> Incident:
     return evolve(found, diagnosis=as_document(evolve(diagnosis_of(found), loss=loss)))
 
 
-def past(key: str = "late/train/1", days_ago: float = 40, **changes: object) -> PastTraining:
-    return PastTraining(run_key=key, began_us=NOW_US - int(days_ago * DAY_US), **changes)  # type: ignore[arg-type]
+def past(key: str = "late/train/1", days_ago: float = 40, **changes: Any) -> PastTraining:
+    return PastTraining(run_key=key, began_us=NOW_US - int(days_ago * DAY_US), **changes)
 
 
 def refusal(step: Step | None) -> Note:
@@ -245,7 +247,8 @@ def test_the_gain_is_the_loss_per_day_by_the_horizon_and_the_chance() -> None:
 def test_a_loss_without_money_is_that_of_its_metric() -> None:
     gain = expected_gain([losing(drifted(), evolve(LOSS, money=None))], (), ck.Retrain(), NOW_US)
     assert gain.per_day is not None
-    assert (gain.unit, gain.per_day.value) == ("log_loss", pytest.approx(0.1 * 2000 / 20))
+    assert gain.unit == "log_loss"
+    assert gain.per_day.value == pytest.approx(0.1 * 2000 / 20)
     assert gain.total is None
     assert gain.words.endswith("are lost, and no earlier training says how likely it is to recover")
     assert expected_gain([drifted()], (), ck.Retrain(), NOW_US).words == "unknown, for no diagnosis says what is lost"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import msgspec
@@ -32,7 +33,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def trained(home: Home, key: str = "first", model: Model = LATE, **changes: object) -> Candidate:
+def trained(home: Home, key: str = "first", model: Model = LATE, **changes: Any) -> Candidate:
     order = Order(model, home.folder.parent, AS_OF, key)
     return train(attrs.evolve(order, **changes), home, SimulatedClock(AS_OF), LocalEngine(1), NoTracker())
 
