@@ -5,11 +5,12 @@ from typing import Any
 import polars as pl
 import pytest
 from attrs import evolve
-from situations import NOW_US, ROWS, START_US, deployed, health, incident, model, reference
+from situations import NOW_US, ROWS, START_US, deployed, health, incident, model, reference, training
 
 import charkha as ck
 from charkha.monitoring.diagnosis.documents import as_document
 from charkha.monitoring.diagnosis.incident import Action, Culprit, DiagnosedCause, Remedy
+from charkha.operations.approvals import Proposal
 from charkha.operations.decide import decide
 from charkha.operations.remedies.at_fault import diagnosis_of
 from charkha.operations.remedies.keys import is_of_variant
@@ -208,3 +209,33 @@ def test_a_training_would_be_made_again_after_each_cooldown() -> None:
     second = decide(evolve(fallen, written=seen, now_us=NOW_US + 14 * DAY_US), observing)
     assert isinstance(second, Note)
     assert second.key == "late/train/1/would/2"
+
+
+def test_a_training_that_was_declined_is_proposed_anew_after_a_cooldown() -> None:
+    fallen = evolve(QUIET, health=health(0.6, 0.007), last_trained_us=NOW_US - 90 * DAY_US)
+    proposing = world(ck.Autonomy(retrain="propose"))
+    first = decide(fallen, proposing)
+    assert isinstance(first, Propose)
+    assert (first.key, first.proposes) == ("late/train/1/1/proposed", "train")
+    asked = Proposal(
+        key=first.key, model="late", proposes="train", generation=None, not_by=(), proposed_us=NOW_US, reason="why"
+    )
+    assert decide(evolve(fallen, proposals={first.key: asked}), proposing) is None
+    yes = evolve(asked, answer="approved", by="asha", why="yes", answered_us=NOW_US)
+    step = decide(evolve(fallen, proposals={first.key: yes}), proposing)
+    assert isinstance(step, Train)
+    assert step.reason.endswith("approved by asha at 2013-04-11 00:00 UTC: yes")
+    no = evolve(
+        fallen, proposals={first.key: evolve(asked, answer="declined", by="asha", why="no", answered_us=NOW_US)}
+    )
+    assert decide(evolve(no, now_us=NOW_US + 14 * DAY_US - 1), proposing) is None
+    again = decide(evolve(no, now_us=NOW_US + 14 * DAY_US), proposing)
+    assert isinstance(again, Propose)
+    assert again.key == "late/train/1/2/proposed"
+
+
+def test_what_was_begun_goes_on_whatever_is_declared_by_now() -> None:
+    begun = evolve(QUIET, training=training("running"), written={"late/train/1": NOW_US - DAY_US})
+    step = decide(begun, world(ck.Autonomy("observe")))
+    assert isinstance(step, Train)
+    assert step.run_key == "late/train/1"

@@ -1,4 +1,4 @@
-"""A replica that is ejected ends; its successor, which has the same name, does not."""
+"""A replica that is ejected asks to be replaced; its successor, which has the same name, does not."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def eject(ledger: Ledger, replica: str, number: int = 1) -> None:
     ledger.decide(draft)
 
 
-def test_only_the_one_that_is_named_ends_and_once(ledger: Ledger) -> None:
+def test_only_the_one_that_is_named_asks(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
     named = Ejection(ledger, "web/w1", lambda: ended.append("w1"))
     other = Ejection(ledger, "web/w0", lambda: ended.append("w0"))
@@ -31,6 +31,9 @@ def test_only_the_one_that_is_named_ends_and_once(ledger: Ledger) -> None:
     eject(ledger, "web/w1")
     assert (named.refresh(), other.refresh(), named.refresh()) == (True, False, False)
     assert ended == ["w1"]
+    monkeypatch.setattr("charkha.serving.ejection.AGAIN_SECONDS", 0.0)
+    ledger.decide(Draft("e2", 1, "late", "operator", EJECT, "again", {"replica": "web/w1"}))
+    assert (named.refresh(), named.refresh()) == (True, True)  # until it is replaced
 
 
 def test_who_starts_after_it_is_not_meant(ledger: Ledger) -> None:
