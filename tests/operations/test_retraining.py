@@ -283,6 +283,7 @@ def test_the_fate_of_trainings_is_read_from_decisions_and_runs() -> None:
     by_hand, trained = past_trainings(decisions, runs)
     assert (by_hand.fate, by_hand.cpu_seconds, by_hand.ended_us) == ("failed", None, 6)
     assert (trained.version, trained.fate, trained.cpu_seconds, trained.incidents) == ("v2", "open", 3.5, ("late-3",))
+    assert past_trainings(decisions, runs, {"late/train/1": 9.0})[1].cpu_seconds == 9.0
     ended = past_trainings([*decisions, decision("p", "promote", 40, version="v2")], runs)[1]
     assert (ended.fate, ended.ended_us) == ("promoted", 40)
     assert past_trainings([*decisions, decision("r", "reject", 30, version="v2")], runs)[1].fate == "given up"
