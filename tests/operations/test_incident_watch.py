@@ -134,7 +134,7 @@ def test_the_operator_looks_before_it_trains(tmp_path: Path) -> None:
         assert operator.tick(NAME)[-1].action == "promote"
         assert looks.at_us == []  # nobody has served yet
         clock.advance_to(midnight(31))
-        assert operator.tick(NAME) == []
+        assert [each.action for each in operator.tick(NAME)] == ["page"]
         assert looks.at_us == [midnight(31)]
         (incident,) = home.ledger.incidents(NAME)
         withdrawn = Draft("gone", clock.now(), NAME, "asha", "withdraw", "to see", {"version": "v1"})

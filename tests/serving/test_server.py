@@ -28,7 +28,7 @@ from charkha.serving.prediction_log import prediction_stream
 from charkha.serving.server import NoSuchAddress, PortTaken, run
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
-from charkha.storage.ledger import Assignment
+from charkha.storage.ledger import EJECT, Assignment, Draft
 
 MODEL = "late_trip"
 PREDICT = f"/v1/models/{MODEL}/predict"
@@ -249,6 +249,26 @@ def test_workers_that_die_again_and_again_are_replaced(project: Project, home: H
         assert running.process.poll() is None
         wait_until(lambda: answers(running))
         ask_on_new_connections(running, 5)
+
+
+def test_a_worker_that_is_ejected_is_replaced_and_no_call_fails(project: Project, home: Home) -> None:
+    with server(project.root, workers=2) as running:
+        before = {*serving_workers(running)}
+        evidence = {"replica": f"{socket.gethostname()}/w0"}
+        home.ledger.decide(Draft("e1", 1, MODEL, "operator", EJECT, "its scores are wrong", evidence))
+        wait_until(partial(is_one_other, running, before))
+        now = {*serving_workers(running)}
+        wait_until(lambda: answers(running))
+        ask_on_new_connections(running, 10)
+        # Its successor has its name, and is not meant.
+        assert ({*serving_workers(running)} == now, len(now & before)) == (True, 1)
+        assert running.process.poll() is None
+
+
+def is_one_other(running: ServerProcess, before: set[int]) -> bool:
+    ask_on_new_connections(running, 1)
+    now = {*serving_workers(running)}
+    return len(now) == 2 and len(now & before) == 1
 
 
 def are_two_others(running: ServerProcess, killed: int) -> bool:

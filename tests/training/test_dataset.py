@@ -7,10 +7,12 @@ import pytest
 from small_world import AS_OF, BEGIN, FIRST_US, LATE, dataset_of, trips, write_trips
 
 import charkha as ck
+from charkha.bundles.manifest import WindowLeftOut
+from charkha.features.reading import opened_readings
 from charkha.features.rows import FileBreaksContract, SourceBreaksContract
 from charkha.spec.durations import DAY_US
 from charkha.spec.fields import TIME
-from charkha.training.dataset import NoLabels, TruthKnownAhead
+from charkha.training.dataset import Dataset, NoLabels, TruthKnownAhead, build_dataset, sources_of
 
 
 @pytest.fixture
@@ -145,3 +147,32 @@ def test_a_request_feature_that_fails_on_rows_is_said_and_stops_no_training(
     assert [value is None for value in dataset.features["trip.number"]] == expected
     assert set(dataset.features["trip.number"].drop_nulls()) == {7}
     assert "trip.number could not be evaluated for" in caplog.text
+
+
+def window(since_day: int, until_day: int, *, by_label: bool = False) -> WindowLeftOut:
+    span = (FIRST_US + since_day * DAY_US, FIRST_US + until_day * DAY_US)
+    return WindowLeftOut("late-1", "label" if by_label else "source", *span, by_label)
+
+
+def built(root: Path, *windows: WindowLeftOut) -> Dataset:
+    with opened_readings(sources_of(LATE, root, None), LATE.views) as readings:
+        return build_dataset(LATE, readings, AS_OF, without=windows)
+
+
+def test_the_time_of_incidents_is_left_out_and_features_stay_as_they_were(root: Path) -> None:
+    whole, less = built(root), built(root, window(10, 20), window(15, 25))
+    outside = ~pl.Series(whole.at_us).is_between(FIRST_US + 10 * DAY_US, FIRST_US + 25 * DAY_US, closed="left")
+    assert less.features.equals(whole.features.filter(outside))
+    assert less.spine.equals(whole.spine.filter(outside))
+    first, second = less.windows
+    assert first.rows + second.rows == whole.spine.height - less.spine.height
+    assert first.rows == int(((whole.at_us >= first.since_us) & (whole.at_us < first.until_us)).sum())
+    assert less.fingerprint != whole.fingerprint
+    assert less.left_out == 0
+
+
+def test_labels_that_became_known_in_it_are_left_out_too(root: Path) -> None:
+    by_time, by_label = built(root, window(10, 11)), built(root, window(10, 11, by_label=True))
+    assert by_label.windows[0].rows > by_time.windows[0].rows
+    known_us = by_label.spine["_label_known_us"]
+    assert not known_us.is_between(FIRST_US + 10 * DAY_US, FIRST_US + 11 * DAY_US, closed="left").any()

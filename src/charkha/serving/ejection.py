@@ -1,41 +1,40 @@
-"""Follows which replicas the ledger ejects: this one ends, so that the server starts another in its place."""
+"""Follows which replicas the ledger ejects: this one asks the server to put another in its place."""
 
 import logging
-import os
-import signal
+import time
 from collections.abc import Callable, Mapping
 
 from charkha.storage.ledger import EJECT, Ledger
 
+# So long the server has to replace it, before it is asked again.
+AGAIN_SECONDS = 60.0
 _logger = logging.getLogger("charkha.serving")
 
 
-def end_this_process() -> None:
-    """End as after SIGTERM: calls in progress are answered first."""
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 class Ejection:
-    """Ends this process once it is ejected by a decision after its own start: its successor has the same name.
+    """Asks to be replaced once it is ejected by a decision after its own start, until it is.
 
-    replica: the name under which this process is in the log. end: ends it.
+    replica: the name under which this process is in the log; another of the same name, later, is not meant. ask: has
+    the server start another process, and end this one when that one serves.
     """
 
-    def __init__(self, ledger: Ledger, replica: str, end: Callable[[], None] = end_this_process) -> None:
-        self._ledger, self._replica, self._end = ledger, replica, end
+    def __init__(self, ledger: Ledger, replica: str, ask: Callable[[], None]) -> None:
+        self._ledger, self._replica, self._ask = ledger, replica, ask
         self._after = ledger.newest_sequence()
+        self._due: float | None = None
 
     def refresh(self) -> bool:
-        """End this process if it was ejected; return whether it was. Costs one small query."""
+        """Ask to be replaced if this was ejected; return whether it was asked. Costs one small query."""
         fresh = self._ledger.decisions(after=self._after)
-        if not fresh:
+        self._after = fresh[-1].sequence if fresh else self._after
+        for each in fresh:
+            if each.action == EJECT and each.evidence.get("replica") == self._replica:
+                _logger.warning("%s is ejected by %s: %s", self._replica, each.actor, each.reason)
+                self._due = time.monotonic()
+        if self._due is None or time.monotonic() < self._due:
             return False
-        self._after = fresh[-1].sequence
-        found = [each for each in fresh if each.action == EJECT and each.evidence.get("replica") == self._replica]
-        if not found:
-            return False
-        _logger.warning("%s is ejected by %s: %s; it ends", self._replica, found[0].actor, found[0].reason)
-        self._end()
+        self._ask()
+        self._due = time.monotonic() + AGAIN_SECONDS
         return True
 
     def problems(self) -> Mapping[str, str]:

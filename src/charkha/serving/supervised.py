@@ -85,9 +85,21 @@ class Place:
         except (OSError, msgspec.DecodeError):
             return None
 
+    def ask_to_be_replaced(self) -> None:
+        """Ask the server to put another process in the place of this one. Raises OSError."""
+        (self.folder / f"leaves-{os.getpid()}").touch()
+
+    def takes_leave(self, pid: int) -> bool:
+        """Return whether a worker asked to be replaced since this was last called."""
+        asked = self.folder / f"leaves-{pid}"
+        there = asked.exists()
+        asked.unlink(missing_ok=True)
+        return there
+
     def forget(self, pid: int) -> None:
         """Forget a worker that is gone: another process may get its id."""
-        (self.folder / f"started-{pid}.json").unlink(missing_ok=True)
+        for name in (f"started-{pid}.json", f"leaves-{pid}"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _write(self, name: str, said: msgspec.Struct) -> None:
         scratch = self.folder / f"{name}.{os.getpid()}"

@@ -148,6 +148,7 @@ class Supervisor(MPServer):
             self._gather(spawn_target, target_loader)
         if self.reload_signal:
             self._reload(spawn_target, target_loader)
+        self._replace_those_who_ask(spawn_target, target_loader)
         if self.rss_signal:
             self.rss_signal = False
             self._handle_rss_signal(spawn_target, target_loader)
@@ -264,6 +265,11 @@ class Supervisor(MPServer):
         for place in workers:
             if refused := self._replace(place, spawn_target, target_loader):
                 _logger.error("worker %d goes on: %s", place + 1, refused)
+
+    def _replace_those_who_ask(self, spawn_target: Any, target_loader: Any) -> None:
+        asked = [place for place, worker in enumerate(self.wrks) if self._place.takes_leave(worker.inner.pid)]
+        if asked:
+            self._respawn_workers([place for place in asked if place not in self._due], spawn_target, target_loader)
 
     def _replace(self, place: int, spawn_target: Any, target_loader: Any, taken: Taken | None = None) -> str | None:
         """Put another worker in the place of one, which ends when that one serves; return why it cannot, if so.

@@ -114,7 +114,7 @@ def open_app(  # noqa: PLR0917
     if keyring is not None:
         keyring.refresh()
     # Without a server nobody would start another in its place.
-    ejection = None if place is None else Ejection(home.ledger, replica)
+    ejection = None if place is None else Ejection(home.ledger, replica, place.ask_to_be_replaced)
     followed_by = (service.kill_switch, service, service.vitals, keyring, metrics.rule_hits, ejection)
     followers = [Follower(followed) for followed in followed_by if followed is not None]
     once = Once(service, clock, project.home / ANSWERED)

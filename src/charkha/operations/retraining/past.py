@@ -1,9 +1,10 @@
 """What became of earlier trainings: for which incidents, at what cost, and whether they were promoted."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from charkha.operations.rollout.trial import ABORT, RETRACT
 from charkha.storage.ledger import Decision, Run
@@ -40,8 +41,13 @@ class PastTraining:
         return not self.recalibrates and not self.without
 
 
-def past_trainings(decisions: Sequence[Decision], runs: Sequence[Run]) -> tuple[PastTraining, ...]:
-    """Return all trainings of a model, in the order of their beginning. decisions, runs: all of the model."""
+def past_trainings(
+    decisions: Sequence[Decision], runs: Sequence[Run], metered: Mapping[str, float] = MappingProxyType({})
+) -> tuple[PastTraining, ...]:
+    """Return all trainings of a model, in the order of their beginning. decisions, runs: all of the model.
+
+    metered: run key → processor seconds, where they were metered elsewhere than in the run's result.
+    """
     decided = {each.key: each for each in decisions if each.action == TRAIN}
     began = {key: each.time_us for key, each in decided.items()} | {run.key: run.started_us for run in runs}
     by_key = {run.key: run for run in runs}
@@ -49,6 +55,7 @@ def past_trainings(decisions: Sequence[Decision], runs: Sequence[Run]) -> tuple[
         _past(key, began_us, decided[key].evidence if key in decided else {}, by_key.get(key), decisions)
         for key, began_us in began.items()
     ]
+    found = [evolve(each, cpu_seconds=metered.get(each.run_key, each.cpu_seconds)) for each in found]
     return tuple(sorted(found, key=lambda each: each.began_us))
 
 
