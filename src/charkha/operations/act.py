@@ -12,7 +12,9 @@ from attrs import frozen
 
 from charkha.clock import Clock
 from charkha.operations.look import WAITS, failure_key
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.operations.runs.cancel import cancel_key
+from charkha.operations.runs.tries import end_try
+from charkha.operations.steps import EndRun, HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.model import Model
 from charkha.storage.ledger import Assignment, Decision, Deployment, Draft, Ledger
@@ -21,29 +23,40 @@ from charkha.training.pipeline import Candidate, Order
 ACTOR = "operator"
 TRAINING = "training"
 
-TrainOrder = Callable[[Order], Candidate]
+# Carries out an order, once per run key; None while it is at work elsewhere, to be asked again.
+TrainOrder = Callable[[Order], Candidate | None]
+
+
+def _nothing_to_end(run_key: str) -> None:
+    """Where trainings are carried out at once, none is at work."""
 
 
 @frozen(eq=False)
 class Workshop:
-    """What a step is carried out with. root: the project's folder. train: carries out an order, once per run key."""
+    """What a step is carried out with.
+
+    root: the project's folder. train: carries out an order, once per run key. end: ends what is at work under a key.
+    """
 
     model: Model
     root: Path
     ledger: Ledger
     clock: Clock
     train: TrainOrder
+    end: Callable[[str], None] = _nothing_to_end
 
 
 def act(step: Step, workshop: Workshop) -> Decision:
     """Carry a step out and return the decision that the ledger has of it.
 
-    A training that fails is written down as a failed run, and does not raise. Raises StaleGeneration when the
+    A training that fails is written down as a failed run, or as one to be tried again, and does not raise. Raises StaleGeneration when the
     deployment that a step rests on has been changed: look again.
     """
     match step:
         case Train():
             return _train(step, workshop)
+        case EndRun():
+            return _end(step, workshop)
         case NoteFailure():
             draft = _draft(workshop, failure_key(step.run_key), "train_failed", step, workshop.clock.now())
             return workshop.ledger.decide(draft)
@@ -72,12 +85,26 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     try:
         candidate = workshop.train(order)
     except ANY_FAILS as error:  # whatever it was, the wheel goes on turning with the champion it has
-        failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
-        ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
+        end_try(ledger, model.name, step.run_key, error, workshop.clock.now(), actor=ACTOR)
     else:
-        result = {"version": candidate.version, "passed": candidate.passed}
-        ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
+        if candidate is not None:
+            result = {"version": candidate.version, "passed": candidate.passed}
+            ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
     return decision
+
+
+def _end(step: EndRun, workshop: Workshop) -> Decision:
+    """End a run as cancelled; one whose version is in the ledger was too quick, and is done."""
+    ledger, name = workshop.ledger, workshop.model.name
+    workshop.end(step.run_key)
+    ledger.begin_run(step.run_key, TRAINING, name, step.as_of_us)
+    made = next((row for row in ledger.versions(name) if row.run_key == step.run_key), None)
+    if made is not None:
+        result: dict[str, object] = {"version": made.version, "passed": made.status == "accepted"}
+        ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
+    else:
+        ledger.finish_run(step.run_key, workshop.clock.now(), "cancelled", {"error": step.reason})
+    return next(each for each in ledger.decisions(name) if each.key == cancel_key(step.run_key))
 
 
 def _deploy(step: StartShadow | Promote | Reject, workshop: Workshop, action: str) -> Decision:

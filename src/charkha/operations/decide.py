@@ -2,7 +2,9 @@
 
 The rules are asked in order, and the first that has something to do decides:
 
-    1. a training that was decided on goes on until it has ended
+    0. a training that was cancelled is ended
+    1. a training that was decided on goes on until it has ended; while it is at work in a process of its own, or waits
+       for its next try, the rules below go on, and only other trainings wait
     2. one that failed is written down
     3. a version that did not pass its gates, or that a newer one has overtaken, is rejected
     4. without a champion, the newest version that passed becomes it; else one is trained
@@ -24,6 +26,7 @@ served otherwise than they are recomputed: it was not taught what it is asked.
 
 from collections.abc import Callable
 
+from charkha.operations.runs.rules import heed_cancel, waits_for_training
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Evidence, NoteFailure, Promote, Reject, StartShadow, Step, Train, TrainFirst
 from charkha.operations.verdict import fall, judge, nothing_to_judge_by, unless_skewed
@@ -36,7 +39,8 @@ from charkha.spec.retention import PATIENCE
 
 def decide(situation: Situation, model: Model) -> Step | None:
     """Return the next step, or None when there is nothing to do."""
-    return next((step for rule in RULES if (step := rule(situation, model))), None)
+    steps = (step for rule in RULES if (step := rule(situation, model)))
+    return next((step for step in steps if not waits_for_training(step, situation)), None)
 
 
 def to_verify(situation: Situation, model: Model) -> str | None:
@@ -207,6 +211,7 @@ def _gates(count: int) -> str:
 
 
 RULES: tuple[Callable[[Situation, Model], Step | None], ...] = (
+    heed_cancel,
     _finish_training,
     _note_failed_training,
     _reject_waiting,

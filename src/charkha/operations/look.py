@@ -15,6 +15,8 @@ from charkha.monitoring.performance import Contest, Performance, Span, contest, 
 from charkha.monitoring.profiles import ProfileReader
 from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
+from charkha.operations.runs.cancel import is_cancelled
+from charkha.operations.runs.tries import not_before_us, retries_of
 from charkha.operations.situation import Situation, Training, Waiting
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
@@ -180,6 +182,7 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         return None
     decision = trained[-1]
     run = next((run for run in runs if run.key == decision.key), None)
+    retries, cancelled = retries_of(decisions, decision.key), is_cancelled(decisions, decision.key)
     return Training(
         run_key=decision.key,
         first=decision.evidence.get("champion") is None,
@@ -189,6 +192,9 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         state=run.status if run else "decided",
         error=str(run.result.get("error", "")) if run else "",
         noted=any(other.key == failure_key(decision.key) for other in decisions),
+        tries=len(retries) + 1,
+        not_before_us=not_before_us(retries),
+        cancelled=None if cancelled is None else f"cancelled by {cancelled.actor}: {cancelled.reason}",
     )
 
 

@@ -26,6 +26,16 @@ class TrainFirst(Train):
 
 
 @frozen(kw_only=True)
+class EndRun:
+    """End a run that a person has cancelled. as_of_us: when it was decided on."""
+
+    run_key: str
+    as_of_us: int
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
 class NoteFailure:
     """Write down that a training failed."""
 
@@ -73,4 +83,4 @@ class Reject:
     evidence: Evidence
 
 
-Step = TrainFirst | Train | NoteFailure | HoldTraining | StartShadow | Promote | Reject
+Step = TrainFirst | Train | EndRun | NoteFailure | HoldTraining | StartShadow | Promote | Reject

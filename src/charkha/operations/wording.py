@@ -4,7 +4,7 @@ from math import ceil, log10
 
 from charkha.bundles import manifest
 from charkha.clock import to_iso
-from charkha.operations.steps import HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
+from charkha.operations.steps import EndRun, HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, TrainFirst
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.training.metrics import Estimate
 
@@ -22,6 +22,7 @@ METRIC_NAMES = {
 
 _PLAINLY: dict[type[Step], str] = {
     TrainFirst: "train the first champion",
+    EndRun: "end a training that was cancelled",
     NoteFailure: "write down that a training failed",
     HoldTraining: "write down that a training waits",
 }
