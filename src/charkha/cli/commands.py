@@ -36,6 +36,7 @@ from charkha.cli import (
     report,
     rule_sets,
     rules,
+    runs,
     score,
     serve,
     status,
@@ -73,6 +74,7 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
+    "runs": (runs.COMMANDS, "List the trainings there were and are, show one, and cancel it.", LOOK),
     "rules": (
         {"show": rules.show, "apply": rule_sets.apply},
         "Show what the rules did, and change them without training. The word show may be left out.",
@@ -88,7 +90,11 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     ),
 }
 # Groups that do something without a second word.
-GROUP_CLASSES: dict[str, type[TyperGroup]] = {"incidents": incidents.ListUnlessNamed, "rules": rules.ShowUnlessNamed}
+GROUP_CLASSES: dict[str, type[TyperGroup]] = {
+    "incidents": incidents.ListUnlessNamed,
+    "rules": rules.ShowUnlessNamed,
+    "runs": runs.GROUP,
+}
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(

@@ -68,6 +68,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     from charkha.engines.local import LocalEngine
     from charkha.operations.act import TRAINING
     from charkha.operations.drills.gate import drilling
+    from charkha.storage.processes import Process
     from charkha.training.pipeline import Order
     from charkha.training.pipeline import train as train_version
     from charkha.training.tracking import MlflowTracker
@@ -79,6 +80,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     order = Order(model, project.root, moment(project, model, home, as_of), key, serving.version if serving else None)
     warn_of_incidents(session, model, home, order.as_of_us)
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
+    home.ledger.note_run(key, {"process": str(Process.this())})
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
         with stoppable(session.err, remains), steps(session.err) as on_step:

@@ -22,6 +22,7 @@ from charkha.training.pipeline import Candidate, Order
 
 ACTOR = "operator"
 TRAINING = "training"
+_DEPLOYING: dict[type[Step], str] = {StartShadow: "shadow", Promote: "promote", Reject: "reject"}
 
 # Carries out an order, once per run key; None while it is at work elsewhere, to be asked again.
 TrainOrder = Callable[[Order], Candidate | None]
@@ -49,8 +50,8 @@ class Workshop:
 def act(step: Step, workshop: Workshop) -> Decision:
     """Carry a step out and return the decision that the ledger has of it.
 
-    A training that fails is written down as a failed run, or as one to be tried again, and does not raise. Raises StaleGeneration when the
-    deployment that a step rests on has been changed: look again.
+    A training that fails is written down as a failed run, or as one to be tried again, and does not raise. Raises
+    StaleGeneration when the deployment that a step rests on has been changed: look again.
     """
     match step:
         case Train():
@@ -62,12 +63,8 @@ def act(step: Step, workshop: Workshop) -> Decision:
             return workshop.ledger.decide(draft)
         case HoldTraining():
             return workshop.ledger.decide(_draft(workshop, step.key, WAITS, step, workshop.clock.now()))
-        case StartShadow():
-            return _deploy(step, workshop, "shadow")
-        case Promote():
-            return _deploy(step, workshop, "promote")
-        case Reject():
-            return _deploy(step, workshop, "reject")
+        case StartShadow() | Promote() | Reject():
+            return _deploy(step, workshop, _DEPLOYING[type(step)])
 
 
 def _train(step: Train, workshop: Workshop) -> Decision:

@@ -39,6 +39,7 @@ def end_try(ledger: Ledger, model: str, run_key: str, error: BaseException, now_
     failure = {"error": str(error) or repr(error), "kind": type(error).__name__}
     if is_transient(error) and tries < MOST_TRIES:
         ledger.decide(_again(model, run_key, failure, tries, now_us=now_us, actor=actor))
+        ledger.note_run(run_key, {})  # no process is at work any more
         return
     ledger.finish_run(run_key, now_us, "failed", failure | ({"tries": tries} if tries > 1 else {}))
 
