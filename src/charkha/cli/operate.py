@@ -142,7 +142,7 @@ def _tick_model(session: Session, home: "Home", operator: "Operator", name: str,
     from charkha.operations.runs.kinds import is_of
 
     failed = {run.key for run in home.ledger.runs(name) if run.status == "failed"}
-    decisions = operator.tick(name, lambda step: steps is None or is_of(step, steps.value))
+    decisions = operator.tick_while(name, lambda step: steps is None or is_of(step, steps.value))
     for decision in decisions:
         session.out.print(f"{name}: [bold]{decision.action}[/], {escape(decision.reason)}", highlight=False)
     if not decisions:

@@ -84,13 +84,16 @@ class Operator:
         self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
-    def tick(self, model: str, wanted: Callable[[Step], bool] = lambda step: True) -> list[Decision]:
+    def tick(self, model: str) -> list[Decision]:
         """Collect what was logged, then look, decide and act until there is nothing to do; return what was decided.
 
-        wanted: which steps are carried out; at the first that is not, it ends.
         Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, and what
         `collect` raises.
         """
+        return self.tick_while(model, lambda step: True)
+
+    def tick_while(self, model: str, wanted: Callable[[Step], bool]) -> list[Decision]:
+        """Do as `tick` does, until the first step that is not wanted."""
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
         self._watch_skew(model)
