@@ -25,6 +25,7 @@ from charkha.cli import (
     deploy,
     diagnose,
     drill,
+    export,
     features,
     history,
     incidents,
@@ -72,6 +73,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 # Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
+    "export": (export.COMMANDS, "Write what Charkha does as a DAG, for a scheduler of your own.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
     "runs": (runs.COMMANDS, "List the trainings there were and are, show one, and cancel it.", LOOK),
