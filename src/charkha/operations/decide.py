@@ -2,15 +2,15 @@
 
 The rules are asked in order, and the first that has something to do decides:
 
-    0. a training that was cancelled is ended
-    1. a training that was decided on goes on until it has ended; while it is at work in a process of its own, or waits
+    1. a training that was cancelled is ended
+    2. a training that was decided on goes on until it has ended; while it is at work in a process of its own, or waits
        for its next try, the rules below go on, and only other trainings wait
-    2. one that failed is written down
-    3. a version that did not pass its gates, or that a newer one has overtaken, is rejected
-    4. without a champion, the newest version that passed becomes it; else one is trained
-    5. a version that passed is put beside the champion as a shadow
-    6. a shadow is promoted or rejected, once, when its time is up and enough labels have matured
-    7. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
+    3. one that failed is written down
+    4. a version that did not pass its gates, or that a newer one has overtaken, is rejected
+    5. without a champion, the newest version that passed becomes it; else one is trained
+    6. a version that passed is put beside the champion as a shadow
+    7. a shadow is promoted or rejected, once, when its time is up and enough labels have matured
+    8. a challenger is trained when the champion has fallen, or on schedule; not while an incident is open of which it
        would learn the fault, which is written down once
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it

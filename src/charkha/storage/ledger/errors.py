@@ -48,7 +48,7 @@ class UnknownRun(LookupError):
         super().__init__(key)
 
     def __str__(self) -> str:
-        return f"run {self.key!r}: expected one that was begun, found none. Call `begin_run` first."
+        return f"run {self.key!r}: expected one that was begun, found none. charkha runs list names them."
 
 
 class UnknownKey(LookupError):
