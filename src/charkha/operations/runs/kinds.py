@@ -2,14 +2,12 @@
 
 from typing import Literal
 
-from charkha.operations.steps import EndRun, HoldTraining, NoteFailure, Promote, Reject, StartShadow, Step, Train
+from charkha.operations.steps import EndRun, HoldTraining, NoteFailure, Step, Train
 
 StepKind = Literal["training", "rollout"]
 _TRAINING = (Train, EndRun, NoteFailure, HoldTraining)
-_ROLLOUT = (StartShadow, Promote, Reject)
 
 
 def is_of(step: Step, kind: StepKind) -> bool:
-    """Say whether a step is of a kind; one of neither, such as a proposal, is of both."""
-    others = _ROLLOUT if kind == "training" else _TRAINING
-    return not isinstance(step, others)
+    """Say whether a step is of a kind; what is not about training is of the rollout."""
+    return isinstance(step, _TRAINING) == (kind == "training")
