@@ -103,7 +103,9 @@ def whole_life(bench: Bench) -> Found:
                 else:
                     world.make_operator(project, home, clock).tick(world.NAME)
                 traffic.day(day)
-            ends.append(points.world_of(home))
+            made = points.world_of(home)
+            # The ids of predictions are drawn by lot, so of the tables only the numbers are alike.
+            ends.append(made | {"tables": {table: counted[:2] for table, counted in made["tables"].items()}})
     actions = Counter(each.action for each in ends[0]["decisions"])  # type: ignore[attr-defined]
     note = f"{kills} kills; {', '.join(f'{count} {action}' for action, count in sorted(actions.items()))}"
     yield "operator_life_killed_at_each_point_in_turn_differs", Measured(int(ends[0] != ends[1]), note)
