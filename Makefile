@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test coverage bench bench-wheel bench-features bench-serving bench-diagnosis fuzz docs protocols lock clean
+.PHONY: help setup demo check test test-airflow coverage bench bench-wheel bench-features bench-serving bench-diagnosis fuzz docs protocols lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,6 +38,9 @@ check: $(READY) ## Lint, format and types
 
 test: check ## What CI runs: check, then all tests
 	$(BIN)/pytest -n 3 --dist loadfile
+
+test-airflow: $(READY) ## Have Airflow 3, installed in an environment of its own, retrain a model by the exported DAG
+	$(BIN)/pytest -n 0 -m airflow tests/cli/test_airflow.py
 
 coverage: $(READY) ## All tests, and which branches they take (97 % of them)
 	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=term

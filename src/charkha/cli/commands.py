@@ -26,6 +26,7 @@ from charkha.cli import (
     deploy,
     diagnose,
     drill,
+    export,
     features,
     history,
     incidents,
@@ -39,6 +40,7 @@ from charkha.cli import (
     rollout,
     rule_sets,
     rules,
+    runs,
     score,
     serve,
     status,
@@ -75,6 +77,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 # Commands of two words: the first â its second words with their functions, what they are about, and the part.
 GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
     "keys": (keys.COMMANDS, "Make, list and revoke the API keys of those who call charkha serve.", RUN),
+    "export": (export.COMMANDS, "Write what Charkha does as a DAG, for a scheduler of your own.", RUN),
     "data": (data.COMMANDS, "Hold data to its contracts, and decide of what breaks them.", LOOK),
     "incidents": (incidents.COMMANDS, "List what went wrong, show it, and close it by hand.", LOOK),
     "rollout": (
@@ -83,6 +86,7 @@ GROUPS: dict[str, tuple[dict[str, Callable[..., None]], str, str]] = {
         LOOK,
     ),
     "proposals": (proposals.COMMANDS, "List what the operator proposes, and approve or decline it.", LOOK),
+    "runs": (runs.COMMANDS, "List the trainings there were and are, show one, and cancel it.", LOOK),
     "rules": (
         {"show": rules.show, "apply": rule_sets.apply},
         "Show what the rules did, and change them without training. The word show may be left out.",
@@ -102,6 +106,7 @@ GROUP_CLASSES: dict[str, type[TyperGroup]] = {
     "incidents": incidents.ListUnlessNamed,
     "proposals": proposals.GROUP,
     "rules": rules.ShowUnlessNamed,
+    "runs": runs.GROUP,
 }
 
 WITH_HELP = {"help_option_names": ["-h", "--help"]}

@@ -28,7 +28,7 @@ def status(context: typer.Context, model: ModelName = None, json: AsJson = False
     project = session.project()
     models = list(project.models.values()) if model is None else [choose_model(project, model)]
     with opened_to_read(project) as home:
-        states = [state_of(project, each, home) for each in models]
+        states = [state_of(project, each, home) | {"operator": operator_in_words(home)} for each in models]
     if json:
         session.print_json(states)
         return
@@ -42,9 +42,11 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
     from charkha.operations.decide import decide
     from charkha.operations.look import champion_since, look
     from charkha.operations.outlook import outlook
+    from charkha.operations.runs.listing import as_noted, states_of
 
     replayed_us = end_of_replay(home)
-    situation = look(model, home, now() if replayed_us is None else replayed_us)
+    runs = home.ledger.runs(model.name)
+    situation = as_noted(look(model, home, now() if replayed_us is None else replayed_us), runs)
     deployment, step = situation.deployment, decide(situation, model)
     last = home.ledger.decisions(model.name)[-1:]
     since_us = champion_since(home.ledger.deployments(model.name))
@@ -66,6 +68,7 @@ def state_of(project: "Project", model: "Model", home: "Home") -> dict[str, Any]
         "served": served(situation),
         "findings": [finding.message for finding in situation.findings if finding.significant],
         "incidents": [each.id for each in situation.incidents if each.status == "open"],
+        "running": [f"{each.run.key}: {each.in_words}" for each in states_of(home.ledger, model.name) if each.is_open],
         "last_decision": last[0] if last else None,
         "next": next_of(step),
         "outlook": None if step else outlook(situation, model),
@@ -85,6 +88,15 @@ def now() -> int:
     from charkha.clock import SystemClock
 
     return SystemClock().now()
+
+
+def operator_in_words(home: "Home") -> str | None:
+    """Return who leads, and since when; None while no operator does."""
+    from charkha.clock import to_iso
+    from charkha.operations.lease import leader_of
+
+    leader = leader_of(home.ledger, now())
+    return None if leader is None else f"{leader.process} leads since {to_iso(leader.since_us)}, term {leader.term}"
 
 
 def end_of_replay(home: "Home") -> int | None:
@@ -130,6 +142,8 @@ def show(session: Session, state: dict[str, Any]) -> None:
     session.out.print(f"[bold]{state['model']}[/]  {escape(state['owner'])}", highlight=False)
     if state["replay"]:
         line("as of", f"{state['as_of']}, when the replay ends")
+    else:
+        line("operator", state["operator"] or "none leads: charkha operate")
     line("champion", f"{state['champion']} since {state['since']}" if state["champion"] else "none: charkha train")
     if state["killed"]:
         line("killed", state["killed"])
@@ -145,6 +159,8 @@ def show(session: Session, state: dict[str, Any]) -> None:
         line("served", f"{metric} {interval(state['served']['value'])}, {state['served']['labels']:,} labels")
     for finding in state["findings"]:
         line("finding", finding)
+    for run in state["running"]:
+        line("running", run)
     if state["incidents"]:
         line("incidents", f"{', '.join(state['incidents'])} open: charkha incidents {state['model']}")
     if state["last_decision"]:

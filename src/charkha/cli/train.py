@@ -70,6 +70,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     from charkha.operations.act import TRAINING
     from charkha.operations.drills.gate import drilling
     from charkha.operations.retraining.took import Took
+    from charkha.storage.processes import Process
     from charkha.training.pipeline import Order
     from charkha.training.pipeline import train as train_version
     from charkha.training.tracking import MlflowTracker
@@ -83,6 +84,7 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     order = Order(model, project.root, as_of_us, key, champion, left_out=left_out)
     took = Took()
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
+    home.ledger.note_run(key, {"process": str(Process.this())})
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
         with stoppable(session.err, remains), steps(session.err) as on_step:

@@ -17,11 +17,13 @@ from charkha.operations.look import WAITS
 from charkha.operations.remedies.carry_out import mend
 from charkha.operations.remedies.keys import ACTIONS
 from charkha.operations.retraining.orders import order_of
-from charkha.operations.retraining.took import Took
 from charkha.operations.rollout.trial import OPERATOR
+from charkha.operations.runs.cancel import cancel_key
+from charkha.operations.runs.tries import end_try
 from charkha.operations.step_keys import action_of, step_key
 from charkha.operations.steps import (
     Deploying,
+    EndRun,
     Expose,
     HoldTraining,
     Mend,
@@ -43,29 +45,40 @@ from charkha.training.pipeline import Candidate, Order
 ACTOR = OPERATOR
 TRAINING = "training"
 
-TrainOrder = Callable[[Order], Candidate]
+# Carries out an order, once per run key; None while it is at work elsewhere, to be asked again.
+TrainOrder = Callable[[Order], Candidate | None]
+
+
+def _nothing_to_end(run_key: str) -> None:
+    """Where trainings are carried out at once, none is at work."""
 
 
 @frozen(eq=False)
 class Workshop:
-    """What a step is carried out with. root: the project's folder. train: carries out an order, once per run key."""
+    """What a step is carried out with.
+
+    root: the project's folder. train: carries out an order, once per run key. end: ends what is at work under a key.
+    """
 
     model: Model
     root: Path
     ledger: Ledger
     clock: Clock
     train: TrainOrder
+    end: Callable[[str], None] = _nothing_to_end
 
 
 def act(step: Step, workshop: Workshop) -> Decision:
     """Carry a step out and return the decision that the ledger has of it.
 
-    A training that fails is written down as a failed run, and does not raise. Raises StaleGeneration when the
-    deployment that a step rests on has been changed: look again.
+    A training that fails is written down as a failed run, or as one to be tried again, and does not raise. Raises
+    StaleGeneration when the deployment that a step rests on has been changed: look again.
     """
     match step:
         case Train():
             return _train(step, workshop)
+        case EndRun():
+            return _end(step, workshop)
         case NoteFailure() | HoldTraining() | Note():
             return workshop.ledger.decide(_draft(workshop, _noted(step), step, workshop.clock.now()))
         case Propose():
@@ -90,16 +103,29 @@ def _train(step: Train, workshop: Workshop) -> Decision:
     ledger.begin_run(step.run_key, TRAINING, model.name, step.as_of_us)
     champion = ledger.deployment(model.name).champion
     order = order_of(step, model, workshop.root, champion.version if champion else None)
-    took = Took()
     try:
         candidate = workshop.train(order)
     except ANY_FAILS as error:  # whatever it was, the wheel goes on turning with the champion it has
-        failure = {"error": str(error) or repr(error), "kind": type(error).__name__, **took.plain}
-        ledger.finish_run(step.run_key, workshop.clock.now(), "failed", failure)
+        end_try(ledger, model.name, step.run_key, error, workshop.clock.now(), actor=ACTOR)
     else:
-        result = {"version": candidate.version, "passed": candidate.passed, **took.plain}
-        ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
+        if candidate is not None:
+            result = {"version": candidate.version, "passed": candidate.passed}
+            ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
     return decision
+
+
+def _end(step: EndRun, workshop: Workshop) -> Decision:
+    """End a run as cancelled; one whose version is in the ledger was too quick, and is done."""
+    ledger, name = workshop.ledger, workshop.model.name
+    workshop.end(step.run_key)
+    ledger.begin_run(step.run_key, TRAINING, name, step.as_of_us)
+    made = next((row for row in ledger.versions(name) if row.run_key == step.run_key), None)
+    if made is not None:
+        result: dict[str, object] = {"version": made.version, "passed": made.status == "accepted"}
+        ledger.finish_run(step.run_key, workshop.clock.now(), "done", result)
+    else:
+        ledger.finish_run(step.run_key, workshop.clock.now(), "cancelled", {"error": step.reason})
+    return next(each for each in ledger.decisions(name) if each.key == cancel_key(step.run_key))
 
 
 def _deploy(step: Deploying, workshop: Workshop) -> Decision:

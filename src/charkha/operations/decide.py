@@ -2,18 +2,20 @@
 
 The rules are asked in order, and the first that has something to do decides, if it may (`autonomy`):
 
-    1. a training that was decided on goes on until it has ended
-    2. one that failed is written down
-    3. what was done about an incident that is over is undone
-    4. the remedies of open incidents that take no time: what is at fault is taken out of the way
-    5. a version that did not pass its gates, or that a newer one has overtaken, is rejected
-    6. without a champion, the newest version that passed becomes it
-    7. else one is trained
-    8. a rollout begins, goes a stage further or ends: `rollout.rules`
-    9. the remedies that are a training: a version without the views at fault, another calibration
-    10. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
+    1. a training that was cancelled is ended
+    2. a training that was decided on goes on until it has ended; while it is at work in a process of its own, or waits
+       for its next try, the rules below go on, and only other trainings wait
+    3. one that failed is written down
+    4. what was done about an incident that is over is undone
+    5. the remedies of open incidents that take no time: what is at fault is taken out of the way
+    6. a version that did not pass its gates, or that a newer one has overtaken, is rejected
+    7. without a champion, the newest version that passed becomes it
+    8. else one is trained
+    9. a rollout begins, goes a stage further or ends: `rollout.rules`
+    10. the remedies that are a training: a version without the views at fault, another calibration
+    11. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
         for new labels; not while an incident is open of which it would learn the fault, which is written down once
-    11. who owns what is at fault is told
+    12. who owns what is at fault is told
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
@@ -36,6 +38,7 @@ from charkha.operations.remedies.variants import make_variants
 from charkha.operations.retraining.rules import finish_training, note_failed_training, retrain, train_first
 from charkha.operations.rollout.rules import ROLLOUT_RULES
 from charkha.operations.rollout.waiting import reject_waiting
+from charkha.operations.runs.rules import heed_cancel, waits_for_training
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Expose, Promote, Propose, Step
 from charkha.operations.wording import count_of
@@ -44,7 +47,8 @@ from charkha.spec.model import Model
 
 def decide(situation: Situation, model: Model) -> Step | None:
     """Return the next step, or None when there is nothing to do."""
-    due = (step for rule in RULES for step in _steps(rule(situation, model)))
+    found = (step for rule in RULES for step in _steps(rule(situation, model)))
+    due = (step for step in found if not waits_for_training(step, situation))
     return next((allowed for step in due if (allowed := restrained(step, situation, model))), None)
 
 
@@ -89,6 +93,7 @@ def _gates(count: int) -> str:
 
 
 RULES: tuple[Callable[[Situation, Model], Iterable[Step] | Step | None], ...] = (
+    heed_cancel,
     finish_training,
     note_failed_training,
     undo,

@@ -1,13 +1,10 @@
 """A look for incidents in a child process, whose time and memory are bounded: what serves and the operator go on.
 
-The parent starts `python -m charkha.operations.diagnosis_child ORDER RESULT`, as a training's parent does, and reads
-what was found. The child finds the project again by its folder.
+The child is started as a training's is (see `training.child_process`), and finds the project again by its folder.
 """
 
-import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 from attrs import evolve
@@ -23,8 +20,9 @@ from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
-from charkha.training.child import LAST_WORDS, ended_in_any_case
+from charkha.training.child_process import Child, Ended, leave
 from charkha.training.limits import end_with_parent, limit_this_process
+from charkha.training.pipeline import ignore
 
 MOST_MINUTES = 10.0
 
@@ -67,8 +65,8 @@ def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: f
     """
     memory_gb = model.budget.train_memory_gb
     order = LookOrder(str(project.root), str(project.home), model.name, now_us, memory_gb)
-    with TemporaryDirectory(prefix="charkha-look-") as folder:
-        result = _run_child(order, Path(folder), minutes)
+    with Child("charkha.operations.diagnosis_child", msgspec.json.encode(order), minutes * 60, ignore) as child:
+        result = _result_of(child.wait(), minutes)
     if result.lacking is not None:
         lacking = result.lacking
         healthy = Span(lacking.since_us, lacking.until_us)
@@ -78,20 +76,13 @@ def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: f
     return from_document(result.document)
 
 
-def _run_child(order: LookOrder, folder: Path, minutes: float) -> LookResult:
-    order_file, result_file, words_file = folder / "order.json", folder / "result.json", folder / "stderr"
-    order_file.write_bytes(msgspec.json.encode(order))
-    # -P: a file of the project's that is called like a module must not take its place.
-    command = [sys.executable, "-P", "-m", "charkha.operations.diagnosis_child", str(order_file), str(result_file)]
-    with words_file.open("wb") as words, ended_in_any_case(command, words) as child:
-        try:
-            status = child.wait(minutes * 60)
-        except subprocess.TimeoutExpired:
-            return LookResult(error=f"it took longer than {minutes:g} minutes and was ended")
-    if result_file.exists():
-        return msgspec.json.decode(result_file.read_bytes(), type=LookResult)
-    last_words = words_file.read_text(errors="replace")[-LAST_WORDS:].strip()
-    return LookResult(error=f"its process ended with status {status}; its last words: {last_words or 'none'}")
+def _result_of(ended: Ended, minutes: float) -> LookResult:
+    if ended.timed_out:
+        return LookResult(error=f"it took longer than {minutes:g} minutes and was ended")
+    if ended.result is not None:
+        return msgspec.json.decode(ended.result, type=LookResult)
+    words = ended.last_words or "none"
+    return LookResult(error=f"its process ended with status {ended.status}; its last words: {words}")
 
 
 def main(order_file: Path, result_file: Path) -> None:
@@ -108,9 +99,7 @@ def main(order_file: Path, result_file: Path) -> None:
         result = LookResult(lacking=Lacking(little.days, little.predictions, span.since_us, span.until_us))
     except Exception as error:
         result = LookResult(error=f"{type(error).__name__}: {error}")
-    partial = result_file.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(result))
-    partial.rename(result_file)
+    leave(result_file, msgspec.json.encode(result))
 
 
 def look_here(project: Project, home: Home, model: str, now_us: int) -> Diagnosis:

@@ -21,6 +21,8 @@ from charkha.operations.remedies.keys import can_be_undone, is_of_variant
 from charkha.operations.retraining.past import past_trainings
 from charkha.operations.rollout.measure import Gauge
 from charkha.operations.rollout.trial import ABORT, RETRACT
+from charkha.operations.runs.cancel import is_cancelled
+from charkha.operations.runs.tries import not_before_us, retries_of
 from charkha.operations.situation import Situation, Training, Variant, Waiting
 from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
@@ -220,6 +222,7 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         return None
     decision = trained[-1]
     run = next((run for run in runs if run.key == decision.key), None)
+    retries, cancelled = retries_of(decisions, decision.key), is_cancelled(decisions, decision.key)
     return Training(
         run_key=decision.key,
         first=decision.evidence.get("champion") is None,
@@ -229,6 +232,9 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         state=run.status if run else "decided",
         error=str(run.result.get("error", "")) if run else "",
         noted=any(other.key == failure_key(decision.key) for other in decisions),
+        tries=len(retries) + 1,
+        not_before_us=not_before_us(retries),
+        cancelled=None if cancelled is None else f"cancelled by {cancelled.actor}: {cancelled.reason}",
     )
 
 

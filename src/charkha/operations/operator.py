@@ -6,7 +6,8 @@ It keeps nothing in memory that it could not do without: killed at any instant a
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from attrs import evolve
@@ -22,20 +23,24 @@ from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
 from charkha.operations.decide import decide, leaving, to_verify
-from charkha.operations.duty import on_duty
 from charkha.operations.incident_watch import IncidentWatch
+from charkha.operations.lease import Leadership
 from charkha.operations.look import Lookout
 from charkha.operations.rollout.features import feature_changes
+from charkha.operations.runs.desk import Desk
 from charkha.operations.situation import Situation
+from charkha.operations.steps import Step
 from charkha.spec.durations import DAY_US
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.project import Project
 from charkha.storage.home import Home
-from charkha.storage.ledger import Decision, StaleGeneration
+from charkha.storage.ledger import Decision, LeaseLost, StaleGeneration
 from charkha.training.tracking import Tracker, TrackingFailed
 
 # More than any chain of steps that follow from one another; what is left is done at the next tick.
 MOST_STEPS = 12
+# How often trainings under way are looked at between two ticks.
+WATCH_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,8 @@ class Operator:
     tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
     all that it served, when it has ended. keeps_log: whether past days of the log become compact, and old ones go.
     incidents: looks for incidents beside it; None where nobody asked for it, as in a replay.
+    leadership: of the home, in which the home's ledger is fenced; one that fences nothing unless given. desk: of the
+    trainings under way, where `train` only begins them.
     """
 
     def __init__(
@@ -60,11 +67,15 @@ class Operator:
         daily_skew: bool = True,
         keeps_log: bool = True,
         incidents: IncidentWatch | None = None,
+        leadership: Leadership | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
+        self._leadership, self._desk = leadership or Leadership(home.ledger, clock), desk
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
         self._workshops = {
-            name: Workshop(model, project.root, home.ledger, clock, train) for name, model in project.models.items()
+            name: Workshop(model, project.root, home.ledger, clock, train, *([desk.end] if desk else []))
+            for name, model in project.models.items()
         }
         self._skews = {
             name: SkewWatch(project, lookout.model, home, lookout.bundles, LocalEngine(1))
@@ -80,6 +91,10 @@ class Operator:
         Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, and what
         `collect` raises.
         """
+        return self.tick_while(model, lambda step: True)
+
+    def tick_while(self, model: str, wanted: Callable[[Step], bool]) -> list[Decision]:
+        """Do as `tick` does, until the first step that is not wanted."""
         lookout, workshop = self._lookouts[model], self._workshops[model]
         collect(self._home, lookout.model, lookout.bundles)
         self._watch_skew(model)
@@ -87,7 +102,7 @@ class Operator:
         decisions: list[Decision] = []
         for _ in range(MOST_STEPS):
             step = decide(self._situation(lookout), lookout.model)
-            if step is None:
+            if step is None or not wanted(step):
                 break
             try:
                 decisions.append(act(step, workshop))
@@ -107,7 +122,7 @@ class Operator:
 
     def _situation(self, lookout: Lookout) -> Situation:
         """Look; and where a shadow would go on, recompute what it was served, and compare it with the champion."""
-        situation = lookout.look(self._clock.now())
+        situation = self._with_work(lookout.look(self._clock.now()))
         span = Span(situation.since_us, situation.now_us)
         if (shadow := to_verify(situation, lookout.model)) is not None:
             situation = evolve(situation, skew=self._skews[lookout.model.name].measure(shadow, span))
@@ -116,6 +131,13 @@ class Operator:
             changes = feature_changes(self._home, lookout.model.name, pair, span)
             situation = evolve(situation, progress=evolve(situation.progress, changes=changes))
         return situation
+
+    def _with_work(self, situation: Situation) -> Situation:
+        """Say in a situation whether its training is at work at this operator's desk."""
+        training = situation.training
+        if training is None or self._desk is None or not self._desk.is_under_way(training.run_key):
+            return situation
+        return evolve(situation, training=evolve(training, under_way=True))
 
     def _watch_skew(self, model: str) -> None:
         """Recompute a sample of yesterday's. What cannot be recomputed is logged and stops nothing else."""
@@ -151,20 +173,54 @@ class Operator:
     def run(self, interval_seconds: float, stop: threading.Event | None = None) -> None:
         """Tick every model, again and again, until `stop` is set or the process gets SIGTERM or Ctrl-C.
 
-        One operator is on duty in a home; another waits until it ends. An error ends neither the loop nor the other
-        models' turns: it is logged, and what it kept from being done is tried at the next tick.
+        One operator leads in a home; another waits until it ends, or is not heard of. An error ends neither the loop
+        nor the other models' turns: it is logged, and what it kept from being done is tried at the next tick.
         """
         stop = stop or threading.Event()
-        with _ending_quietly(), on_duty(self._home.folder, stop, interval_seconds) as duty:
-            while duty and not stop.is_set():
-                for model in self._lookouts:
-                    self._tick_logged(model)
-                stop.wait(interval_seconds)
+        with _ending_quietly():
+            while not stop.is_set():
+                with self._leadership.held(stop) as leads, self._ending_work():
+                    while leads and not stop.is_set() and not self._leadership.lost.is_set():
+                        self._tick_all()
+                        self._pause(interval_seconds, stop)
+
+    def _tick_all(self) -> None:
+        for model in self._lookouts:
+            if not self._leadership.lost.is_set():
+                self._tick_logged(model)
+
+    def _pause(self, interval_seconds: float, stop: threading.Event) -> None:
+        """Wait for the next look, which comes early when a training has ended or somebody has cancelled one."""
+        until = time.perf_counter() + interval_seconds
+        while (left := until - time.perf_counter()) > 0 and not self._leadership.lost.is_set():
+            if stop.wait(min(left, WATCH_SECONDS)):
+                return
+            if self._desk is not None and self._desk.keys() and self._has_news(self._desk):
+                return
+
+    def _has_news(self, desk: Desk) -> bool:
+        try:
+            return desk.has_news()
+        except ANY_FAILS as error:
+            logger.warning("the trainings under way could not be looked at: %s", error)
+            return True
+
+    @contextmanager
+    def _ending_work(self) -> Iterator[None]:
+        """End what is under way when the lead ends, however it does."""
+        try:
+            yield
+        finally:
+            if self._desk is not None:
+                self._desk.close()
 
     def _tick_logged(self, model: str) -> None:
         try:
             for decision in self.tick(model):
                 logger.info("%s: %s: %s", model, decision.action, decision.reason)
+        except LeaseLost as error:
+            logger.warning("%s", error)
+            self._leadership.lost.set()
         except ANY_FAILS:
             logger.exception("%s: the tick failed; trying again at the next one", model)
 

@@ -22,6 +22,8 @@ class Training:
 
     state: "decided" when its run has not even begun, which only a crash leaves behind.
     error: why it failed; noted: whether the ledger says so.
+    tries: how many have begun or are due. not_before_us: when the next try is. cancelled: why, if it was.
+    under_way: it is at work in a process of its own, or in somebody else's.
     """
 
     run_key: str
@@ -29,9 +31,13 @@ class Training:
     decided_us: int
     reason: str
     evidence: Evidence
-    state: Literal["decided", "running", "done", "failed"]
+    state: Literal["decided", "running", "done", "failed", "cancelled"]
     error: str = ""
     noted: bool = False
+    tries: int = 1
+    not_before_us: int = 0
+    cancelled: str | None = None
+    under_way: bool = False
 
 
 @frozen(kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from charkha.operations.steps import (
     Deploying,
+    EndRun,
     Expose,
     HoldTraining,
     Mend,
@@ -39,6 +40,8 @@ def step_key(model: str, step: Step) -> str:
             return step.run_key
         case NoteFailure():
             return failure_key(step.run_key)
+        case EndRun():
+            return f"{step.run_key}/ended"
         case HoldTraining() | Propose() | Note() | Mend():
             return step.key
         case _:
@@ -52,4 +55,4 @@ def failure_key(run_key: str) -> str:
 
 def generation_of(step: Step) -> int | None:
     """Return the deployment that a step rests on; None for one that rests on none."""
-    return None if isinstance(step, Train | NoteFailure | HoldTraining | Note) else step.generation
+    return None if isinstance(step, Train | EndRun | NoteFailure | HoldTraining | Note) else step.generation

@@ -27,6 +27,16 @@ class TrainFirst(Train):
 
 
 @frozen(kw_only=True)
+class EndRun:
+    """End a run that a person has cancelled. as_of_us: when it was decided on."""
+
+    run_key: str
+    as_of_us: int
+    reason: str
+    evidence: Evidence
+
+
+@frozen(kw_only=True)
 class NoteFailure:
     """Write down that a training failed."""
 
@@ -144,4 +154,4 @@ class Mend:
 
 
 Deploying = StartShadow | Expose | Promote | Reject | Retract
-Step = TrainFirst | Train | NoteFailure | HoldTraining | Deploying | Propose | Note | Mend
+Step = TrainFirst | Train | EndRun | NoteFailure | HoldTraining | Deploying | Propose | Note | Mend

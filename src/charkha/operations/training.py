@@ -5,17 +5,33 @@ from pathlib import Path
 
 from charkha.clock import Clock
 from charkha.operations.drills.gate import drilling
+from charkha.operations.lease import Leadership
+from charkha.operations.runs.desk import Desk
 from charkha.spec.project import Project
-from charkha.training.child import main, train_in_child
-from charkha.training.pipeline import Candidate, Order
+from charkha.storage.ledger import Ledger
+from charkha.training.child import begin_child, candidate_of, main, train_in_child
+from charkha.training.child_process import Child
+from charkha.training.pipeline import Candidate, OnStep, Order
 from charkha.training.tracking import Tracker
 
 MODULE = "charkha.operations.training"
 
 
-def train_with_drills(order: Order, project: Project, clock: Clock, tracker: Tracker) -> Candidate:
+def train_with_drills(
+    order: Order, project: Project, clock: Clock, tracker: Tracker, *, term: int | None = None
+) -> Candidate:
     """Carry out an order in a child process within the model's budget. Raises as `train_in_child` does."""
-    return train_in_child(order, project, clock, tracker, module=MODULE)
+    return train_in_child(order, project, clock, tracker, module=MODULE, term=term)
+
+
+def desk_of(project: Project, ledger: Ledger, clock: Clock, tracker: Tracker, leadership: Leadership) -> Desk:
+    """Return a desk that begins such children, and goes on without waiting for them."""
+
+    def begin(order: Order, on_step: OnStep) -> Child:
+        term = leadership.term
+        return begin_child(order, project, clock, tracker, on_step=on_step, module=MODULE, term=term)
+
+    return Desk(begin, lambda order, ended: candidate_of(order, project, ended), ledger, clock)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import cast
 from charkha.bundles import manifest
 from charkha.clock import to_iso
 from charkha.operations.steps import (
+    EndRun,
     Expose,
     HoldTraining,
     Mend,
@@ -36,6 +37,7 @@ METRIC_NAMES = {
 }
 
 _PLAINLY: dict[type[Step], str] = {
+    EndRun: "end a training that was cancelled",
     NoteFailure: "write down that a training failed",
     HoldTraining: "write down that a training waits",
 }

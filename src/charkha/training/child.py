@@ -1,20 +1,14 @@
 """Training in a child process with limits of its own, so that it can neither starve nor take down what serves.
 
-The parent writes an order, starts `python -m charkha.training.child ORDER RESULT`, or another module that calls `main`,
-is told of each step on the child's standard output, and reads the result. The child finds the project again by its
-folder: an order is plain JSON.
+The child runs `charkha.training.child`, or another module that calls `main` (see `training.child_process`), and finds
+the project again by its folder: an order is plain JSON. One training of a model is at work at a time.
 """
 
 import os
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO
 
 import msgspec
 from attrs import evolve
@@ -25,25 +19,31 @@ from charkha.clock import Clock, SimulatedClock
 from charkha.engines.engine import Engine
 from charkha.engines.local import LocalEngine
 from charkha.spec.model import Model
-from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
+from charkha.storage.ledger import LEASE
+from charkha.training.child_process import Child, Ended, leave
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.limits import end_with_parent, limit_this_process
+from charkha.training.one_at_a_time import be_alone, end_former, lock_of
 from charkha.training.pipeline import Candidate, Drill, OnStep, Order, ignore, train, undrilled
 from charkha.training.tracking import MlflowTracker, NoTracker, Tracker
+from charkha.training.transient import is_transient
 
 # Makes what judges the gates of drills: of a project, a model, its home, the time (µs), and an engine.
 Drilling = Callable[[Project, Model, Home, int, Engine], Drill]
 
-GRACE_SECONDS = 5
-LAST_WORDS = 2000
+KIND = "training"
 # How Python, NumPy, Polars and LightGBM say that an allocation failed.
 OUT_OF_MEMORY = ("MemoryError", "Unable to allocate", "memory allocation of", "bad_alloc", "Cannot allocate memory")
 
 
 class ChildOrder(msgspec.Struct, frozen=True):
-    """An order as it travels. `now_us`: by the parent's clock; `tracking`: the URI of MLflow, None for no tracker."""
+    """An order as it travels.
+
+    `now_us`: by the parent's clock; `tracking`: the URI of MLflow, None for no tracker; `term`: of the parent's lead,
+    None where it need not lead.
+    """
 
     root: str
     home: str
@@ -57,14 +57,16 @@ class ChildOrder(msgspec.Struct, frozen=True):
     left_out: tuple[WindowLeftOut, ...] = ()
     without: tuple[str, ...] = ()
     recalibrates_since_us: int | None = None
+    term: int | None = None
 
 
 class ChildResult(msgspec.Struct, frozen=True):
-    """What became of an order: a version, or the kind and words of an error."""
+    """What became of an order: a version, or the kind and words of an error, and whether it may pass by itself."""
 
     version: str | None = None
     error: str = ""
     detail: str = ""
+    transient: bool = False
 
 
 def no_drilling(project: Project, model: Model, home: Home, now_us: int, engine: Engine) -> Drill:
@@ -80,12 +82,28 @@ def train_in_child(
     *,
     on_step: OnStep = ignore,
     module: str = "charkha.training.child",
+    term: int | None = None,
 ) -> Candidate:
     """Carry out an order in a child process within the model's budget; it ends when this process does.
 
-    on_step: called from another thread. module: what the child runs. Raises TrainingFailed and its kinds (see
-    `training.failures`).
+    on_step: called from another thread. module: what the child runs. term: in which the parent leads; once another
+    does, the child writes nothing. Raises TrainingFailed and its kinds (see `training.failures`).
     """
+    with begin_child(order, project, clock, tracker, on_step=on_step, module=module, term=term) as child:
+        return candidate_of(order, project, child.wait())
+
+
+def begin_child(
+    order: Order,
+    project: Project,
+    clock: Clock,
+    tracker: Tracker,
+    *,
+    on_step: OnStep = ignore,
+    module: str = "charkha.training.child",
+    term: int | None = None,
+) -> Child:
+    """Begin what `train_in_child` carries out, after ending what an earlier parent has left behind."""
     sent = ChildOrder(
         root=str(order.root),
         home=str(project.home),
@@ -99,72 +117,36 @@ def train_in_child(
         left_out=order.left_out,
         without=order.without,
         recalibrates_since_us=order.recalibrates_since_us,
+        term=term,
     )
-    with TemporaryDirectory(prefix="charkha-training-") as folder:
-        result = _run_child(sent, Path(folder), order.model.budget, on_step, module)
+    end_former(lock_of(project.home, order.model.name, KIND))
+    return Child(module, msgspec.json.encode(sent), order.model.budget.train_minutes * 60, on_step)
+
+
+def candidate_of(order: Order, project: Project, ended: Ended) -> Candidate:
+    """Return what a child has made. Raises TrainingFailed and its kinds."""
+    if ended.timed_out:
+        raise TrainingTimedOut(order.run_key, order.model.budget.train_minutes)
+    if ended.result is None:
+        raise _crash(order, ended)
+    result = msgspec.json.decode(ended.result, type=ChildResult)
     if result.version is None:
-        raise _failure(order, result.error, result.detail)
+        raise _failure(order, result)
     return Candidate.of(BundleStore(project.home / "bundles").manifest(order.model.name, result.version))
 
 
-def _failure(order: Order, kind: str, detail: str) -> TrainingFailed:
-    if any(sign in f"{kind}: {detail}" for sign in OUT_OF_MEMORY):
+def _failure(order: Order, result: ChildResult) -> TrainingFailed:
+    if any(sign in f"{result.error}: {result.detail}" for sign in OUT_OF_MEMORY):
         return TrainingOutOfMemory(order.run_key, order.model.budget.train_memory_gb)
-    return TrainingFailed(order.run_key, kind, detail)
+    return TrainingFailed(order.run_key, result.error, result.detail, transient=result.transient)
 
 
-def _run_child(order: ChildOrder, folder: Path, budget: Budget, on_step: OnStep, module: str) -> ChildResult:
-    """Run the child to its end, or end it, and return its result."""
-    order_file, result_file, words_file = folder / "order.json", folder / "result.json", folder / "stderr"
-    order_file.write_bytes(msgspec.json.encode(order))
-    # -P: a file of the project's that is called like a module must not take its place.
-    command = [sys.executable, "-P", "-m", module, str(order_file), str(result_file)]
-    with words_file.open("wb") as words, ended_in_any_case(command, words) as child:
-        steps = threading.Thread(target=_tell_steps, args=(child, on_step), daemon=True)
-        steps.start()
-        try:
-            status = child.wait(budget.train_minutes * 60)
-        except subprocess.TimeoutExpired:
-            raise TrainingTimedOut(order.run_key, budget.train_minutes) from None
-        steps.join(GRACE_SECONDS)
-    if result_file.exists():
-        return msgspec.json.decode(result_file.read_bytes(), type=ChildResult)
-    raise _crash(order, budget, status, words_file.read_text(errors="replace")[-LAST_WORDS:].strip())
-
-
-def _crash(order: ChildOrder, budget: Budget, status: int, last_words: str) -> TrainingFailed:
-    if status == -signal.SIGXCPU:
-        return TrainingTimedOut(order.run_key, budget.train_minutes)
-    if any(sign in last_words for sign in OUT_OF_MEMORY):
-        return TrainingOutOfMemory(order.run_key, budget.train_memory_gb)
-    return TrainingCrashed(order.run_key, status, last_words)
-
-
-@contextmanager
-def ended_in_any_case(command: list[str], words: IO[bytes]) -> "Iterator[subprocess.Popen[str]]":
-    """Yield a child in a process group of its own, and end the group when the block is left: also by Ctrl-C."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=words, text=True, start_new_session=True) as child:
-        try:
-            yield child
-        finally:
-            _end_group(child)
-
-
-def _end_group(child: "subprocess.Popen[str]") -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            return
-        os.killpg(child.pid, sign)
-        try:
-            child.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def _tell_steps(child: "subprocess.Popen[str]", on_step: OnStep) -> None:
-    for line in child.stdout or ():
-        on_step(line.rstrip("\n"))
+def _crash(order: Order, ended: Ended) -> TrainingFailed:
+    if ended.status == -signal.SIGXCPU:
+        return TrainingTimedOut(order.run_key, order.model.budget.train_minutes)
+    if any(sign in ended.last_words for sign in OUT_OF_MEMORY):
+        return TrainingOutOfMemory(order.run_key, order.model.budget.train_memory_gb)
+    return TrainingCrashed(order.run_key, ended.status, ended.last_words)
 
 
 def main(order_file: Path, result_file: Path, drilling: Drilling = no_drilling) -> None:
@@ -174,15 +156,14 @@ def main(order_file: Path, result_file: Path, drilling: Drilling = no_drilling) 
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no step
     try:
         order = msgspec.json.decode(order_file.read_bytes(), type=ChildOrder)
+        be_alone(lock_of(Path(order.home), order.model, KIND))
         project = load_project(Path(order.root))
         model = _model(project, order.model)
         limit_this_process(model.budget)
         result = carry_out(order, project, model, lambda step: print(step, file=steps), drilling)
     except Exception as error:
-        result = ChildResult(error=type(error).__name__, detail=str(error))
-    partial = result_file.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(result))
-    partial.rename(result_file)
+        result = ChildResult(error=type(error).__name__, detail=str(error), transient=is_transient(error))
+    leave(result_file, msgspec.json.encode(result))
 
 
 def carry_out(
@@ -202,7 +183,8 @@ def carry_out(
         without=order.without,
         recalibrates_since_us=order.recalibrates_since_us,
     )
-    with open_project(evolve(project, home=home_folder)) as home:
+    with open_project(evolve(project, home=home_folder)) as opened:
+        home = evolve(opened, ledger=opened.ledger.fenced(LEASE, lambda: order.term))
         clock, engine = SimulatedClock(order.now_us), LocalEngine()
         drill = drilling(project, model, home, order.now_us, engine)
         candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill)

@@ -6,12 +6,20 @@ TrainingFailed            it raised; `kind` and `detail` are those of the error
 └── TrainingCrashed       it ended without a word: killed, or by a fault of a library
 """
 
+import signal
+
+# Somebody, or the system when memory is short, has ended the process: it did not fail by itself.
+KILLED_BY = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
 
 class TrainingFailed(Exception):
-    """A training that made no version. `run_key` begins the same training again; what it left on disk is used then."""
+    """A training that made no version. `run_key` begins the same training again; what it left on disk is used then.
 
-    def __init__(self, run_key: str, kind: str, detail: str) -> None:
-        self.run_key, self.kind, self.detail = run_key, kind, detail
+    transient: what kept it may pass by itself.
+    """
+
+    def __init__(self, run_key: str, kind: str, detail: str, *, transient: bool = False) -> None:
+        self.run_key, self.kind, self.detail, self.transient = run_key, kind, detail, transient
         super().__init__(f"training {run_key!r} failed: {kind}: {detail}")
 
 
@@ -45,7 +53,8 @@ class TrainingCrashed(TrainingFailed):
     def __init__(self, run_key: str, status: int, last_words: str) -> None:
         self.status = status
         said = f"; its last words: {last_words}" if last_words else ", without a word"
-        super().__init__(run_key, "crashed", f"its process ended with {_describe(status)}{said}")
+        detail = f"its process ended with {_describe(status)}{said}"
+        super().__init__(run_key, "crashed", detail, transient=-status in KILLED_BY)
 
 
 def _describe(status: int) -> str:

@@ -3,6 +3,7 @@
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
     BrokenChain,
+    LeaseLost,
     StaleGeneration,
     UnknownIncident,
     UnknownKey,
@@ -10,6 +11,7 @@ from charkha.storage.ledger.errors import (
     UnknownVersion,
     UnusableLedger,
 )
+from charkha.storage.ledger.leases import LEASE, Lease
 from charkha.storage.ledger.ledger import EJECT, KILL, REVIVE, ROLLBACK, Ledger
 from charkha.storage.ledger.values import (
     ApiKey,
@@ -31,6 +33,7 @@ from charkha.storage.ledger.values import (
 __all__ = [
     "EJECT",
     "KILL",
+    "LEASE",
     "REVIVE",
     "ROLLBACK",
     "ApiKey",
@@ -42,6 +45,8 @@ __all__ = [
     "Incident",
     "IncidentStatus",
     "KeyRole",
+    "Lease",
+    "LeaseLost",
     "Ledger",
     "Revision",
     "Role",

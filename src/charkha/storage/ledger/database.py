@@ -1,7 +1,7 @@
 """The ledger's database: opened and brought up to date, with one kind of transaction to read and one to write."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,28 @@ class Database:
                 _dbapi(connection).execute("PRAGMA journal_mode = WAL")
             with self.writing() as connection:
                 upgrade(connection)
+
+
+class FencedDatabase:
+    """A database that only some may write to: `fence` is asked first in each write transaction, and may raise."""
+
+    def __init__(self, database: "Database | FencedDatabase", fence: Callable[[Connection], None]) -> None:
+        self._database, self._fence = database, fence
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Open a transaction as `Database.reading` does."""
+        return self._database.reading()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction as `Database.writing` does. Raises what the fence raises."""
+        with self._database.writing() as connection:
+            self._fence(connection)
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections, also those of the database behind the fence."""
+        self._database.close()
 
 
 def _sqlite_url(url: str | URL) -> URL:

@@ -48,7 +48,7 @@ class UnknownRun(LookupError):
         super().__init__(key)
 
     def __str__(self) -> str:
-        return f"run {self.key!r}: expected one that was begun, found none. Call `begin_run` first."
+        return f"run {self.key!r}: expected one that was begun, found none. charkha runs list names them."
 
 
 class UnknownKey(LookupError):
@@ -82,3 +82,11 @@ class UnusableLedger(Exception):
 
     def __str__(self) -> str:
         return f"ledger {self.url}: {self.reason}"
+
+
+class LeaseLost(Exception):
+    """A leader that was overtaken: another leads, and this one may write nothing any more."""
+
+    def __init__(self, name: str, term: int, leader: str) -> None:
+        self.name, self.term = name, term
+        super().__init__(f"lease {name!r}: expected to lead in term {term}, but {leader} leads; nothing was written")

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from charkha.storage.ledger.api_keys import count_keys, end_key, find_key, list_keys, write_key
 from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
-from charkha.storage.ledger.database import Database
+from charkha.storage.ledger.database import Database, FencedDatabase
 from charkha.storage.ledger.decisions import (
     append_decision,
     find_decision,
@@ -26,7 +26,8 @@ from charkha.storage.ledger.deployments import (
 )
 from charkha.storage.ledger.errors import StaleGeneration
 from charkha.storage.ledger.incidents import list_incidents, write_incident
-from charkha.storage.ledger.runs import end_run, list_runs, start_run
+from charkha.storage.ledger.leases import Lease, check_term, read_lease, renew_lease, take_lease
+from charkha.storage.ledger.runs import end_run, list_runs, note_run, start_run
 from charkha.storage.ledger.values import (
     ApiKey,
     Assignment,
@@ -58,11 +59,40 @@ class Ledger:
     """
 
     def __init__(self, url: str | URL, *, sync: bool = False) -> None:
-        self._database = Database(url, sync=sync)
+        self._database: Database | FencedDatabase = Database(url, sync=sync)
 
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
+
+    def fenced(self, name: str, term: Callable[[], int | None]) -> "Ledger":
+        """Return this ledger for who writes under a lease: each write proves first that `term` still leads.
+
+        While `term` gives None, nothing is proved. Every method that writes may raise LeaseLost then.
+        """
+
+        def fence(connection: Connection) -> None:
+            if (mine := term()) is not None:
+                check_term(connection, name, mine)
+
+        fenced = Ledger.__new__(Ledger)
+        fenced._database = FencedDatabase(self._database, fence)
+        return fenced
+
+    def lease(self, name: str) -> Lease | None:
+        """Return who leads or led last; None where nobody ever did."""
+        with self._database.reading() as connection:
+            return read_lease(connection, name)
+
+    def take_lease(self, name: str, mine: Lease, *, dead: Lease | None = None) -> Lease:
+        """Take a lease where the last has lapsed, or is `dead`; returns the one that holds now, perhaps another's."""
+        with self._database.writing() as connection:
+            return take_lease(connection, name, mine, dead)
+
+    def renew_lease(self, name: str, mine: Lease, until_us: int) -> Lease:
+        """Let a lease last until then; a time that is past gives it up. Raises LeaseLost."""
+        with self._database.writing() as connection:
+            return renew_lease(connection, name, mine, until_us)
 
     def deployment(self, model: str) -> Deployment:
         """Return what serves a model now; generation 0 without assignments when it was never deployed."""
@@ -160,6 +190,11 @@ class Ledger:
         """Write how a run ended; the last word counts. Raises UnknownRun."""
         with self._database.writing() as connection:
             end_run(connection, key, time_us, status, result)
+
+    def note_run(self, key: str, note: Mapping[str, object]) -> None:
+        """Write how far a run is, in place of what was noted before; of one that has ended nothing is written."""
+        with self._database.writing() as connection:
+            note_run(connection, key, note)
 
     def runs(self, model: str | None = None, kind: str | None = None) -> list[Run]:
         """Return runs, of one model and kind if given, in the order of their beginning."""

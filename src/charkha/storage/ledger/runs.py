@@ -29,6 +29,12 @@ def end_run(connection: Connection, key: str, time_us: int, status: RunStatus, r
         raise UnknownRun(key)
 
 
+def note_run(connection: Connection, key: str, note: Mapping[str, object]) -> None:
+    """Write how far a run is, if it has not ended; in the write transaction."""
+    running = (RUNS.c.key == key) & (RUNS.c.status == "running")
+    connection.execute(update(RUNS).where(running).values(result=canonical_json(note)))
+
+
 def list_runs(connection: Connection, model: str | None, kind: str | None) -> list[Run]:
     """Return runs, of one model and kind if given, in the order of their beginning."""
     found = select(RUNS).order_by(RUNS.c.started_us, RUNS.c.key)

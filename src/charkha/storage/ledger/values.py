@@ -7,7 +7,7 @@ from attrs import frozen
 
 Role = Literal["champion", "challenger", "shadow"]
 VersionStatus = Literal["candidate", "rejected", "accepted"]
-RunStatus = Literal["running", "done", "failed"]
+RunStatus = Literal["running", "done", "failed", "cancelled"]
 IncidentStatus = Literal["open", "closed", "merged"]
 KeyRole = Literal["predict", "ingest", "label", "operate", "admin"]
 
@@ -104,7 +104,10 @@ class VersionRow:
 
 @frozen
 class Run:
-    """One piece of long work that must be done once, such as a training."""
+    """One piece of long work that must be done once, such as a training.
+
+    result: what came of it; while it runs, what was noted of how far it is.
+    """
 
     key: str
     kind: str
