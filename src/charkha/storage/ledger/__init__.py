@@ -4,6 +4,7 @@ from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
     BrokenChain,
     StaleGeneration,
+    UnknownDecision,
     UnknownIncident,
     UnknownKey,
     UnknownRun,
@@ -11,6 +12,7 @@ from charkha.storage.ledger.errors import (
     UnusableLedger,
 )
 from charkha.storage.ledger.ledger import KILL, REVIVE, ROLLBACK, Ledger
+from charkha.storage.ledger.usage import WHOLE, Usage
 from charkha.storage.ledger.values import (
     ApiKey,
     Assignment,
@@ -32,6 +34,7 @@ __all__ = [
     "KILL",
     "REVIVE",
     "ROLLBACK",
+    "WHOLE",
     "ApiKey",
     "Assignment",
     "BrokenChain",
@@ -47,11 +50,13 @@ __all__ = [
     "Run",
     "RunStatus",
     "StaleGeneration",
+    "UnknownDecision",
     "UnknownIncident",
     "UnknownKey",
     "UnknownRun",
     "UnknownVersion",
     "UnusableLedger",
+    "Usage",
     "VersionRow",
     "VersionStatus",
     "chain_hash",

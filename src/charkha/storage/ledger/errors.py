@@ -29,6 +29,17 @@ class BrokenChain(Exception):
         )
 
 
+class UnknownDecision(LookupError):
+    """A decision that the ledger does not have."""
+
+    def __init__(self, name: int | str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"expected the number or the key of a decision, got {self.name!r}. They are listed by: charkha history"
+
+
 class UnknownVersion(LookupError):
     """A version of a model that the ledger does not have."""
 
