@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from charkha.cli import (
+    anchor,
     backfill,
     beside,
     catalogue,
@@ -25,6 +26,7 @@ from charkha.cli import (
     deploy,
     diagnose,
     drill,
+    explain,
     features,
     history,
     incidents,
@@ -61,6 +63,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "diagnose": (diagnose.diagnose, LOOK),
     "drill": (drill.drill, LOOK),
     "history": (history.history, LOOK),
+    "explain": (explain.explain, LOOK),
+    "replay-decision": (explain.replay_decision, LOOK),
+    "anchor": (anchor.anchor, LOOK),
     "promote": (deploy.promote, LOOK),
     "rollback": (deploy.rollback, LOOK),
     "deploy": (beside.deploy, LOOK),

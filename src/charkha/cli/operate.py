@@ -10,6 +10,7 @@ from rich.markup import escape
 from charkha.cli.session import Session, opened, session_of
 
 if TYPE_CHECKING:
+    from charkha.operations.anchoring import Anchoring
     from charkha.operations.notifier import Notifier
     from charkha.operations.operator import Operator
     from charkha.spec.project import Project
@@ -40,17 +41,29 @@ def operate(
     project = session.project()
     with opened(project) as home:
         notifier = Notifier(home.ledger, project.webhooks)
-        operator = make_operator(project, home, notifier)
+        anchoring = anchoring_of(project, home)
+        operator = make_operator(project, home, notifier, anchoring)
         if once:
             tick_once(session, project, operator)
             notifier.wait(WAIT_SECONDS)
+            if anchoring is not None:
+                anchoring.wait(WAIT_SECONDS)
             return
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         session.err.print(f"watching over {', '.join(project.models)} every {every:g} s; stop with Ctrl-C")
         operator.run(every)
 
 
-def make_operator(project: "Project", home: "Home", notifier: "Notifier") -> "Operator":
+def anchoring_of(project: "Project", home: "Home") -> "Anchoring | None":
+    """Return what anchors a project's ledger; None where its settings name no place."""
+    from charkha.operations.anchoring import Anchoring
+
+    return None if project.anchors is None else Anchoring(home.ledger, project.name, project.anchors)
+
+
+def make_operator(
+    project: "Project", home: "Home", notifier: "Notifier", anchoring: "Anchoring | None" = None
+) -> "Operator":
     """Return the operator of a project, which trains and diagnoses in child processes within the models' budgets."""
     from charkha.clock import SystemClock
     from charkha.operations.diagnosis_child import diagnose_in_child
@@ -64,7 +77,13 @@ def make_operator(project: "Project", home: "Home", notifier: "Notifier") -> "Op
         home.ledger, lambda name, now_us: diagnose_in_child(project, project.models[name], now_us), notifier
     )
     return Operator(
-        project, home, clock, lambda order: train_with_drills(order, project, clock, tracker), tracker, incidents=watch
+        project,
+        home,
+        clock,
+        lambda order: train_with_drills(order, project, clock, tracker),
+        tracker,
+        incidents=watch,
+        anchoring=anchoring,
     )
 
 

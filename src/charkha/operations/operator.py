@@ -21,6 +21,7 @@ from charkha.monitoring.prune import prune
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
+from charkha.operations.anchoring import Anchoring
 from charkha.operations.decide import decide, to_verify
 from charkha.operations.duty import on_duty
 from charkha.operations.incident_watch import IncidentWatch
@@ -46,6 +47,7 @@ class Operator:
     tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
     all that it served, when it has ended. keeps_log: whether past days of the log become compact, and old ones go.
     incidents: looks for incidents beside it; None where nobody asked for it, as in a replay.
+    anchoring: keeps the head of the ledger elsewhere as well; None where nowhere is declared.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Operator:
         daily_skew: bool = True,
         keeps_log: bool = True,
         incidents: IncidentWatch | None = None,
+        anchoring: Anchoring | None = None,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
@@ -70,6 +73,7 @@ class Operator:
             for name, lookout in self._lookouts.items()
         }
         self._daily_skew, self._keeps_log, self._incidents = daily_skew, keeps_log, incidents
+        self._anchoring = anchoring
         self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
@@ -94,6 +98,8 @@ class Operator:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
         self._tell_tracker(model, lookout.bundles)
         self._keep_log(model)
+        if self._anchoring is not None:
+            self._anchoring.tell(self._clock.now())
         return decisions
 
     def _tell_tracker(self, model: str, bundles: BundleStore) -> None:

@@ -2,6 +2,7 @@
 
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
+    BrokenAnchor,
     BrokenChain,
     StaleGeneration,
     UnknownDecision,
@@ -37,6 +38,7 @@ __all__ = [
     "WHOLE",
     "ApiKey",
     "Assignment",
+    "BrokenAnchor",
     "BrokenChain",
     "Decision",
     "Deployment",
