@@ -4,9 +4,18 @@ from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM,
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.drills import incident
 from charkha.spec.faults import DefinitionError, Fault
-from charkha.spec.gates import at_least, beats_champion, beats_rules, beats_trivial, calibrated, survives_drill
+from charkha.spec.gates import (
+    at_least,
+    beats_champion,
+    beats_rules,
+    beats_trivial,
+    calibrated,
+    costs_at_most,
+    survives_drill,
+)
 from charkha.spec.model import Costs, Label, Model, Split
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain, compare, shadow
+from charkha.spec.prices import Prices
 from charkha.spec.rules import Rule, score
 from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
 from charkha.spec.views import FeatureView, RequestFeatures, on_request
@@ -47,6 +56,7 @@ __all__ = [
     "LogPolicy",
     "Model",
     "Monitors",
+    "Prices",
     "RandomForest",
     "RequestFeatures",
     "Retrain",
@@ -61,6 +71,7 @@ __all__ = [
     "beats_trivial",
     "calibrated",
     "compare",
+    "costs_at_most",
     "count",
     "csv",
     "decayed_sum",

@@ -223,7 +223,8 @@ def test_what_was_logged_beside_the_answers_is_not_scored_again(project: Project
         role="champion",
         span=span,
     )
-    parts = list(_parts(home, project.models[NAME], asked, span, midnight(DAYS), None))
+    reader = OutcomeReader(home, project.models[NAME])
+    parts = list(_parts(reader, asked, span, midnight(DAYS), None))
     assert sum(part.logged for part in parts) == sum(len(part.labels) for part in parts) > 0
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charkha.operations.operator import Operator
     from charkha.spec.project import Project
     from charkha.storage.home import Home
+    from charkha.storage.ledger import Usage
 
 # At the end of one look, webhooks are waited for so long.
 WAIT_SECONDS = 10.0
@@ -68,22 +69,30 @@ def make_operator(
     from charkha.clock import SystemClock
     from charkha.operations.diagnosis_child import diagnose_in_child
     from charkha.operations.incident_watch import IncidentWatch
+    from charkha.operations.metering import OperatorMeter
     from charkha.operations.operator import Operator
     from charkha.operations.training import train_with_drills
     from charkha.training.tracking import MlflowTracker
 
     clock, tracker = SystemClock(), MlflowTracker(project.home)
+
+    def on_usage(usage: "Usage") -> None:
+        home.ledger.record_usage([usage])
+
     watch = IncidentWatch(
-        home.ledger, lambda name, now_us: diagnose_in_child(project, project.models[name], now_us), notifier
+        home.ledger,
+        lambda name, now_us: diagnose_in_child(project, project.models[name], now_us, on_usage=on_usage),
+        notifier,
     )
     return Operator(
         project,
         home,
         clock,
-        lambda order: train_with_drills(order, project, clock, tracker),
+        lambda order: train_with_drills(order, project, clock, tracker, on_usage=on_usage),
         tracker,
         incidents=watch,
         anchoring=anchoring,
+        meter=OperatorMeter(home.ledger, clock),
     )
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 from attrs import evolve
 
+from charkha.clock import Clock, SimulatedClock, to_iso
 from charkha.engines.local import LocalEngine
 from charkha.monitoring.diagnosis.diagnose import diagnose
 from charkha.monitoring.diagnosis.documents import as_document, from_document
@@ -23,10 +24,12 @@ from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
-from charkha.training.child import LAST_WORDS, ended_in_any_case
+from charkha.storage.metering import Meter, OnUsage, metered_child
+from charkha.training.child import LAST_WORDS, ended_in_any_case, untold
 from charkha.training.limits import end_with_parent, limit_this_process
 
 MOST_MINUTES = 10.0
+KIND = "diagnosis"
 
 
 class LookFailed(Exception):
@@ -60,15 +63,19 @@ class LookResult(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: float = MOST_MINUTES) -> Diagnosis:
+def diagnose_in_child(
+    project: Project, model: Model, now_us: int, *, minutes: float = MOST_MINUTES, on_usage: OnUsage = untold
+) -> Diagnosis:
     """Diagnose a model in a child process, which ends when this process does, or after so many minutes.
 
-    Its memory is bounded by the model's budget for training. Raises TooLittleHistory and LookFailed.
+    Its memory is bounded by the model's budget for training. on_usage: told what the whole child used.
+    Raises TooLittleHistory and LookFailed.
     """
     memory_gb = model.budget.train_memory_gb
     order = LookOrder(str(project.root), str(project.home), model.name, now_us, memory_gb)
     with TemporaryDirectory(prefix="charkha-look-") as folder:
-        result = _run_child(order, Path(folder), minutes)
+        meter = _meter(model, now_us, SimulatedClock(now_us), on_usage)
+        result = _run_child(order, Path(folder), minutes, meter)
     if result.lacking is not None:
         lacking = result.lacking
         healthy = Span(lacking.since_us, lacking.until_us)
@@ -78,14 +85,26 @@ def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: f
     return from_document(result.document)
 
 
-def _run_child(order: LookOrder, folder: Path, minutes: float) -> LookResult:
+def _meter(model: Model, now_us: int, clock: Clock, on_usage: OnUsage) -> Meter:
+    """Return what meters the looks of a day, which are added up."""
+    run = f"{model.name}/{KIND}/{to_iso(now_us)[:10]}"
+    return Meter(
+        kind=KIND, run=run, model=model.name, team=model.owner, clock=clock, on_usage=on_usage, attempt="looks"
+    )
+
+
+def _run_child(order: LookOrder, folder: Path, minutes: float, meter: Meter) -> LookResult:
     order_file, result_file, words_file = folder / "order.json", folder / "result.json", folder / "stderr"
     order_file.write_bytes(msgspec.json.encode(order))
     # -P: a file of the project's that is called like a module must not take its place.
     command = [sys.executable, "-P", "-m", "charkha.operations.diagnosis_child", str(order_file), str(result_file)]
-    with words_file.open("wb") as words, ended_in_any_case(command, words) as child:
+    with (
+        words_file.open("wb") as words,
+        ended_in_any_case(command, words) as child,
+        metered_child(meter, child) as wait,
+    ):
         try:
-            status = child.wait(minutes * 60)
+            status = wait(minutes * 60)
         except subprocess.TimeoutExpired:
             return LookResult(error=f"it took longer than {minutes:g} minutes and was ended")
     if result_file.exists():
@@ -102,7 +121,15 @@ def main(order_file: Path, result_file: Path) -> None:
         project = evolve(load_project(Path(order.root)), home=Path(order.home))
         limit_this_process(Budget(train_minutes=MOST_MINUTES, train_memory_gb=order.train_memory_gb))
         with open_project(project) as home:
-            result = LookResult(document=as_document(look_here(project, home, order.model, order.now_us)))
+            meter = _meter(
+                project.models[order.model],
+                order.now_us,
+                SimulatedClock(order.now_us),
+                lambda usage: home.ledger.record_usage([usage]),
+            )
+            with meter.stage(KIND):
+                found = look_here(project, home, order.model, order.now_us)
+            result = LookResult(document=as_document(found))
     except TooLittleHistory as little:
         span = little.healthy
         result = LookResult(lacking=Lacking(little.days, little.predictions, span.since_us, span.until_us))

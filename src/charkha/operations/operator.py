@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from attrs import evolve
 
@@ -18,20 +18,24 @@ from charkha.monitoring.collect import collect
 from charkha.monitoring.compact import compact
 from charkha.monitoring.performance import Span
 from charkha.monitoring.prune import prune
+from charkha.monitoring.serving_usage import meter_serving
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
 from charkha.operations.anchoring import Anchoring
+from charkha.operations.costs import with_cost
 from charkha.operations.decide import decide, to_verify
 from charkha.operations.duty import on_duty
 from charkha.operations.incident_watch import IncidentWatch
 from charkha.operations.look import Lookout
+from charkha.operations.metering import DECIDING, MONITORING, OperatorMeter
 from charkha.operations.situation import Situation
 from charkha.spec.durations import DAY_US
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, StaleGeneration
+from charkha.storage.metering import unmetered
 from charkha.training.tracking import Tracker, TrackingFailed
 
 # More than any chain of steps that follow from one another; what is left is done at the next tick.
@@ -47,7 +51,8 @@ class Operator:
     tracker: told who serves, by aliases. daily_skew: whether a sample of each day is recomputed; a replay does so with
     all that it served, when it has ended. keeps_log: whether past days of the log become compact, and old ones go.
     incidents: looks for incidents beside it; None where nobody asked for it, as in a replay.
-    anchoring: keeps the head of the ledger elsewhere as well; None where nowhere is declared.
+    anchoring: keeps the head of the ledger elsewhere as well; None where nowhere is declared. meter: of what this
+    process uses; None where it is not the operator's alone.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Operator:
         keeps_log: bool = True,
         incidents: IncidentWatch | None = None,
         anchoring: Anchoring | None = None,
+        meter: OperatorMeter | None = None,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._lookouts = {name: Lookout(model, home) for name, model in project.models.items()}
@@ -73,7 +79,7 @@ class Operator:
             for name, lookout in self._lookouts.items()
         }
         self._daily_skew, self._keeps_log, self._incidents = daily_skew, keeps_log, incidents
-        self._anchoring = anchoring
+        self._anchoring, self._meter = anchoring, meter
         self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
@@ -83,17 +89,26 @@ class Operator:
         Safe to be killed in, and to be called again. Raises KeyError for a model the project has not, and what
         `collect` raises.
         """
+        lookout = self._lookouts[model]
+        with self._meter.tick(lookout.model) if self._meter else nullcontext(unmetered) as stage:
+            with stage(MONITORING):
+                collect(self._home, lookout.model, lookout.bundles)
+                meter_serving(self._home, lookout.model)
+                self._watch_skew(model)
+                self._watch_incidents(model)
+            with stage(DECIDING):
+                return self._decide(model)
+
+    def _decide(self, model: str) -> list[Decision]:
+        """Look, decide and act until there is nothing to do, then let those who follow know."""
         lookout, workshop = self._lookouts[model], self._workshops[model]
-        collect(self._home, lookout.model, lookout.bundles)
-        self._watch_skew(model)
-        self._watch_incidents(model)
         decisions: list[Decision] = []
         for _ in range(MOST_STEPS):
             step = decide(self._situation(lookout), lookout.model)
             if step is None:
                 break
             try:
-                decisions.append(act(step, workshop))
+                decisions.append(act(with_cost(step, self._home, lookout.model, self._clock.now()), workshop))
             except StaleGeneration:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
         self._tell_tracker(model, lookout.bundles)

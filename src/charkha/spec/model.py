@@ -11,6 +11,7 @@ from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
 from charkha.spec.policies import Budget, Compare, Fallback, LogPolicy, Monitors, Retrain, Rollout, Shadow
+from charkha.spec.prices import Prices
 from charkha.spec.rules import Rule
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
@@ -135,6 +136,7 @@ class Model:
     fallback: what answers where the model cannot; without one, such a call fails.
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     log: how long predictions are kept, and what is answered while there is no room for them.
+    prices: what the machine costs; of what has none, the cost is unknown.
     stick_to: the entity that always meets the same version while challengers answer a share, by its name or itself; the
         entity of the first view unless given. Something else than a view describes may be it, if its keys are fields of
         the request.
@@ -163,6 +165,7 @@ class Model:
     log: LogPolicy = field(default=LogPolicy(), kw_only=True)
     stick_to: str | Entity | None = field(default=None, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
+    prices: Prices | None = field(default=None, kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)
 

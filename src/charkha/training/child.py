@@ -27,6 +27,8 @@ from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
+from charkha.storage.ledger import Usage
+from charkha.storage.metering import Meter, OnUsage, metered_child
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.limits import end_with_parent, limit_this_process
 from charkha.training.pipeline import Candidate, Drill, OnStep, Order, ignore, train, undrilled
@@ -35,6 +37,7 @@ from charkha.training.tracking import MlflowTracker, NoTracker, Tracker
 # Makes what judges the gates of drills: of a project, a model, its home, the time (µs), and an engine.
 Drilling = Callable[[Project, Model, Home, int, Engine], Drill]
 
+KIND = "training"
 GRACE_SECONDS = 5
 LAST_WORDS = 2000
 # How Python, NumPy, Polars and LightGBM say that an allocation failed.
@@ -42,7 +45,10 @@ OUT_OF_MEMORY = ("MemoryError", "Unable to allocate", "memory allocation of", "b
 
 
 class ChildOrder(msgspec.Struct, frozen=True):
-    """An order as it travels. `now_us`: by the parent's clock; `tracking`: the URI of MLflow, None for no tracker."""
+    """An order as it travels. `now_us`: by the parent's clock; `tracking`: the URI of MLflow, None for no tracker.
+
+    attempt: under which the parent meters the whole of the child, as the child does its stages.
+    """
 
     root: str
     home: str
@@ -53,6 +59,7 @@ class ChildOrder(msgspec.Struct, frozen=True):
     champion: str | None
     seed: int
     tracking: str | None
+    attempt: str = ""
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -68,6 +75,10 @@ def no_drilling(project: Project, model: Model, home: Home, now_us: int, engine:
     return undrilled
 
 
+def untold(usage: Usage) -> None:
+    """Tell nobody what was used."""
+
+
 def train_in_child(
     order: Order,
     project: Project,
@@ -75,13 +86,16 @@ def train_in_child(
     tracker: Tracker,
     *,
     on_step: OnStep = ignore,
+    on_usage: OnUsage = untold,
     module: str = "charkha.training.child",
 ) -> Candidate:
     """Carry out an order in a child process within the model's budget; it ends when this process does.
 
-    on_step: called from another thread. module: what the child runs. Raises TrainingFailed and its kinds (see
+    on_step: called from another thread. on_usage: told what the whole child used, however it ended; of its stages it
+    tells the ledger itself. module: what the child runs. Raises TrainingFailed and its kinds (see
     `training.failures`).
     """
+    meter = meter_of(order.model, order.run_key, clock, on_usage)
     sent = ChildOrder(
         root=str(order.root),
         home=str(project.home),
@@ -92,12 +106,18 @@ def train_in_child(
         champion=order.champion,
         seed=order.seed,
         tracking=tracker.uri if isinstance(tracker, MlflowTracker) else None,
+        attempt=meter.attempt,
     )
     with TemporaryDirectory(prefix="charkha-training-") as folder:
-        result = _run_child(sent, Path(folder), order.model.budget, on_step, module)
+        result = _run_child(sent, Path(folder), meter, order.model.budget, on_step=on_step, module=module)
     if result.version is None:
         raise _failure(order, result.error, result.detail)
     return Candidate.of(BundleStore(project.home / "bundles").manifest(order.model.name, result.version))
+
+
+def meter_of(model: Model, run_key: str, clock: Clock, on_usage: OnUsage) -> Meter:
+    """Return what meters a training."""
+    return Meter(kind=KIND, run=run_key, model=model.name, team=model.owner, clock=clock, on_usage=on_usage)
 
 
 def _failure(order: Order, kind: str, detail: str) -> TrainingFailed:
@@ -106,17 +126,23 @@ def _failure(order: Order, kind: str, detail: str) -> TrainingFailed:
     return TrainingFailed(order.run_key, kind, detail)
 
 
-def _run_child(order: ChildOrder, folder: Path, budget: Budget, on_step: OnStep, module: str) -> ChildResult:
+def _run_child(
+    order: ChildOrder, folder: Path, meter: Meter, budget: Budget, *, on_step: OnStep, module: str
+) -> ChildResult:
     """Run the child to its end, or end it, and return its result."""
     order_file, result_file, words_file = folder / "order.json", folder / "result.json", folder / "stderr"
     order_file.write_bytes(msgspec.json.encode(order))
     # -P: a file of the project's that is called like a module must not take its place.
     command = [sys.executable, "-P", "-m", module, str(order_file), str(result_file)]
-    with words_file.open("wb") as words, ended_in_any_case(command, words) as child:
+    with (
+        words_file.open("wb") as words,
+        ended_in_any_case(command, words) as child,
+        metered_child(meter, child) as wait,
+    ):
         steps = threading.Thread(target=_tell_steps, args=(child, on_step), daemon=True)
         steps.start()
         try:
-            status = child.wait(budget.train_minutes * 60)
+            status = wait(budget.train_minutes * 60)
         except subprocess.TimeoutExpired:
             raise TrainingTimedOut(order.run_key, budget.train_minutes) from None
         steps.join(GRACE_SECONDS)
@@ -188,7 +214,9 @@ def carry_out(
     with open_project(evolve(project, home=home_folder)) as home:
         clock, engine = SimulatedClock(order.now_us), LocalEngine()
         drill = drilling(project, model, home, order.now_us, engine)
-        candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill)
+        meter = meter_of(model, order.run_key, clock, lambda usage: home.ledger.record_usage([usage]))
+        meter = evolve(meter, attempt=order.attempt or meter.attempt)
+        candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill, stage=meter.stage)
     return ChildResult(version=candidate.version)
 
 

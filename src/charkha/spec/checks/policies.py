@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from charkha.spec.checks.incidents import drill_gate_faults
+from charkha.spec.checks.prices import costs_gate_faults
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
-from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, SurvivesDrill, TestedGate
+from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, CostsAtMost, SurvivesDrill, TestedGate
 from charkha.spec.model import METRICS, ROW_LOSSES, Costs, Model, Split, Task
 from charkha.spec.policies import Budget, Compare, Fallback, Monitors, Retrain, Rollout, Shadow
 from charkha.spec.rules import Rule
@@ -18,6 +19,7 @@ GATES = (
     "ck.beats_rules",
     "ck.beats_trivial",
     "ck.calibrated",
+    "ck.costs_at_most",
     "ck.survives_drill",
 )
 
@@ -57,6 +59,8 @@ def gate_faults(where: str, model: Model) -> Iterator[Fault]:
         inner = f"{where}, gate {type(gate).__name__}"
         if isinstance(gate, SurvivesDrill):
             yield from drill_gate_faults(inner, gate)
+        elif isinstance(gate, CostsAtMost):
+            yield from costs_gate_faults(inner, gate, model)
         elif not isinstance(gate, TestedGate):
             yield Fault(f"{where}, gates", "a gate", quote(gate), f"Use one of {listing(GATES)}.")
         elif isinstance(gate, Calibrated):
