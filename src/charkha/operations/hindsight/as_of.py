@@ -74,6 +74,7 @@ class LedgerAsOf(Ledger):
 
     def __init__(self, ledger: Ledger, before: int, time_us: int) -> None:
         self._now, self._before, self._time_us = ledger, before, time_us
+        self._decided: dict[str | None, list[Decision]] = {}  # also what came later; the past does not change
         self._database = _ReadOnly(ledger._database)  # type: ignore[assignment]
 
     def decide(
@@ -84,8 +85,13 @@ class LedgerAsOf(Ledger):
 
     def decisions(self, model: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Decision]:
         """Return those that were there."""
-        found = super().decisions(model, after=after, limit=limit)
-        return [each for each in found if each.sequence < self._before]
+        return [each for each in self.every(model) if after < each.sequence < self._before][:limit]
+
+    def every(self, model: str | None) -> list[Decision]:
+        """Return all decisions, those that came later as well."""
+        if model not in self._decided:
+            self._decided[model] = self._now.decisions(model)
+        return self._decided[model]
 
     def decision(self, name: int | str) -> Decision:
         """Return one decision, also one that came later: who asks knows of it."""
@@ -118,7 +124,7 @@ class LedgerAsOf(Ledger):
 
     def runs(self, model: str | None = None, kind: str | None = None) -> list[Run]:
         """Return the runs that had begun, those that had not ended as running."""
-        ordered = {each.key for each in self._now.decisions(model, after=self._before - 1)}
+        ordered = {each.key for each in self.every(model) if each.sequence >= self._before}
         begun = [each for each in super().runs(model, kind) if each.started_us <= self._time_us]
         return [self._as_it_was(each) for each in begun if each.key not in ordered]
 

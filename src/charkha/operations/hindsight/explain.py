@@ -58,7 +58,7 @@ class Explanation:
 def explain(home: Home, model: Model, decision: Decision, now_us: int) -> Explanation:
     """Explain a decision of a model by what the ledger, the bundles and the log have of it. Changes nothing."""
     past = LedgerAsOf(home.ledger, decision.sequence, decision.time_us)
-    every = home.ledger.decisions(decision.model)
+    every = past.every(decision.model)
     names = {decision.key, *_named_in(decision.evidence)}
     before = sorted(
         (*_decided(every, names, decision, earlier=True), *_made(home, past, names, decision)),
@@ -156,7 +156,7 @@ def _made(home: Home, past: LedgerAsOf, names: set[str], decision: Decision) -> 
     runs = {run.key: run for run in past.runs(decision.model)}
     rows = [row for row in past.versions(decision.model) if row.version in names or row.run_key in names]
     for row in rows:
-        run, order = runs.get(row.run_key), _order(past, row.run_key)
+        run, order = runs.get(row.run_key), _order(past, decision.model, row.run_key)
         if order is not None and order.key not in names:
             yield _link(order)
         if run is not None:
@@ -170,9 +170,9 @@ def _made(home: Home, past: LedgerAsOf, names: set[str], decision: Decision) -> 
         yield Link(time_us=decision.time_us, kind="finding", name="drift", words=str(each))
 
 
-def _order(past: Ledger, run_key: str) -> Decision | None:
+def _order(past: Ledger, model: str, run_key: str) -> Decision | None:
     """Return the decision that ordered a training; None of one by hand."""
-    return next((each for each in past.decisions() if each.key == run_key), None)
+    return next((each for each in past.decisions(model) if each.key == run_key), None)
 
 
 def _trained(run: Run, past: Ledger) -> Link:
