@@ -11,11 +11,13 @@ from charkha.spec.gates import (
     beats_rules,
     beats_trivial,
     calibrated,
+    costs_at_most,
     no_slice_worse,
     survives_drill,
 )
 from charkha.spec.model import Costs, Label, Model, Split
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain
+from charkha.spec.prices import Prices
 from charkha.spec.rollout import approval, canary, compare, shadow
 from charkha.spec.rules import Rule, score
 from charkha.spec.sources import Entity, Source, arrow, csv, delta, iceberg, parquet, sql
@@ -58,6 +60,7 @@ __all__ = [
     "LogPolicy",
     "Model",
     "Monitors",
+    "Prices",
     "RandomForest",
     "RequestFeatures",
     "Retrain",
@@ -74,6 +77,7 @@ __all__ = [
     "calibrated",
     "canary",
     "compare",
+    "costs_at_most",
     "count",
     "csv",
     "decayed_sum",

@@ -19,8 +19,8 @@ from charkha.serving.http import build_router
 from charkha.serving.latency_bins import LAST, binned, edge_ns, quantile_ms
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.observer import Stages
-from charkha.serving.vitals import ModelVitals
-from charkha.serving.vitals_log import MINUTE_US, UnreadableVitals, vitals_stream
+from charkha.serving.vitals import ModelVitals, Vitals, shares_of
+from charkha.serving.vitals_log import MINUTE_US, UnreadableVitals, decode_vitals, encode_vitals, vitals_stream
 from charkha.spec.durations import DAY_US
 from charkha.spec.policies import Fallback
 from charkha.storage.segment_writer import SegmentWriter
@@ -181,3 +181,62 @@ def test_an_unreadable_record_says_where_it_lies(stage: Stage) -> None:
     stage.home.log.writer(vitals_stream(MODEL), "w5").append([b"no vitals"])
     with pytest.raises(UnreadableVitals, match=r"partition 'w5', offset 0: expected vitals, got .*newer one"):
         read_vitals(stage.home, MODEL, EVER)
+
+
+@given(st.integers(0, 10**9), st.dictionaries(st.sampled_from("abcde"), st.integers(0, 10**12), min_size=1))
+def test_the_parts_of_processor_time_add_up_to_all_of_it(used_us: int, busy_ns: dict[str, int]) -> None:
+    parts = list(shares_of(used_us, busy_ns))
+    assert [name for name, _, _ in parts] == list(busy_ns)
+    assert sum(own + other for _, own, other in parts) == used_us
+    assert all(own >= 0 and other >= 0 for _, own, other in parts)
+    all_ns = sum(busy_ns.values())
+    for name, own, other in parts:
+        assert abs(own - (used_us * busy_ns[name] / all_ns if all_ns else 0)) <= 1
+        assert (other == 0) if all_ns else abs(other - used_us / len(parts)) <= 1
+
+
+def metered(stage: Stage, cpu_ns: list[int]) -> tuple[ModelVitals, ModelVitals, Vitals]:
+    """Return the vitals of two models in one worker, whose processor time is told by a test."""
+    models = {name: ModelVitals(stage.home.log, name, "w9", "w9", stage.clock, memory=lambda: 50) for name in "ab"}
+    return models["a"], models["b"], Vitals(models, cpu_ns=lambda: cpu_ns[0])
+
+
+def test_processor_time_goes_to_the_models_that_were_at_work_and_the_rest_to_all(stage: Stage) -> None:
+    cpu_ns = [0]
+    a, b, vitals = metered(stage, cpu_ns)
+    a.answered(NOW_US, 2, STAGES)  # 9 ms in the stages after the wait
+    a.answered(NOW_US, 2, STAGES)
+    b.answered(NOW_US, 1, STAGES)
+    cpu_ns[0] = 30_000_000
+    vitals.refresh()
+    cpu_ns[0] += 8_000_000  # while nobody asked
+    vitals.refresh()
+    stage.clock.advance_to(NOW_US + MINUTE_US)
+    vitals.close()
+    records = {
+        name: next(decode_vitals(each.payload) for each in stage.home.log.read(vitals_stream(name))) for name in "ab"
+    }
+    assert {name: (each.cpu_us, each.other_cpu_us, each.memory_bytes) for name, each in records.items()} == {
+        "a": (20_000, 4_000, 50),
+        "b": (10_000, 4_000, 50),
+    }
+
+
+def test_what_is_replayed_meters_nothing(stage: Stage) -> None:
+    stage.service.predict(MODEL, requests("Pune"))
+    stage.clock.advance_to(NOW_US + MINUTE_US)
+    stage.service.vitals.refresh()
+    record = decode_vitals(next(iter(stage.home.log.read(vitals_stream(MODEL)))).payload)
+    assert (record.cpu_us, record.other_cpu_us) == (None, None)
+
+
+def test_records_of_the_format_before_are_read(stage: Stage) -> None:
+    import msgspec
+
+    before = [1, NOW_US, "w1", {200: 3}, 1, 3, {}, [{}, {}, {}, {}, {}], None, 0]
+    record = decode_vitals(msgspec.msgpack.encode(before))
+    assert (record.rows, record.cpu_us, record.memory_bytes) == (3, None, None)
+    with pytest.raises(UnreadableVitals, match="format 3"):
+        decode_vitals(encode_vitals(msgspec.structs.replace(record, format=3)))
+    stage.home.log.writer(vitals_stream(MODEL), "w1").append([msgspec.msgpack.encode(before)])
+    assert read_vitals(stage.home, MODEL, EVER)["predictions"].to_list() == [3]

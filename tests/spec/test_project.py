@@ -124,7 +124,8 @@ def test_unknown_settings_are_faults_with_a_suggestion(root: Path) -> None:
     (root / "charkha.toml").write_text('[project]\ndefinitions = "definition.py"\nname = 3\n')
     assert faults_of(root) == [
         "charkha.toml, definitions: expected one of name, definition, home, ledger, fsync, online_gb, "
-        "webhook, webhook_slack, webhook_alertmanager, got 'definitions'. Did you mean 'definition'?",
+        "webhook, webhook_slack, webhook_alertmanager, anchor, anchor_webhook, anchor_every, got 'definitions'. "
+        "Did you mean 'definition'?",
         'charkha.toml, name: expected a text that is not empty, got 3. Write name = "…".',
     ]
 

@@ -17,9 +17,11 @@ from charkha.storage.ledger import (
     Draft,
     Ledger,
     StaleGeneration,
+    UnknownDecision,
     UnknownKey,
     UnknownRun,
     UnknownVersion,
+    Usage,
     VersionRow,
     chain_hash,
 )
@@ -332,3 +334,43 @@ def test_what_is_written_is_there_when_it_is_opened_again(open_ledger: Callable[
     again = open_ledger()
     assert again.decisions() == [decision]
     assert again.deployment("late").champion == CHAMPION
+
+
+def usage(id_: str, **changes: Any) -> Usage:
+    row = Usage(
+        id=id_,
+        kind="training",
+        run="run 1",
+        model="late",
+        team="eta",
+        stage="fit",
+        began_us=5,
+        wall_seconds=2.0,
+        cpu_seconds=1.5,
+        rows=3,
+        peak_bytes=100,
+        memory_gb_seconds=0.5,
+        read_bytes=10,
+        written_bytes=20,
+        gpu_seconds=None,
+    )
+    return evolve(row, **changes)
+
+
+def test_usage_adds_up_under_its_id_and_the_unknown_stays_unknown(ledger: Ledger) -> None:
+    ledger.record_usage([usage("a"), usage("b", model="eta", kind="serving", began_us=9)])
+    ledger.record_usage([usage("a", began_us=4, peak_bytes=70, read_bytes=None)], checkpoint=("metered", {"at": 7}))
+    first, second = ledger.usage()
+    assert (first.id, first.began_us, first.cpu_seconds, first.rows, first.peak_bytes) == ("a", 4, 3.0, 6, 100)
+    assert (first.read_bytes, first.written_bytes, first.gpu_seconds) == (None, 40, None)
+    assert second == usage("b", model="eta", kind="serving", began_us=9)
+    assert ledger.checkpoint("metered") == {"at": 7}
+    assert ledger.usage("eta") == ledger.usage(kind="serving") == ledger.usage(since_us=5, until_us=10) == [second]
+
+
+def test_a_decision_is_found_by_number_and_key_and_the_head_is_the_newest(ledger: Ledger) -> None:
+    assert ledger.head() is None
+    first, second = ledger.decide(draft("a")), ledger.decide(draft("b"))
+    assert (ledger.decision(1), ledger.decision("b"), ledger.head()) == (first, second, second)
+    with pytest.raises(UnknownDecision, match=r"expected the number or the key of a decision, got 'c'.*history"):
+        ledger.decision("c")

@@ -46,13 +46,14 @@ def test_a_ledger_of_an_older_version_is_brought_up_with_all_that_is_in_it(tmp_p
     ledger.close()
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.executescript(
-            f"DROP TABLE incidents; DROP TABLE api_keys; UPDATE {REVISION_TABLE} SET version_num = '0001'"
+            "DROP TABLE usage; DROP TABLE incidents; DROP TABLE api_keys;"
+            f"UPDATE {REVISION_TABLE} SET version_num = '0001'"
         )
     connection.close()
     ledger = ledger_at(tmp_path / "ledger.db")
     assert ledger.verify() == 3
     assert ledger.generations() == {"late": 3}
-    assert (ledger.api_keys(), ledger.incidents()) == ([], [])
+    assert (ledger.api_keys(), ledger.incidents(), ledger.usage()) == ([], [], [])
     ledger.close()
 
 

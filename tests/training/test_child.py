@@ -17,6 +17,7 @@ import charkha as ck
 from charkha.clock import SimulatedClock
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import open_home
+from charkha.storage.ledger import WHOLE, Usage
 from charkha.training.child import ChildOrder, carry_out, train_in_child
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.pipeline import Candidate, Order
@@ -55,13 +56,22 @@ def test_a_training_in_a_child_is_a_training(tmp_path: Path) -> None:
     steps: list[str] = []
     order = Order(project.models["late"], project.root, AS_OF, "first")
     threads = threading.active_count()
-    candidate = train_in_child(order, project, SimulatedClock(NOW_US), NoTracker(), on_step=steps.append)
+    told: list[Usage] = []
+    clock = SimulatedClock(NOW_US)
+    candidate = train_in_child(order, project, clock, NoTracker(), on_step=steps.append, on_usage=told.append)
     assert threading.active_count() == threads
     assert (candidate.version, candidate.passed, candidate.manifest.created_us) == ("v1", True, NOW_US)
     assert steps[0] == "building the dataset"
     assert steps[-1] == "recording v1"
     with open_home(project.home) as home:
         assert home.ledger.version("late", "v1").run_key == "first"
+        stages = home.ledger.usage("late", kind="training")
+    assert sorted(each.stage for each in stages) == ["evaluate", "features", "fit", "record"]
+    (whole,) = told
+    assert (whole.stage, whole.run, whole.team) == (WHOLE, "first", project.models["late"].owner)
+    assert sum(each.cpu_seconds for each in stages) < whole.cpu_seconds  # it starts up and reads the definition, too
+    assert all(each.peak_bytes for each in (*stages, whole))
+    assert {each.id.rpartition("/")[0] for each in (*stages, whole)} == {whole.id.removesuffix("/whole")}
 
 
 def test_an_error_comes_back_with_its_words(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""`charkha history`: what was decided, by whom and why; and whether anybody changed it afterwards."""
+"""`charkha history`: what was decided, by whom and why; what was in production at a time; and whether anybody changed
+it afterwards."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,60 +8,118 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from charkha.cli.options import AsJson, ModelName
+from charkha.cli.options import AsJson
 from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
+    from charkha.spec.project import Project
     from charkha.storage.home import Home
     from charkha.storage.ledger import Decision
+    from charkha.storage.ledger.anchors import Anchor
 
 EXAMPLES = {
     "history": (
         "charkha history",
         "charkha history likes --limit 5 --json",
-        "charkha history --verify",
+        "charkha history likes --at 2026-03-01",
         "charkha history --export decisions.jsonl",
+        "charkha history --verify",
+        "charkha history --verify decisions.jsonl --anchors anchors.jsonl",
     )
 }
+Wanted = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL", help="Which model; all of them unless given. With --verify, an exported file in its place."
+    ),
+]
 
 
 def history(
     context: typer.Context,
     *,
-    model: ModelName = None,
+    model: Wanted = None,
     limit: Annotated[int, typer.Option(min=1, help="How many decisions to show, the newest.")] = 20,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Show what was in production then, and what put it there.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes over all decisions.")] = False,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="Write all decisions with their hashes, one JSON a line."),
     ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, exists=True, help="With --verify: what charkha anchor wrote, to hold it to."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Show the decisions in the ledger: what was done, by whom, why, and on which evidence.
 
-    Each decision holds the hash of the one before it, so that none can be changed or taken out unseen.
+    Each decision holds the hash of the one before it, so that none can be changed or taken out unseen. That the whole
+    was not written anew, anchors tell (charkha anchor): --verify holds the chain to the file that the project's
+    settings name, and to one that is given.
 
     Exits with 1 when --verify finds that the chain is broken.
     """
     session = session_of(context)
+    if verify and model is not None and Path(model).is_file():
+        print_verified_file(session, Path(model), anchors, json=json)
+        return
     project = session.project()
     name = None if model is None else choose_model(project, model).name
     with opened_to_read(project) as home:
         if verify:
-            print_verified(session, home.ledger.verify(), json=json)
+            print_verified(session, project, home, anchors, json=json)
         elif export is not None:
             print_exported(session, home, export)
+        elif at is not None:
+            from charkha.cli.history_at import print_standing
+
+            print_standing(session, project, home, name, at, json=json)
         else:
             decisions = home.ledger.decisions(name)[-limit:]
             print_decisions(session, decisions, json=json)
 
 
-def print_verified(session: Session, number: int, *, json: bool) -> None:
-    """Print that the chain holds."""
+def print_verified(session: Session, project: "Project", home: "Home", anchors: Path | None, *, json: bool) -> None:
+    """Print that the chain holds, and to how many anchors it was held. Raises BrokenChain and BrokenAnchor."""
+    from charkha.governance.audit import verify_ledger
+    from charkha.storage.ledger.anchors import read_anchors
+
+    declared = project.anchors.file if project.anchors else None
+    files = {path.resolve() for path in (declared, anchors) if path is not None and path.exists()}
+    found = [each for path in sorted(files) for each in read_anchors(path, project.name)]
+    _say_verified(session, verify_ledger(home.ledger, found), found, json=json)
+
+
+def print_verified_file(session: Session, file: Path, anchors: Path | None, *, json: bool) -> None:
+    """Print that an exported chain holds, with no database and no project. Raises as `print_verified`."""
+    from charkha.governance.audit import verify_export
+    from charkha.storage.ledger.anchors import read_anchors
+
+    found = [] if anchors is None else read_anchors(anchors, None)
+    with file.open(encoding="utf-8") as lines:
+        number = verify_export(lines, found)
+    _say_verified(session, number, found, json=json)
+
+
+def _say_verified(session: Session, number: int, anchors: "list[Anchor]", *, json: bool) -> None:
+    held = [each for each in anchors if each.sequence <= number]
+    beyond = max((each.sequence for each in anchors if each.sequence > number), default=None)
     if json:
-        session.print_json({"decisions": number, "intact": True})
-    else:
-        session.out.print(f"{number} decisions, and the chain of their hashes is intact", highlight=False)
+        told = {"decisions": number, "intact": True, "anchors": len(held), "anchored_beyond": beyond}
+        session.print_json(told)
+        return
+    words = f"{number} decisions, and the chain of their hashes is intact"
+    if held:
+        newest = max(held, key=lambda each: each.sequence)
+        words += f"; it has all that was anchored ({len(held)}, the newest at decision {newest.sequence})"
+    session.out.print(words, highlight=False)
+    if beyond is not None:
+        session.out.print(f"the ledger was anchored at decision {beyond}, up to which this copy does not reach")
 
 
 def print_exported(session: Session, home: "Home", file: Path) -> None:

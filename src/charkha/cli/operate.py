@@ -12,11 +12,13 @@ from rich.markup import escape
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
+    from charkha.operations.anchoring import Anchoring
     from charkha.operations.lease import Leadership
     from charkha.operations.notifier import Notifier
     from charkha.operations.operator import Operator
     from charkha.spec.project import Project
     from charkha.storage.home import Home
+    from charkha.storage.ledger import Usage
     from charkha.training.pipeline import Candidate, Order
 
 # At the end of one look, webhooks are waited for so long.
@@ -65,18 +67,33 @@ def operate(
     names = list(project.models) if model is None else [choose_model(project, model).name]
     with opened(project) as home:
         notifier = Notifier(home.ledger, project.webhooks)
+        anchoring = anchoring_of(project, home)
         if once:
-            well = tick_once(session, project, home, notifier, Once(tuple(names), steps, wait))
+            well = tick_once(session, project, home, notifier, Once(tuple(names), steps, wait, anchoring))
             notifier.wait(WAIT_SECONDS)
+            if anchoring is not None:
+                anchoring.wait(WAIT_SECONDS)
             raise typer.Exit(0 if well else 1)
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
         session.err.print(f"watching over {', '.join(project.models)} every {every:g} s; stop with Ctrl-C")
-        operator, _ = make_operator(project, home, notifier)
+        operator, _ = make_operator(project, home, notifier, anchoring)
         operator.run(every)
 
 
+def anchoring_of(project: "Project", home: "Home") -> "Anchoring | None":
+    """Return what anchors a project's ledger; None where its settings name no place."""
+    from charkha.operations.anchoring import Anchoring
+
+    return None if project.anchors is None else Anchoring(home.ledger, project.name, project.anchors)
+
+
 def make_operator(
-    project: "Project", home: "Home", notifier: "Notifier", *, waiting: bool = False
+    project: "Project",
+    home: "Home",
+    notifier: "Notifier",
+    anchoring: "Anchoring | None" = None,
+    *,
+    waiting: bool = False,
 ) -> "tuple[Operator, Leadership]":
     """Return the operator of a project, and its lead, without which it is not to be used.
 
@@ -87,6 +104,7 @@ def make_operator(
     from charkha.operations.diagnosis_child import diagnose_in_child
     from charkha.operations.incident_watch import IncidentWatch
     from charkha.operations.lease import Leadership
+    from charkha.operations.metering import OperatorMeter
     from charkha.operations.operator import Operator
     from charkha.operations.training import desk_of, train_with_drills
     from charkha.training.tracking import MlflowTracker
@@ -94,13 +112,19 @@ def make_operator(
     clock, tracker = SystemClock(), MlflowTracker(project.home)
     leadership = Leadership(home.ledger, clock)
     mine = leadership.fenced(home)
+
+    def on_usage(usage: "Usage") -> None:
+        home.ledger.record_usage([usage])
+
     watch = IncidentWatch(
-        mine.ledger, lambda name, now_us: diagnose_in_child(project, project.models[name], now_us), notifier
+        mine.ledger,
+        lambda name, now_us: diagnose_in_child(project, project.models[name], now_us, on_usage=on_usage),
+        notifier,
     )
-    desk = None if waiting else desk_of(project, mine.ledger, clock, tracker, leadership)
+    desk = None if waiting else desk_of(project, mine.ledger, clock, tracker, leadership, on_usage=on_usage)
 
     def train(order: "Order") -> "Candidate":
-        return train_with_drills(order, project, clock, tracker, term=leadership.term)
+        return train_with_drills(order, project, clock, tracker, term=leadership.term, on_usage=on_usage)
 
     made = Operator(
         project,
@@ -111,6 +135,8 @@ def make_operator(
         incidents=watch,
         leadership=leadership,
         desk=desk,
+        anchoring=anchoring,
+        meter=OperatorMeter(home.ledger, clock),
     )
     return made, leadership
 
@@ -122,6 +148,7 @@ class Once:
     models: tuple[str, ...]
     steps: Steps | None
     wait_seconds: float
+    anchoring: "Anchoring | None" = None
 
 
 def tick_once(session: Session, project: "Project", home: "Home", notifier: "Notifier", once: Once) -> bool:
@@ -129,7 +156,7 @@ def tick_once(session: Session, project: "Project", home: "Home", notifier: "Not
 
     Returns whether it got its turn, if it waited for it, and no training failed.
     """
-    operator, leadership = make_operator(project, home, notifier, waiting=True)
+    operator, leadership = make_operator(project, home, notifier, once.anchoring, waiting=True)
     with leadership.held(threading.Event(), once.wait_seconds) as leads:
         if not leads:
             session.out.print("another operator leads in this home: nothing done", highlight=False)

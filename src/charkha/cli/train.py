@@ -69,8 +69,8 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     from charkha.engines.local import LocalEngine
     from charkha.operations.act import TRAINING
     from charkha.operations.drills.gate import drilling
-    from charkha.operations.retraining.took import Took
     from charkha.storage.processes import Process
+    from charkha.training.child import meter_of
     from charkha.training.pipeline import Order
     from charkha.training.pipeline import train as train_version
     from charkha.training.tracking import MlflowTracker
@@ -82,19 +82,21 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
     as_of_us, champion = moment(project, model, home, as_of), serving.version if serving else None
     left_out = left_out_of(session, model, home, as_of_us)
     order = Order(model, project.root, as_of_us, key, champion, left_out=left_out)
-    took = Took()
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
     home.ledger.note_run(key, {"process": str(Process.this())})
+    meter = meter_of(model, key, clock, lambda usage: home.ledger.record_usage([usage]))
     try:
         remains = "the version that was being made is not there; what serves is as it was. Train again when you like"
-        with stoppable(session.err, remains), steps(session.err) as on_step:
+        with stoppable(session.err, remains), meter.whole(), steps(session.err) as on_step:
             tracker, engine = MlflowTracker(home.folder), LocalEngine()
             drill = drilling(project, model, home, end_of_served(home), engine)
-            candidate = train_version(order, home, clock, engine, tracker, on_step=on_step, drill=drill)
+            candidate = train_version(
+                order, home, clock, engine, tracker, on_step=on_step, drill=drill, stage=meter.stage
+            )
     except BaseException as error:
-        home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error), **took.plain})
+        home.ledger.finish_run(key, clock.now(), "failed", {"error": str(error) or repr(error)})
         raise
-    home.ledger.finish_run(key, clock.now(), "done", {**_result(candidate), **took.plain})
+    home.ledger.finish_run(key, clock.now(), "done", _result(candidate))
     return candidate
 
 

@@ -15,6 +15,7 @@ USAGE_ERRORS = (
     "UnknownFile",
     "UnknownKey",
     "UnknownIncident",
+    "UnknownDecision",
     "UnknownRun",
     "ImpossibleKey",
     "BadName",

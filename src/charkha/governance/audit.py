@@ -1,16 +1,17 @@
 """The ledger as a file that others can keep and check: one decision per line, each bound to the one before.
 
 Whoever holds a copy can tell, without the database and without trusting its owner, that no decision in it was changed,
-removed or put in between. That none is missing at the end, a comparison of the last line with another copy's tells.
+removed or put in between. That it was not written anew as a whole, and that none is missing at the end, anchors tell.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from attrs import asdict, fields_dict, frozen
 
-from charkha.storage.ledger import BrokenChain, Decision, Ledger
+from charkha.storage.ledger import BrokenChain, Decision, Ledger, UnknownDecision
+from charkha.storage.ledger.anchors import Anchor, check_anchors
 from charkha.storage.ledger.canonical import canonical_json
 from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH, chain_hash
 
@@ -38,15 +39,37 @@ def export_ledger(ledger: Ledger, stream: TextIO) -> int:
     return head.sequence
 
 
-def verify_export(lines: Iterable[str]) -> int:
-    """Check an exported ledger and return how many decisions it holds.
+def verify_export(lines: Iterable[str], anchors: Sequence[Anchor] = ()) -> int:
+    """Check an exported ledger, against its anchors if there are any, and return how many decisions it holds.
 
+    An export is older than anchors that came after it: these are held to it only where it reaches.
     Raises BrokenChain at the first line that is not what was written.
     """
-    head = _Head()
+    head, anchored = _Head(), {each.sequence for each in anchors}
+    hashes: dict[int, str] = {}
     for line in lines:
         head = _follow(head, _read_decision(line.rstrip("\n"), head.sequence + 1))
+        if head.sequence in anchored:
+            hashes[head.sequence] = head.hash
+    check_anchors((each for each in anchors if each.sequence <= head.sequence), hashes.get)
     return head.sequence
+
+
+def verify_ledger(ledger: Ledger, anchors: Sequence[Anchor] = ()) -> int:
+    """Check the chain of a ledger, and that it has what was anchored; return the number of its decisions.
+
+    Raises BrokenChain at the first decision that is not what was written, or is gone.
+    """
+    number = ledger.verify()
+
+    def hash_of(sequence: int) -> str | None:
+        try:
+            return ledger.decision(sequence).hash
+        except UnknownDecision:
+            return None
+
+    check_anchors(anchors, hash_of)
+    return number
 
 
 def _follow(head: _Head, decision: Decision) -> _Head:

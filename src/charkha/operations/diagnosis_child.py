@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from attrs import evolve
 
+from charkha.clock import Clock, SimulatedClock, to_iso
 from charkha.engines.local import LocalEngine
 from charkha.monitoring.diagnosis.diagnose import diagnose
 from charkha.monitoring.diagnosis.documents import as_document, from_document
@@ -20,11 +21,14 @@ from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
+from charkha.storage.metering import Meter, OnUsage
+from charkha.training.child import untold
 from charkha.training.child_process import Child, Ended, leave
 from charkha.training.limits import end_with_parent, limit_this_process
 from charkha.training.pipeline import ignore
 
 MOST_MINUTES = 10.0
+KIND = "diagnosis"
 
 
 class LookFailed(Exception):
@@ -58,14 +62,19 @@ class LookResult(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: float = MOST_MINUTES) -> Diagnosis:
+def diagnose_in_child(
+    project: Project, model: Model, now_us: int, *, minutes: float = MOST_MINUTES, on_usage: OnUsage = untold
+) -> Diagnosis:
     """Diagnose a model in a child process, which ends when this process does, or after so many minutes.
 
-    Its memory is bounded by the model's budget for training. Raises TooLittleHistory and LookFailed.
+    Its memory is bounded by the model's budget for training. on_usage: told what the whole child used.
+    Raises TooLittleHistory and LookFailed.
     """
     memory_gb = model.budget.train_memory_gb
     order = LookOrder(str(project.root), str(project.home), model.name, now_us, memory_gb)
-    with Child("charkha.operations.diagnosis_child", msgspec.json.encode(order), minutes * 60, ignore) as child:
+    meter = _meter(model, now_us, SimulatedClock(now_us), on_usage)
+    module, seconds = "charkha.operations.diagnosis_child", minutes * 60
+    with Child(module, msgspec.json.encode(order), seconds, ignore, meter=meter) as child:
         result = _result_of(child.wait(), minutes)
     if result.lacking is not None:
         lacking = result.lacking
@@ -74,6 +83,14 @@ def diagnose_in_child(project: Project, model: Model, now_us: int, *, minutes: f
     if result.document is None:
         raise LookFailed(f"model {model.name!r}: {result.error}")
     return from_document(result.document)
+
+
+def _meter(model: Model, now_us: int, clock: Clock, on_usage: OnUsage) -> Meter:
+    """Return what meters the looks of a day, which are added up."""
+    run = f"{model.name}/{KIND}/{to_iso(now_us)[:10]}"
+    return Meter(
+        kind=KIND, run=run, model=model.name, team=model.owner, clock=clock, on_usage=on_usage, attempt="looks"
+    )
 
 
 def _result_of(ended: Ended, minutes: float) -> LookResult:
@@ -93,7 +110,15 @@ def main(order_file: Path, result_file: Path) -> None:
         project = evolve(load_project(Path(order.root)), home=Path(order.home))
         limit_this_process(Budget(train_minutes=MOST_MINUTES, train_memory_gb=order.train_memory_gb))
         with open_project(project) as home:
-            result = LookResult(document=as_document(look_here(project, home, order.model, order.now_us)))
+            meter = _meter(
+                project.models[order.model],
+                order.now_us,
+                SimulatedClock(order.now_us),
+                lambda usage: home.ledger.record_usage([usage]),
+            )
+            with meter.stage(KIND):
+                found = look_here(project, home, order.model, order.now_us)
+            result = LookResult(document=as_document(found))
     except TooLittleHistory as little:
         span = little.healthy
         result = LookResult(lacking=Lacking(little.days, little.predictions, span.since_us, span.until_us))

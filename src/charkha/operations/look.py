@@ -28,10 +28,12 @@ from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
-from charkha.storage.ledger import Decision, Deployment, Run, VersionRow
+from charkha.storage.ledger import WHOLE, Decision, Deployment, Run, VersionRow
 
 # What a decision does to a version for good.
 CONCLUDING = ("promote", "reject", "withdraw", RETRACT, ABORT)
+# What trainings are metered as.
+TRAINING = "training"
 # That a training is due and waits.
 WAITS = "train_waits"
 
@@ -96,7 +98,7 @@ class Lookout:
             held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
             proposals=proposals_of(decisions),
             progress=self.gauge.progress(deployments, decisions, runs, now_us),
-            past=past_trainings(decisions, runs),
+            past=past_trainings(decisions, runs, self._metered(name)),
             new_labels=self._new_labels(last_us, now_us),
             written={decision.key: decision.time_us for decision in decisions},
             champion_views=self._champion_views(deployment),
@@ -107,6 +109,14 @@ class Lookout:
                 Variant(row.version, row.run_key, row.status == "accepted") for row in of_variants(versions)
             ),
         )
+
+    def _metered(self, model: str) -> dict[str, float]:
+        """Return what trainings took: run key → processor seconds, of all its tries."""
+        took: dict[str, float] = {}
+        for usage in self.home.ledger.usage(model, kind=TRAINING):
+            if usage.stage == WHOLE:
+                took[usage.run] = took.get(usage.run, 0.0) + usage.cpu_seconds
+        return took
 
     def _measure(self, deployment: Deployment, since_us: int, now_us: int) -> tuple[Performance | None, Contest | None]:
         """Measure the champion over the monitors' window, and it against the shadow since they are side by side."""

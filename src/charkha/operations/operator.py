@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from attrs import evolve
 
@@ -19,13 +19,17 @@ from charkha.monitoring.collect import collect
 from charkha.monitoring.compact import compact
 from charkha.monitoring.performance import Span
 from charkha.monitoring.prune import prune
+from charkha.monitoring.serving_usage import meter_serving
 from charkha.monitoring.skew_watch import SkewWatch
 from charkha.operations.act import TrainOrder, Workshop, act
 from charkha.operations.aliases import mirror_aliases, record_untracked
+from charkha.operations.anchoring import Anchoring
+from charkha.operations.costs import with_cost
 from charkha.operations.decide import decide, leaving, to_verify
 from charkha.operations.incident_watch import IncidentWatch
 from charkha.operations.lease import Leadership
 from charkha.operations.look import Lookout
+from charkha.operations.metering import DECIDING, MONITORING, OperatorMeter
 from charkha.operations.rollout.features import feature_changes
 from charkha.operations.runs.desk import Desk
 from charkha.operations.situation import Situation
@@ -35,6 +39,7 @@ from charkha.spec.failures import ANY_FAILS
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, LeaseLost, StaleGeneration
+from charkha.storage.metering import unmetered
 from charkha.training.tracking import Tracker, TrackingFailed
 
 # More than any chain of steps that follow from one another; what is left is done at the next tick.
@@ -54,6 +59,8 @@ class Operator:
     incidents: looks for incidents beside it; None where nobody asked for it, as in a replay.
     leadership: of the home, in which the home's ledger is fenced; one that fences nothing unless given. desk: of the
     trainings under way, where `train` only begins them.
+    anchoring: keeps the head of the ledger elsewhere as well; None where nowhere is declared. meter: of what this
+    process uses; None where it is not the operator's alone.
     """
 
     def __init__(
@@ -69,6 +76,8 @@ class Operator:
         incidents: IncidentWatch | None = None,
         leadership: Leadership | None = None,
         desk: Desk | None = None,
+        anchoring: Anchoring | None = None,
+        meter: OperatorMeter | None = None,
     ) -> None:
         self._home, self._clock, self._tracker = home, clock, tracker
         self._leadership, self._desk = leadership or Leadership(home.ledger, clock), desk
@@ -82,6 +91,7 @@ class Operator:
             for name, lookout in self._lookouts.items()
         }
         self._daily_skew, self._keeps_log, self._incidents = daily_skew, keeps_log, incidents
+        self._anchoring, self._meter = anchoring, meter
         self._log_kept: dict[str, int] = {}  # the day on which a model's log was last seen to
         self._skew_tried: dict[str, tuple[str, int] | None] = {}  # whose day was recomputed last, or could not be
 
@@ -95,21 +105,32 @@ class Operator:
 
     def tick_while(self, model: str, wanted: Callable[[Step], bool]) -> list[Decision]:
         """Do as `tick` does, until the first step that is not wanted."""
+        lookout = self._lookouts[model]
+        with self._meter.tick(lookout.model) if self._meter else nullcontext(unmetered) as stage:
+            with stage(MONITORING):
+                collect(self._home, lookout.model, lookout.bundles)
+                meter_serving(self._home, lookout.model)
+                self._watch_skew(model)
+                self._watch_incidents(model)
+            with stage(DECIDING):
+                return self._decide(model, wanted)
+
+    def _decide(self, model: str, wanted: Callable[[Step], bool]) -> list[Decision]:
+        """Look, decide and act until there is nothing to do, then let those who follow know."""
         lookout, workshop = self._lookouts[model], self._workshops[model]
-        collect(self._home, lookout.model, lookout.bundles)
-        self._watch_skew(model)
-        self._watch_incidents(model)
         decisions: list[Decision] = []
         for _ in range(MOST_STEPS):
             step = decide(self._situation(lookout), lookout.model)
             if step is None or not wanted(step):
                 break
             try:
-                decisions.append(act(step, workshop))
+                decisions.append(act(with_cost(step, self._home, lookout.model, self._clock.now()), workshop))
             except StaleGeneration:
                 logger.info("%s: somebody else changed the deployment; looking again", model)
         self._tell_tracker(model, lookout.bundles)
         self._keep_log(model)
+        if self._anchoring is not None:
+            self._anchoring.tell(self._clock.now())
         return decisions
 
     def _tell_tracker(self, model: str, bundles: BundleStore) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -31,7 +32,7 @@ from charkha.serving.reasons import Reason, reasons_of
 from charkha.serving.scoring import Answered, Answers, Question, Row, answers, batch_of, each_once, record
 from charkha.serving.shadows import Shadows
 from charkha.serving.standing import Standing
-from charkha.serving.vitals import ModelVitals, Vitals
+from charkha.serving.vitals import ModelVitals, Vitals, equal_part_of_memory
 from charkha.serving.warming import warm
 from charkha.spec.failures import ANY_FAILS, as_error
 from charkha.spec.model import Model
@@ -103,9 +104,11 @@ class Service:
             for name, model in project.models.items()
         }
         self._shadows = Shadows(beside or AtOnce(), self._observer, self._predictions, self.replica)
-        who = (partition, self.replica)
-        vitals = {name: ModelVitals(home.log, name, *who, clock, steady_ns=steady_ns) for name in project.models}
-        self.vitals = Vitals(vitals)
+        memory = partial(equal_part_of_memory, len(project.models))
+        opened = partial(ModelVitals, home.log, steady_ns=steady_ns, memory=memory)
+        vitals = {name: opened(name, partition, self.replica, clock) for name in project.models}
+        # Where time is simulated, the process does more than serve.
+        self.vitals = Vitals(vitals, cpu_ns=time.process_time_ns if steady_ns else None)
         self._labels = {name: LabelLog(home.log, name, partition) for name in project.models}
         self._lineups = LineUps(project.models, home, self._observer, self._prepare)
         self.kill_switch = KillSwitch(home.ledger, self._lineups)

@@ -7,7 +7,7 @@ minutes too.
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from attrs import Factory, define
@@ -26,6 +26,7 @@ from charkha.serving.vitals_log import (
     vitals_stream,
 )
 from charkha.storage.log import Log, LogCorrupt, Position, UnknownPosition
+from charkha.storage.metering import memory_bytes
 
 # So many minutes wait at most while the disk takes none; then the oldest go.
 MOST_WAITING = 1440
@@ -42,12 +43,15 @@ class _Minute:
     fallbacks: Counter[str] = Factory(Counter)
     stages: tuple[Counter[int], ...] = Factory(lambda: tuple(Counter() for _ in (None, *STAGES)))
     unbinned: list[Stages] = Factory(list)
+    cpu_us: int | None = None
+    other_cpu_us: int | None = None
 
 
 class ModelVitals:
     """Counts for one model; safe to use from several threads.
 
-    steady_ns: a clock that nobody sets, such as `time.monotonic_ns`; None where time is simulated.
+    steady_ns: a clock that nobody sets, such as `time.monotonic_ns`; None where time is simulated. memory: returns what
+        of the worker's memory is put down to this model.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class ModelVitals:
         clock: Clock,
         *,
         steady_ns: Callable[[], int] | None = None,
+        memory: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._memory, self._busy_ns = memory, 0
         self._log, self._stream, self._partition, self._replica = log, vitals_stream(model), partition, replica
         self._writer = log.writer(self._stream, partition)
         self._clock, self._steady_ns = clock, steady_ns
@@ -84,11 +90,25 @@ class ModelVitals:
             minute.batches += 1
             minute.rows += rows
             minute.unbinned.append(stages)
+            self._busy_ns += stages.logged_ns - stages.waited_ns
             for cause, count in fallbacks:
                 minute.fallbacks[cause] += count
             is_full = len(minute.unbinned) >= MOST_UNBINNED
         if is_full:
             self._bin(minute)
+
+    def take_busy_ns(self) -> int:
+        """Return for how long batches were answered since this was last asked (ns, of all threads together)."""
+        with self._counting:
+            busy_ns, self._busy_ns = self._busy_ns, 0
+        return busy_ns
+
+    def spent(self, cpu_us: int, other_cpu_us: int) -> None:
+        """Count processor time in the minute that is under way: on this model's batches, and of what is shared."""
+        with self._counting:
+            minute = self._minute
+            minute.cpu_us = (minute.cpu_us or 0) + cpu_us
+            minute.other_cpu_us = (minute.other_cpu_us or 0) + other_cpu_us
 
     def refresh(self) -> bool:
         """Write the minutes that are over; return whether there were any. What cannot be written waits."""
@@ -143,7 +163,10 @@ class ModelVitals:
 
     def _record(self, minute: _Minute, ahead_us: int | None, behind_us: int) -> bytes:
         counted = (dict(minute.statuses), minute.batches, minute.rows, dict(minute.fallbacks), minute.stages)
-        return encode_vitals(VitalsRecord(FORMAT, minute.minute_us, self._replica, *counted, ahead_us, behind_us))
+        used = (minute.cpu_us, minute.other_cpu_us, self._memory())
+        return encode_vitals(
+            VitalsRecord(FORMAT, minute.minute_us, self._replica, *counted, ahead_us, behind_us, *used)
+        )
 
     def _ahead_us(self, now_us: int) -> int | None:
         if self._steady_ns is None:
@@ -167,10 +190,15 @@ class ModelVitals:
 
 
 class Vitals:
-    """The vitals of all models of a service; followed, so that minutes are written when they are over."""
+    """The vitals of all models of a service; followed, so that minutes are written when they are over.
 
-    def __init__(self, models: Mapping[str, ModelVitals]) -> None:
-        self._models = models
+    cpu_ns: tells the processor time of this process, such as `time.process_time_ns`; None where it serves not alone.
+    """
+
+    def __init__(self, models: Mapping[str, ModelVitals], *, cpu_ns: Callable[[], int] | None = None) -> None:
+        self._models, self._cpu_ns = models, cpu_ns
+        self._sharing = threading.Lock()
+        self._shared_ns = cpu_ns() if cpu_ns else 0
 
     def of(self, model: str) -> ModelVitals:
         """Return those of a model."""
@@ -182,7 +210,8 @@ class Vitals:
             found.replied(status)
 
     def refresh(self) -> bool:
-        """Write the minutes that are over; see `ModelVitals.refresh`."""
+        """Put down what was used, and write the minutes that are over; see `ModelVitals.refresh`."""
+        self._share_cpu()
         written = [vitals.refresh() for vitals in self._models.values()]
         return any(written)
 
@@ -192,8 +221,41 @@ class Vitals:
 
     def close(self) -> None:
         """Write what there is, and close the logs."""
+        self._share_cpu()
         for vitals in self._models.values():
             vitals.close()
+
+    def _share_cpu(self) -> None:
+        """Put the processor time since the last time down to models, by the time they were at work; or to all."""
+        if self._cpu_ns is None or not self._models:
+            return
+        with self._sharing:
+            now_ns = self._cpu_ns()
+            used_us, self._shared_ns = (now_ns - self._shared_ns) // 1000, now_ns
+            busy = {name: vitals.take_busy_ns() for name, vitals in self._models.items()}
+            for name, cpu_us, other_us in shares_of(used_us, busy):
+                self._models[name].spent(cpu_us, other_us)
+
+
+def equal_part_of_memory(models: int) -> int | None:
+    """Return this process's memory divided by a number of models; None where it is not told."""
+    used = memory_bytes()
+    return None if used is None else used // models
+
+
+def shares_of(used_us: int, busy_ns: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Yield each model's part of processor time: by its share of the time at work, or of all equally where none was.
+
+    The first is what is put down to its work, HTTP and all; the second what nobody's work was. They add up to what was
+    used.
+    """
+    all_ns, models = sum(busy_ns.values()), len(busy_ns)
+    worked_ns = done_us = 0
+    for number, (name, own_ns) in enumerate(busy_ns.items(), 1):
+        worked_ns += own_ns
+        so_far = used_us * worked_ns // all_ns if all_ns else used_us * number // models
+        part, done_us = so_far - done_us, so_far
+        yield (name, part, 0) if all_ns else (name, 0, part)
 
 
 def _newest(payloads: Sequence[bytes]) -> int:

@@ -2,7 +2,9 @@
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
+# The first had nothing of what a worker uses.
+READABLE = (1, 2)
 MINUTE_US = 60_000_000
 
 
@@ -13,7 +15,10 @@ class VitalsRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     the reply. batches, rows: of predictions. fallbacks: rows by cause. stages: of the whole and of each of `STAGES`,
     batches by bin of how long it took (`latency_bins`). clock_ahead_us: how far the clock was set ahead since the
     worker began, by the machine's steady one; None where there is none. clock_behind_us: how far ahead of this clock
-    the newest record of another worker was written, by its own; 0 where none was.
+    the newest record of another worker was written, by its own; 0 where none was. cpu_us: processor time of the worker
+    while it was at work on batches, by this model's share of that; other_cpu_us: this model's equal part of what the
+    worker used while it was at work on none. memory_bytes: the model's equal part of the worker's memory.
+    None: not measured.
     """
 
     format: int
@@ -26,6 +31,9 @@ class VitalsRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stages: tuple[dict[int, int], ...]
     clock_ahead_us: int | None
     clock_behind_us: int
+    cpu_us: int | None = None
+    other_cpu_us: int | None = None
+    memory_bytes: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -47,7 +55,7 @@ def decode_vitals(payload: bytes) -> VitalsRecord:
         record = _decoder.decode(payload)
     except msgspec.MsgspecError as error:
         raise UnreadableVitals(str(error)) from error
-    if record.format != FORMAT:
+    if record.format not in READABLE:
         raise UnreadableVitals(f"format {record.format}")
     return record
 

@@ -72,9 +72,26 @@ class SurvivesDrill:
         return f"survives_drill {', '.join(self.kinds)}"
 
 
+@frozen
+class CostsAtMost:
+    """A thousand predictions are expected to cost at most so many rupees, by the model's prices.
+
+    What the champion's cost to serve of late, by the processor time of the workers, and how much longer or shorter this
+    version takes for a row. Before anything was served, the model's own time alone. Does not pass while the price of a
+    processor hour is not known.
+    """
+
+    inr_per_1000: float
+
+    @property
+    def name(self) -> str:
+        """What the gate is called."""
+        return "costs_at_most"
+
+
 # Those that are checked on the test rows, and all there are.
 TestedGate = AtLeast | BeatsChampion | BeatsRules | BeatsTrivial | NoSliceWorse | Calibrated
-Gate = TestedGate | SurvivesDrill
+Gate = TestedGate | SurvivesDrill | CostsAtMost
 
 
 def at_least(metric: str, value: float) -> AtLeast:
@@ -110,3 +127,8 @@ def calibrated(max_error: float) -> Calibrated:
 def survives_drill(*kinds: str, share: float = 1.0, times: int = 3, window: str = "7d") -> SurvivesDrill:
     """Gate: in drills on recent traffic, incidents of these kinds are found in time and under their cause."""
     return SurvivesDrill(kinds, share, times, window)
+
+
+def costs_at_most(*, inr_per_1000: float) -> CostsAtMost:
+    """Gate: a thousand predictions are expected to cost no more."""
+    return CostsAtMost(inr_per_1000)

@@ -12,6 +12,7 @@ from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
 from charkha.spec.policies import Budget, Fallback, LogPolicy, Monitors, Retrain
+from charkha.spec.prices import Prices
 from charkha.spec.rollout import Compare, Rollout, Shadow
 from charkha.spec.rules import Rule
 from charkha.spec.sources import Entity, Source
@@ -143,6 +144,7 @@ class Model:
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     log: how long predictions are kept, and what is answered while there is no room for them.
     autonomy: what the operator does by itself, and what it proposes or only observes.
+    prices: what the machine costs; of what has none, the cost is unknown.
     stick_to: the entity that always meets the same version while challengers answer a share, by its name or itself; the
         entity of the first view unless given. Something else than a view describes may be it, if its keys are fields of
         the request.
@@ -172,6 +174,7 @@ class Model:
     stick_to: str | Entity | None = field(default=None, kw_only=True)
     budget: Budget = field(default=Budget(), kw_only=True)
     autonomy: Autonomy = field(default=Autonomy(), kw_only=True)
+    prices: Prices | None = field(default=None, kw_only=True)
     purpose: str = field(kw_only=True)
     owner: str = field(kw_only=True)
 

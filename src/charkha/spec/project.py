@@ -10,6 +10,7 @@
     fsync = "never"                # optional: "always" waits for the disk at each append, against power failures
     online_gb = 16                 # optional: how large the online state may grow
     webhook = "https://…"          # optional: who is told of incidents; see `spec.webhooks`
+    anchor = "anchors.jsonl"       # optional: where the ledger's head is kept besides; see `spec.anchors`
 """
 
 import os
@@ -21,6 +22,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from charkha.spec.anchors import ANCHOR_SETTINGS, AnchorPlaces, anchor_faults, anchor_places
 from charkha.spec.check import all_sources, all_views, check
 from charkha.spec.checks.incidents import drilled_kind_faults, incident_faults
 from charkha.spec.checks.values import listing, quote, way_to
@@ -36,7 +38,7 @@ from charkha.spec.webhooks import WEBHOOKS, WebhookForm, webhook_faults, webhook
 
 # The environment variable that names another home, with a ledger of its own in it: what a replay left, say.
 HOME_VARIABLE = "CHARKHA_HOME"
-SETTINGS = ("name", "definition", "home", "ledger", "fsync", "online_gb", *WEBHOOKS)
+SETTINGS = ("name", "definition", "home", "ledger", "fsync", "online_gb", *WEBHOOKS, *ANCHOR_SETTINGS)
 FSYNC = ("never", "always")
 MOST_ONLINE_GB = 4096
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -64,6 +66,7 @@ class Project:
     unused_views: the sound feature views that the definition makes and no model reads. Their state is not kept.
     incidents: those that the definition declares for drills, by name.
     webhooks: where those are who are told of incidents, by the form of what is sent there.
+    anchors: where the ledger's head is kept besides; None for nowhere, and for another home than the project's own.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Project:
     unused_views: tuple[FeatureView, ...] = ()
     incidents: Mapping[str, DeclaredIncident] = {}
     webhooks: Mapping[WebhookForm, str] = {}
+    anchors: AnchorPlaces | None = None
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -112,6 +116,7 @@ def load_project(start: Path, texts: Texts | None = None) -> Project:
         unused_views=tuple(view for view in definition.views if view not in used and not list(view_faults(view))),
         incidents={each.name: each for each in definition.incidents},
         webhooks=webhooks_of(values),
+        anchors=None if elsewhere else anchor_places(values, root),
     )
 
 
@@ -125,7 +130,8 @@ def _checked_definition(file: Path, settings: Mapping[str, object], texts: Texts
     """Return what a project defines. Raises DefinitionError with the faults of its settings and its definition."""
     faults = list(_settings_faults(file, settings))
     if not faults:  # otherwise a variable that it needs may be missing
-        faults += webhook_faults(webhooks_of({name: _with_environment(str(value)) for name, value in settings.items()}))
+        values = {name: _with_environment(str(value)) for name, value in settings.items()}
+        faults += [*webhook_faults(webhooks_of(values)), *anchor_faults(values)]
     broken = any(fault.where == f"{file.name}, definition" for fault in faults)
     definition = file.parent / ("" if broken else _with_environment(str(settings.get("definition", "definition.py"))))
     if faults and not texts.has(definition):

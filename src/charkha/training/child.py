@@ -21,7 +21,8 @@ from charkha.engines.local import LocalEngine
 from charkha.spec.model import Model
 from charkha.spec.project import Project, load_project
 from charkha.storage.home import Home, open_project
-from charkha.storage.ledger import LEASE
+from charkha.storage.ledger import LEASE, Usage
+from charkha.storage.metering import Meter, OnUsage
 from charkha.training.child_process import Child, Ended, leave
 from charkha.training.failures import TrainingCrashed, TrainingFailed, TrainingOutOfMemory, TrainingTimedOut
 from charkha.training.limits import end_with_parent, limit_this_process
@@ -42,7 +43,8 @@ class ChildOrder(msgspec.Struct, frozen=True):
     """An order as it travels.
 
     `now_us`: by the parent's clock; `tracking`: the URI of MLflow, None for no tracker; `term`: of the parent's lead,
-    None where it need not lead.
+    None where it need not lead; `attempt`: under which the parent meters the whole of the child, as the child does its
+    stages.
     """
 
     root: str
@@ -58,6 +60,7 @@ class ChildOrder(msgspec.Struct, frozen=True):
     without: tuple[str, ...] = ()
     recalibrates_since_us: int | None = None
     term: int | None = None
+    attempt: str = ""
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -74,6 +77,10 @@ def no_drilling(project: Project, model: Model, home: Home, now_us: int, engine:
     return undrilled
 
 
+def untold(usage: Usage) -> None:
+    """Tell nobody what was used."""
+
+
 def train_in_child(
     order: Order,
     project: Project,
@@ -81,15 +88,19 @@ def train_in_child(
     tracker: Tracker,
     *,
     on_step: OnStep = ignore,
+    on_usage: OnUsage = untold,
     module: str = "charkha.training.child",
     term: int | None = None,
 ) -> Candidate:
     """Carry out an order in a child process within the model's budget; it ends when this process does.
 
-    on_step: called from another thread. module: what the child runs. term: in which the parent leads; once another
-    does, the child writes nothing. Raises TrainingFailed and its kinds (see `training.failures`).
+    on_step: called from another thread. on_usage: told what the whole child used, however it ended; of its stages it
+    tells the ledger itself. module: what the child runs. term: in which the parent leads; once another does, the child
+    writes nothing. Raises TrainingFailed and its kinds (see `training.failures`).
     """
-    with begin_child(order, project, clock, tracker, on_step=on_step, module=module, term=term) as child:
+    with begin_child(
+        order, project, clock, tracker, on_step=on_step, on_usage=on_usage, module=module, term=term
+    ) as child:
         return candidate_of(order, project, child.wait())
 
 
@@ -100,10 +111,12 @@ def begin_child(
     tracker: Tracker,
     *,
     on_step: OnStep = ignore,
+    on_usage: OnUsage = untold,
     module: str = "charkha.training.child",
     term: int | None = None,
 ) -> Child:
     """Begin what `train_in_child` carries out, after ending what an earlier parent has left behind."""
+    meter = meter_of(order.model, order.run_key, clock, on_usage)
     sent = ChildOrder(
         root=str(order.root),
         home=str(project.home),
@@ -118,9 +131,11 @@ def begin_child(
         without=order.without,
         recalibrates_since_us=order.recalibrates_since_us,
         term=term,
+        attempt=meter.attempt,
     )
     end_former(lock_of(project.home, order.model.name, KIND))
-    return Child(module, msgspec.json.encode(sent), order.model.budget.train_minutes * 60, on_step)
+    seconds = order.model.budget.train_minutes * 60
+    return Child(module, msgspec.json.encode(sent), seconds, on_step, meter=meter)
 
 
 def candidate_of(order: Order, project: Project, ended: Ended) -> Candidate:
@@ -133,6 +148,11 @@ def candidate_of(order: Order, project: Project, ended: Ended) -> Candidate:
     if result.version is None:
         raise _failure(order, result)
     return Candidate.of(BundleStore(project.home / "bundles").manifest(order.model.name, result.version))
+
+
+def meter_of(model: Model, run_key: str, clock: Clock, on_usage: OnUsage) -> Meter:
+    """Return what meters a training."""
+    return Meter(kind=KIND, run=run_key, model=model.name, team=model.owner, clock=clock, on_usage=on_usage)
 
 
 def _failure(order: Order, result: ChildResult) -> TrainingFailed:
@@ -187,7 +207,9 @@ def carry_out(
         home = evolve(opened, ledger=opened.ledger.fenced(LEASE, lambda: order.term))
         clock, engine = SimulatedClock(order.now_us), LocalEngine()
         drill = drilling(project, model, home, order.now_us, engine)
-        candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill)
+        meter = meter_of(model, order.run_key, clock, lambda usage: home.ledger.record_usage([usage]))
+        meter = evolve(meter, attempt=order.attempt or meter.attempt)
+        candidate = train(here, home, clock, engine, tracker, on_step=on_step, drill=drill, stage=meter.stage)
     return ChildResult(version=candidate.version)
 
 

@@ -18,6 +18,8 @@ from types import TracebackType
 
 from attrs import frozen
 
+from charkha.storage.metering import ChildMeter, Meter
+
 GRACE_SECONDS = 5
 LAST_WORDS = 2000
 
@@ -40,10 +42,12 @@ class Child:
     """A process that carries out one order; leave the block, or call `close`, and it is ended in any case.
 
     module: what it runs, which reads the order's file and leaves a result by `leave`. seconds: it may take so long.
-    on_step: called from another thread with each line that the child says.
+    on_step: called from another thread with each line that the child says. meter: told what the child has used.
     """
 
-    def __init__(self, module: str, order: bytes, seconds: float, on_step: Callable[[str], None]) -> None:
+    def __init__(
+        self, module: str, order: bytes, seconds: float, on_step: Callable[[str], None], *, meter: Meter | None = None
+    ) -> None:
         self._folder = TemporaryDirectory(prefix="charkha-child-")
         folder = Path(self._folder.name)
         order_file, self._result, self._words = folder / "order.json", folder / "result.json", folder / "stderr"
@@ -55,6 +59,7 @@ class Child:
             self._process: subprocess.Popen[str] = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=words, text=True, start_new_session=True
             )
+        self._metered = None if meter is None else ChildMeter(meter, self._process)
         self._until = time.perf_counter() + seconds
         self._ended: Ended | None = None
         self._on_step = on_step
@@ -80,17 +85,17 @@ class Child:
     def end(self) -> None:
         """End the child and whatever it started: it is asked to, and after five seconds made to."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is not None:
+            if self._has_ended(0.0):
                 return
             os.killpg(self._process.pid, sign)
-            try:
-                self._process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+            if self._has_ended(GRACE_SECONDS):
+                return
 
     def close(self) -> None:
         """End the child if it runs, and remove what lay between it and its parent."""
         self.end()
+        if self._metered is not None:
+            self._metered.close()
         self._steps.join(GRACE_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -111,9 +116,7 @@ class Child:
             return self._ended
         left = self._until - time.perf_counter()
         timed_out = False
-        try:
-            self._process.wait(max(0.0, left if seconds is None else min(seconds, left)))
-        except subprocess.TimeoutExpired:
+        if not self._has_ended(max(0.0, left if seconds is None else min(seconds, left))):
             if time.perf_counter() < self._until:
                 return None
             timed_out = True
@@ -121,8 +124,18 @@ class Child:
         self._steps.join(GRACE_SECONDS)
         result = self._result.read_bytes() if self._result.exists() and not timed_out else None
         words = self._words.read_text(errors="replace")[-LAST_WORDS:].strip()
-        self._ended = Ended(result, self._process.wait(), timed_out, words)
+        self._has_ended(GRACE_SECONDS)
+        status = self._process.returncode
+        self._ended = Ended(result, -signal.SIGKILL if status is None else status, timed_out, words)
         return self._ended
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Wait for the process for so long at most; say whether it has ended."""
+        try:
+            (self._metered or self._process).wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _tell_steps(self) -> None:
         for line in self._process.stdout or ():

@@ -16,8 +16,12 @@ LIBRARIES = ("catboost", "charkha", "lightgbm", "numba", "numpy", "polars", "sci
 
 
 def definition_digest(model: Model) -> str:
-    """Return "sha256:…" over everything a definition says: another digest, another definition."""
+    """Return "sha256:…" over everything a definition says: another digest, another definition.
+
+    But what the machine costs, which changes nothing of the model.
+    """
     content = {**attrs.asdict(model, value_serializer=_plain), "estimator_kind": model.estimator.kind}
+    del content["prices"]
     text = json.dumps(content, sort_keys=True, default=repr)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

@@ -29,7 +29,9 @@ from charkha.spec.gates import SurvivesDrill
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import VersionRow
+from charkha.storage.metering import Stage, unmetered
 from charkha.training.champion import Champion, score_champion
+from charkha.training.costs import costs_gates
 from charkha.training.dataset import Dataset, build_dataset, sources_of
 from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
@@ -107,10 +109,12 @@ def train(
     *,
     on_step: OnStep = ignore,
     drill: Drill = undrilled,
+    stage: Stage = unmetered,
 ) -> Candidate:
     """Carry out a training, or find that it was: returns its version, accepted or rejected by its gates.
 
-    on_step: told what is being done, in words. drill: judges gates that ask for drills. Raises NoLabels,
+    on_step: told what is being done, in words. drill: judges gates that ask for drills. stage: meters what
+    each stage uses. Raises NoLabels,
     TruthKnownAhead, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined and DataError for data that cannot be
     trained on, NothingLeft and CannotRecalibrate for orders that cannot be, UnknownBundle and BundleCorrupt for a
     champion that is gone or damaged. A tracker that fails does not fail the training: the operator tells it later.
@@ -121,11 +125,12 @@ def train(
         return Candidate.of(bundles.manifest(name, version))
     if version not in bundles.versions(name):
         birth = Birth(version=version, created_us=clock.now(), seed=order.seed)
-        _make_bundle(order, home, engine, bundles, birth, on_step=on_step, drill=drill)
+        _make_bundle(order, home, engine, bundles, birth, on_step=on_step, drill=drill, stage=stage)
     manifest = bundles.manifest(name, version)
     on_step(f"recording {version}")
     try:
-        tracked = tracker.log_candidate(manifest, bundles.path(name, version), order.run_key)
+        with stage("record"):
+            tracked = tracker.log_candidate(manifest, bundles.path(name, version), order.run_key)
     except TrackingFailed as error:
         logger.warning("%s %s is recorded without its run; the operator makes up for it: %s", name, version, error)
         tracked = {}
@@ -134,30 +139,44 @@ def train(
 
 
 def _make_bundle(
-    order: Order, home: Home, engine: Engine, bundles: BundleStore, birth: Birth, *, on_step: OnStep, drill: Drill
+    order: Order,
+    home: Home,
+    engine: Engine,
+    bundles: BundleStore,
+    birth: Birth,
+    *,
+    on_step: OnStep,
+    drill: Drill,
+    stage: Stage,
 ) -> None:
     order = evolve(order, model=_model_of(order))
     model, origin = order.model, _origin(order, bundles)
     on_step("building the dataset")
     with opened_readings(sources_of(model, order.root, home.log), model.views, engine) as readings:
-        dataset, parts = dataset_and_parts(order, readings)
-        if origin is None:
-            on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
-            weights = row_weights(model.retrain.half_life, dataset.at_us[parts.train])
-            fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed, weights=weights)
-        else:
-            on_step(f"calibrating {origin.manifest.version} on {len(parts.validation):,} rows")
-            fitted = recalibrated(model, origin, dataset, parts)
+        with stage("features"):
+            dataset, parts = dataset_and_parts(order, readings)
+        with stage("fit"):
+            if origin is None:
+                on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
+                weights = row_weights(model.retrain.half_life, dataset.at_us[parts.train])
+                fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed, weights=weights)
+            else:
+                on_step(f"calibrating {origin.manifest.version} on {len(parts.validation):,} rows")
+                fitted = recalibrated(model, origin, dataset, parts)
         on_step(f"testing on {len(parts.test):,} rows")
-        examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
-        on_step("choosing the runtime")
-        runtime = runtime_of(model, dataset, parts, fitted)
+        with stage("evaluate"):
+            examined = examine(model, dataset, parts, fitted, _champion(order, bundles, dataset, parts))
+            on_step("choosing the runtime")
+            runtime = runtime_of(model, dataset, parts, fitted)
     manifest = describe(model, birth, dataset, parts, fitted, examined=examined, runtime=runtime)
     manifest = _with_origin(manifest, order, origin, set_aside(home, model.sources))
+    costed = costs_gates(model, home, order.champion, runtime, birth.created_us)
+    manifest = msgspec.structs.replace(manifest, gates=(*manifest.gates, *costed))
     drilled = [gate for gate in model.gates if isinstance(gate, SurvivesDrill)]
     if drilled:
         bundle = load_bundle(manifest, fitted.state)
-        results = [drill(gate, bundle, on_step) for gate in drilled]
+        with stage("drills"):
+            results = [drill(gate, bundle, on_step) for gate in drilled]
         manifest = msgspec.structs.replace(manifest, gates=(*manifest.gates, *results))
     bundles.write(manifest, fitted.state, model_card(manifest))
 

@@ -7,9 +7,10 @@ import polars as pl
 
 from charkha.spec.autonomy import MODES, Autonomy
 from charkha.spec.checks.incidents import drill_gate_faults
+from charkha.spec.checks.prices import costs_gate_faults
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, strings, way_to
 from charkha.spec.faults import Fault
-from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, NoSliceWorse, SurvivesDrill, TestedGate
+from charkha.spec.gates import AtLeast, BeatsRules, Calibrated, CostsAtMost, NoSliceWorse, SurvivesDrill, TestedGate
 from charkha.spec.model import METRICS, Costs, Model, Split, Task
 from charkha.spec.policies import Budget, Fallback, Monitors, Retrain
 from charkha.spec.rules import Rule
@@ -21,6 +22,7 @@ GATES = (
     "ck.beats_trivial",
     "ck.calibrated",
     "ck.no_slice_worse",
+    "ck.costs_at_most",
     "ck.survives_drill",
 )
 
@@ -60,6 +62,8 @@ def gate_faults(where: str, model: Model) -> Iterator[Fault]:
         inner = f"{where}, gate {type(gate).__name__}"
         if isinstance(gate, SurvivesDrill):
             yield from drill_gate_faults(inner, gate)
+        elif isinstance(gate, CostsAtMost):
+            yield from costs_gate_faults(inner, gate, model)
         elif not isinstance(gate, TestedGate):
             yield Fault(f"{where}, gates", "a gate", quote(gate), f"Use one of {listing(GATES)}.")
         elif isinstance(gate, Calibrated):

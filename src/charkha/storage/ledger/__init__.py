@@ -2,9 +2,11 @@
 
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
+    BrokenAnchor,
     BrokenChain,
     LeaseLost,
     StaleGeneration,
+    UnknownDecision,
     UnknownIncident,
     UnknownKey,
     UnknownRun,
@@ -13,6 +15,7 @@ from charkha.storage.ledger.errors import (
 )
 from charkha.storage.ledger.leases import LEASE, Lease
 from charkha.storage.ledger.ledger import EJECT, KILL, REVIVE, ROLLBACK, Ledger
+from charkha.storage.ledger.usage import WHOLE, Usage
 from charkha.storage.ledger.values import (
     ApiKey,
     Assignment,
@@ -36,8 +39,10 @@ __all__ = [
     "LEASE",
     "REVIVE",
     "ROLLBACK",
+    "WHOLE",
     "ApiKey",
     "Assignment",
+    "BrokenAnchor",
     "BrokenChain",
     "Decision",
     "Deployment",
@@ -53,11 +58,13 @@ __all__ = [
     "Run",
     "RunStatus",
     "StaleGeneration",
+    "UnknownDecision",
     "UnknownIncident",
     "UnknownKey",
     "UnknownRun",
     "UnknownVersion",
     "UnusableLedger",
+    "Usage",
     "VersionRow",
     "VersionStatus",
     "chain_hash",

@@ -30,6 +30,18 @@ def find_decision(connection: Connection, key: str) -> Decision | None:
     return None if row is None else _decision(row)
 
 
+def decision_at(connection: Connection, sequence: int) -> Decision | None:
+    """Return the decision of a sequence, or None."""
+    row = connection.execute(select(DECISIONS).where(DECISIONS.c.sequence == sequence)).first()
+    return None if row is None else _decision(row)
+
+
+def newest_decision(connection: Connection) -> Decision | None:
+    """Return the decision at the head of the chain, or None where there is none."""
+    row = connection.execute(select(DECISIONS).order_by(DECISIONS.c.sequence.desc()).limit(1)).first()
+    return None if row is None else _decision(row)
+
+
 def append_decision(connection: Connection, draft: Draft, generation: int | None) -> Decision:
     """Write a draft as the next row of the chain; inside the write transaction."""
     newest = select(DECISIONS.c.sequence, DECISIONS.c.hash).order_by(DECISIONS.c.sequence.desc()).limit(1)

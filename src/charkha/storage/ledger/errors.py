@@ -1,5 +1,7 @@
 """What the ledger refuses."""
 
+from pathlib import Path
+
 
 class StaleGeneration(Exception):
     """A deployment that somebody else has changed since it was looked at."""
@@ -27,6 +29,31 @@ class BrokenChain(Exception):
             f"decision {self.sequence} of the ledger: {self.reason}. It or the one before was changed or removed after "
             f"it was written; compare with an exported copy."
         )
+
+
+class BrokenAnchor(Exception):
+    """A line in a file of anchors that is none."""
+
+    def __init__(self, path: Path, where: str) -> None:
+        self.path, self.where = path, where
+        super().__init__(path, where)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}, {self.where}: expected an anchor, one JSON object with hash, project, sequence and time. It "
+            "was changed, or cut off as the power failed: compare with a copy before you take the line out."
+        )
+
+
+class UnknownDecision(LookupError):
+    """A decision that the ledger does not have."""
+
+    def __init__(self, name: int | str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"expected the number or the key of a decision, got {self.name!r}. They are listed by: charkha history"
 
 
 class UnknownVersion(LookupError):

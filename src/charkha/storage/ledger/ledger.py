@@ -10,8 +10,10 @@ from charkha.storage.ledger.checkpoints import read_checkpoint, write_checkpoint
 from charkha.storage.ledger.database import Database, FencedDatabase
 from charkha.storage.ledger.decisions import (
     append_decision,
+    decision_at,
     find_decision,
     list_decisions,
+    newest_decision,
     newest_of,
     newest_sequence,
     verify_chain,
@@ -24,10 +26,11 @@ from charkha.storage.ledger.deployments import (
     list_deployments,
     write_deployment,
 )
-from charkha.storage.ledger.errors import StaleGeneration
+from charkha.storage.ledger.errors import StaleGeneration, UnknownDecision
 from charkha.storage.ledger.incidents import list_incidents, write_incident
 from charkha.storage.ledger.leases import Lease, check_term, read_lease, renew_lease, take_lease
 from charkha.storage.ledger.runs import end_run, list_runs, note_run, start_run
+from charkha.storage.ledger.usage import Usage, add_usage, list_usage
 from charkha.storage.ledger.values import (
     ApiKey,
     Assignment,
@@ -150,6 +153,19 @@ class Ledger:
         with self._database.reading() as connection:
             return newest_sequence(connection)
 
+    def decision(self, name: int | str) -> Decision:
+        """Return one decision, by its sequence or its key. Raises UnknownDecision."""
+        with self._database.reading() as connection:
+            found = find_decision(connection, name) if isinstance(name, str) else decision_at(connection, name)
+        if found is None:
+            raise UnknownDecision(name)
+        return found
+
+    def head(self) -> Decision | None:
+        """Return the newest decision of all, whose hash covers those before; None where there is none."""
+        with self._database.reading() as connection:
+            return newest_decision(connection)
+
     def killed(self) -> dict[str, Decision]:
         """Return the models that are killed, each with the decision; cheap enough to ask all the time."""
         with self._database.reading() as connection:
@@ -261,3 +277,24 @@ class Ledger:
                 if each.draft is not None and find_decision(connection, each.draft.key) is None:
                     append_decision(connection, each.draft, None)
             return [each.incident for each in revisions]
+
+    def record_usage(
+        self, usages: Sequence[Usage], *, checkpoint: tuple[str, Mapping[str, object]] | None = None
+    ) -> None:
+        """Add what work used, and set a checkpoint (its name and value) that says from where: both or neither."""
+        with self._database.writing() as connection:
+            add_usage(connection, usages)
+            if checkpoint is not None:
+                write_checkpoint(connection, *checkpoint)
+
+    def usage(
+        self,
+        model: str | None = None,
+        *,
+        kind: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> list[Usage]:
+        """Return what work used that began in a span, of one model and kind if given, in the order of time."""
+        with self._database.reading() as connection:
+            return list_usage(connection, model, kind, since_us, until_us)

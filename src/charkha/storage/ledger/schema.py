@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a ledger stamped with it is opened without loading Alembic.
-HEAD = "0003"
+HEAD = "0004"
 REVISION_TABLE = "ledger_revision"
 
 # Names for all constraints, so that later migrations can speak of them on any database.
@@ -141,4 +141,24 @@ INCIDENTS = Table(
     Column("closed_by", String),
     Column("merged_into", Integer),
     Column("diagnosis", Text, nullable=False),
+)
+
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("run", String, nullable=False, index=True),
+    Column("model", String, nullable=False, index=True),
+    Column("team", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("began_us", BigInteger, nullable=False, index=True),
+    Column("wall_seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("peak_bytes", BigInteger),
+    Column("memory_gb_seconds", Float),
+    Column("read_bytes", BigInteger),
+    Column("written_bytes", BigInteger),
+    Column("gpu_seconds", Float),
 )
