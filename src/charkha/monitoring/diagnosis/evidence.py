@@ -11,9 +11,13 @@ from charkha.bundles.profile import NumericShape
 from charkha.features.lineage import origins
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.features import FeatureView, counted
+from charkha.monitoring.diagnosis.checks.grid import Grid
+from charkha.monitoring.diagnosis.checks.hollow import Told
+from charkha.monitoring.diagnosis.checks.keys import KeyCounts, counts_of_keys
 from charkha.monitoring.diagnosis.precedent import unprecedented
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.diagnosis.statistics import FeatureStatistics
+from charkha.monitoring.diagnosis.stores import Stillness, stillness
 from charkha.monitoring.performance import Span
 from charkha.monitoring.tiles import TILE_US
 from charkha.monitoring.traffic import AGE_PREFIX
@@ -23,10 +27,8 @@ from charkha.spec.model import FloatArray
 
 HOUR = HOUR_US // TILE_US
 WEEK_US = 7 * DAY_US
-# For so long nothing is stored before that is a fault.
-OLD_US = 2 * HOUR_US
 # So many rows of a source show that it is fed.
-FED = 20
+FED = 3
 # By which factor rows come later before they are called late.
 LATER = 2.0
 
@@ -57,6 +59,10 @@ class Evidence:
     def is_text(self, feature: str) -> bool:
         """Say whether a feature is a category, not a number."""
         return not isinstance(self.view.shape.parts[feature], NumericShape)
+
+    def numbers_of(self, view: str) -> list[str]:
+        """Return the full names of the numbers of a view."""
+        return [name for name in self.view.shape.parts if self.view_of(name) == view and not self.is_text(name)]
 
     def source_of(self, view: str) -> str:
         """Return the name of a view's source."""
@@ -104,49 +110,53 @@ class Evidence:
         came, usual = self.arrived(source, began_us)
         return came >= FED and came >= usual / 2
 
-    def keeps_old(self, view: str, began_us: int) -> bool:
-        """Say whether nothing of a view was stored since an onset, of any key, though its rows came."""
-        age = AGE_PREFIX + view
-        rows = self.asked(self.since(began_us))
-        if age not in rows.columns or not self.is_fed(self.source_of(view), began_us):
-            return False
-        newest = rows.select((pl.col("_at_us") - (pl.col(age) * 1e6).cast(pl.Int64)).max()).item()
-        lasts_us = self.case.watched.until_us - began_us
-        return newest is not None and lasts_us >= OLD_US and newest <= began_us + lasts_us // 4
+    def stillness(self, view: str) -> Stillness | None:
+        """Return what questions see of the store of a view; None where ages are not logged."""
+        if view not in self._stillness:
+            (found,) = (each for each in self.case.plan.views if each.name == view)
+            self._stillness[view] = stillness(self.case, found)
+        return self._stillness[view]
 
-    def stands_still(self, view: str) -> bool:
-        """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""
-        age, at = AGE_PREFIX + view, pl.col("_at_us")
-        rows = self.case.traffic.predictions
-        if age not in rows.columns:
-            return False
-        told = (
-            rows.filter(pl.col("role") != "shadow")
-            .select(at, newest=at - (pl.col(age) * 1e6).cast(pl.Int64))
-            .drop_nulls()
-        )
-        lags = (
-            told.sort("_at_us")
-            .with_columns(lag=at - pl.col("newest").cum_max(), _hour=at // HOUR_US)
-            .group_by("_hour", maintain_order=True)
-            .agg(pl.col("lag").last(), at.last())
-        )
-        inside = lags.filter(at.is_between(self.case.healthy.since_us, self.case.healthy.until_us, closed="left"))
-        last = lags.filter(at < self.case.watched.until_us).tail(1)
-        if inside.is_empty() or last.is_empty() or last["_at_us"][0] < self.case.watched.since_us:
-            return False
-        now_hour = last["_hour"][0] % 24
-        near = inside.filter(((pl.col("_hour") - now_hour + 25) % 24) <= 2)["lag"]  # the hour, and those beside it
-        usual = near.max() if near.len() else inside["lag"].max()
-        return bool(last["lag"][0] > 2 * usual)  # type: ignore[operator]
+    @cached_property
+    def _stillness(self) -> dict[str, Stillness | None]:
+        return {}
 
     def is_unprecedented(self, signal: Signal) -> bool:
         """Say whether what a feature shows goes beyond all that any stretch of the healthy history showed."""
         hours = Span(signal.began_us // HOUR_US * HOUR_US, -(-self.case.watched.until_us // HOUR_US) * HOUR_US)
+        if signal.check == "hollow":
+            before, since = (self._hollow_hours(span) for span in (self.case.healthy, hours))
+            column = self._told.features.index(signal.subject)
+            return unprecedented(*(each[:, column] for each in (*before, *since)))
+        if signal.check in ("own", "same"):
+            told, grid = self._of_keys(signal.check)
+            column, began = (
+                told.names.index(signal.subject),
+                grid.before + max(0, hours.since_us - self.case.watched.since_us) // HOUR_US,
+            )
+            agree, rows = told.agree[:, column], told.rows[:, column]
+            return unprecedented(agree[: grid.before], rows[: grid.before], agree[began:], rows[began:])
         now, place = self.view.statistics(hours, HOUR), self._healthy_hours.names.index(signal.subject)
         hits, rows = counted(signal.check, self._healthy_hours)
         now_hits, now_rows = counted(signal.check, now)
         return unprecedented(hits[:, place], rows[:, place], now_hits[:, place], now_rows[:, place])
+
+    def _of_keys(self, kind: str) -> tuple[KeyCounts, Grid]:
+        if kind not in self._by_key:
+            grid = Grid(self.case.healthy, self.case.watched)
+            self._by_key[kind] = counts_of_keys(self.case, kind, grid), grid
+        return self._by_key[kind]
+
+    @cached_property
+    def _by_key(self) -> dict[str, tuple[KeyCounts, Grid]]:
+        return {}
+
+    @cached_property
+    def _told(self) -> Told:
+        return Told.of(self.case)
+
+    def _hollow_hours(self, span: Span) -> tuple[FloatArray, FloatArray]:
+        return self._told.counts(Grid(span, Span(span.until_us, span.until_us)))
 
     @cached_property
     def _healthy_hours(self) -> FeatureStatistics:
@@ -207,6 +217,11 @@ class Evidence:
         """Return how far a feature's values are from the healthy ones: Kolmogorov's distance, 0 to 1."""
         return self._apart(feature, self.case.healthy, self.since(began_us))
 
+    def moved_from(self, feature: str, spans: Sequence[Span], began_us: int) -> float:
+        """Return how far a feature's values since an onset are from those of some spans together: as `moved`."""
+        before = sum((self.counts(feature, span) for span in spans), np.zeros(1))
+        return _distance(before[:-1], self.counts(feature, self.since(began_us))[:-1])
+
     def moved_then(self, feature: str, began_us: int) -> float:
         """Return how far a feature's values since an onset, of a week at most, are from those a week before.
 
@@ -226,10 +241,14 @@ class Evidence:
         return self._apart(feature, week_before, Span(at_us, at_us + length_us))
 
     def _apart(self, feature: str, one: Span, other: Span) -> float:
-        before, now = self.counts(feature, one)[:-1], self.counts(feature, other)[:-1]
-        if not before.sum() or not now.sum():
-            return 0.0
-        return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())
+        return _distance(self.counts(feature, one)[:-1], self.counts(feature, other)[:-1])
+
+
+def _distance(before: FloatArray, now: FloatArray) -> float:
+    """Return Kolmogorov's distance of two distributions, by their counts; 0 where one has none."""
+    if not before.sum() or not now.sum():
+        return 0.0
+    return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())
 
 
 def earliest(signals: Iterable[Signal]) -> tuple[int, int, int]:

@@ -19,8 +19,9 @@ from scipy.special import expit, gammaln, logit
 from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.null import MARGIN, PerCheck, enough, excess
 
-# In log odds: from what one may care to know (2 % → 2.5 %) to a flood (2 % → 53 %).
-STEPS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+# In log odds: from what one may care to know (2 % → 2.5 %) to a flood (2 % → 53 %), and to all rows of
+# blocks in which hits came in bursts before: there ten of ten rows tell as much as one, and three bursts are needed.
+STEPS = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
 # No hour is exactly like another; and below 1e-6 the logarithms of gamma functions would lose the digits that matter.
 LEAST_CORRELATION, MOST_CORRELATION = 1e-6, 0.9
 # A history of blocks of about one row each cannot tell how alike the rows of a block are. Where its standard error is

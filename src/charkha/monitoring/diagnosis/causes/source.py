@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.causes.keys import key_hypotheses
 from charkha.monitoring.diagnosis.causes.parts import Part, part_at_fault
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
 
 # What is worth somebody's attention, as a share of the rows that more of them show; below it a change is noted only.
-WORTH = {"nulls": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
+WORTH = {"nulls": 0.05, "hollow": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
 CONSTANT = 0.95
 # Blocks before and at the onset have other values too.
 MOSTLY = 0.8
@@ -23,23 +24,19 @@ LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
 AGREE = 0.5
 # Two distributions that are nearer to each other than this (Kolmogorov) are of the same values.
 SAME = 0.25
-# So much of the agreement of a number with the others is left at most where it is another's.
-STILL = 0.5
-# Of the rows of a view, so many with values that never were say that its numbers are not as they were.
-MOVED = 0.05
 NEAR_US = 3 * 3_600_000_000
 
 
 def source_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield what may be wrong with fields of sources and of the request."""
     worth = [signal for signal in evidence.signals if _is_worth(evidence, signal)]
-    direct = [signal for signal in worth if signal.check in ("nulls", "far", "strangers", "top")]
+    direct = [signal for signal in worth if signal.check in ("nulls", "hollow", "far", "strangers", "top")]
     for (source, field), signals in _by_field(evidence, direct).items():
         yield _of_field(evidence, source, field, signals)
     odd = sorted((signal for signal in worth if signal.check == "odd"), key=lambda signal: -signal.now)
     if odd and (found := _of_odd(evidence, odd)) is not None:
         yield found
-    yield from _of_keys(evidence)
+    yield from key_hypotheses(evidence)
 
 
 def _is_worth(evidence: Evidence, signal: Signal) -> bool:
@@ -87,10 +84,11 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
     strongest = max(signals, key=lambda signal: (signal.check != "top", signal.evidence))
     began_us, _, _ = earliest(signals)
     features = tuple(dict.fromkeys(signal.subject for signal in (strongest, *signals)))
-    part = None if strongest.check == "nulls" else part_at_fault(evidence, (source, field), began_us)
+    is_null = strongest.check in ("nulls", "hollow")
+    part = None if is_null else part_at_fault(evidence, (source, field), began_us)
     culprit = Culprit(sources=(source,), features=(*features, name), segments=(part.segment,) if part else ())
     support = sum(min(signal.evidence, 100.0) for signal in signals)
-    if strongest.check == "nulls":
+    if is_null:
         schema = _schema_change(evidence, source, began_us)
         kind = f"{schema}: {name} is missing" if schema else f"{name} is null in {strongest.now:.0%} of the rows"
     elif strongest.check == "strangers":
@@ -138,32 +136,6 @@ def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str
     known, top = of_blocks.known[:, place], of_blocks.top[:, place]
     usual = np.mean(top[known > 0] >= CONSTANT * known[known > 0])
     return f"{name} has one value in every row" if usual < SELDOM else None
-
-
-def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
-    """Yield the views whose numbers are as they were, and do not go with the others any more: rows of another key."""
-    by_view: dict[str, list[Signal]] = defaultdict(list)
-    for signal in evidence.of("agree"):
-        view = evidence.view_of(signal.subject)
-        half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
-        still = view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME
-        if view is not None and still and not _moves(evidence, view) and evidence.is_unprecedented(signal):
-            by_view[view].append(signal)
-    for view, signals in by_view.items():
-        if len(signals) < min(2, sum(evidence.view_of(name) == view for name in evidence.view.shape.paired)):
-            continue  # of another key all numbers of the view are
-        yield Hypothesis(
-            cause="source",
-            kind=f"the rows of view {view} are another's: each number is as it was, and none goes with the others",
-            culprit=Culprit(sources=(evidence.source_of(view),), features=(view, *(each.subject for each in signals))),
-            support=sum(min(signal.evidence, 50.0) for signal in signals),
-            evidence=tuple(signals),
-        )
-
-
-def _moves(evidence: Evidence, view: str) -> bool:
-    """Say whether numbers of a view are not as they were: then they need not be another's."""
-    return any(evidence.view_of(each.subject) == view and each.now >= MOVED for each in evidence.of("strangers", "far"))
 
 
 def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
