@@ -127,13 +127,12 @@ class Evidence:
         if signal.check == "hollow":
             before, since = (self._hollow_hours(span) for span in (self.case.healthy, hours))
             column = self._told.features.index(signal.subject)
-            return unprecedented(*(each[:, column] for each in (*before, *since)))
+            (hits, rows), (now_hits, now_rows) = before, since
+            return unprecedented(hits[:, column], rows[:, column], now_hits[:, column], now_rows[:, column])
         if signal.check in ("own", "same"):
             told, grid = self._of_keys(signal.check)
-            column, began = (
-                told.names.index(signal.subject),
-                grid.before + max(0, hours.since_us - self.case.watched.since_us) // HOUR_US,
-            )
+            column, since_us = told.names.index(signal.subject), hours.since_us - self.case.watched.since_us
+            began = grid.before + max(0, since_us) // HOUR_US
             agree, rows = told.agree[:, column], told.rows[:, column]
             return unprecedented(agree[: grid.before], rows[: grid.before], agree[began:], rows[began:])
         now, place = self.view.statistics(hours, HOUR), self._healthy_hours.names.index(signal.subject)
@@ -165,9 +164,11 @@ class Evidence:
     def nulls_beyond_ages(self, feature: str, began_us: int) -> float:
         """Return the share of rows in which a feature is null though what is stored of its key is as old as in others.
 
-        What nobody ever told of a key is null, and what was told long ago has left the windows: that is who asks. Where
-        ages are not logged, all nulls beyond the usual count.
+        What nobody ever told of a key is null, and what was told long ago has left the windows: that is who asks. See
+        `checks.hollow`; of features of which it cannot be told by their declaration, by what was null at such ages.
         """
+        if feature in self._told.features:
+            return self._told.share(feature, self.since(began_us)) - self._told.share(feature, self.case.healthy)
         age = AGE_PREFIX + (self.view_of(feature) or "")
         rows = self.case.traffic.predictions.filter(pl.col("role") != "shadow", pl.col(FEATURES_LOGGED))
         null = rows[feature].is_null().to_numpy().astype(np.float64)

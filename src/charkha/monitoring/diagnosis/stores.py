@@ -13,9 +13,9 @@ from charkha.spec.durations import HOUR_US
 from charkha.spec.model import FloatArray
 from charkha.spec.views import FeatureView
 
-# So many questions, each counted by the chance that it would have seen something newer, do not see nothing by chance …
+# By chance all questions see nothing newer once in e^8 times, were keys independent …
 LEAST_MISSED = 8.0
-# … and so many times as many as ever did in the healthy history, for what is stored comes in bursts.
+# … and so many times as surprising as it ever was in the healthy history, for what is stored comes in bursts.
 BEYOND = 1.5
 HOURS = 24
 
@@ -24,9 +24,9 @@ HOURS = 24
 class Stillness:
     """What questions see of the newest row that a store holds of a view.
 
-    newest_us: when it was stored (µs). missed: how many questions since then should have seen something newer, as
-    often as questions of that hour of the day see a row so young; each key counts once. usual: the most that ever
-    missed it while all was well.
+    newest_us: when it was stored (µs). missed: how surprising it is that no question since then has seen anything
+    newer, as the sum of -log P over keys, each counted once: at the hour of the day at which it was asked about last.
+    usual: the most there ever was while all was well.
     """
 
     newest_us: int
@@ -52,14 +52,14 @@ def stillness(case: Case, view: FeatureView) -> Stillness | None:
     newest = np.maximum.accumulate(at_us - age_us)
     before = np.concatenate([newest[:1], newest[:-1]])  # what others had seen
     healthy = within(at_us, case.healthy)
-    chance = _chance(at_us, age_us, healthy, at_us - before)
-    counted = pl.DataFrame({"newest": newest, "key": rows["_key"], "chance": chance, "healthy": healthy})
+    surprise = _surprise(at_us, age_us, healthy, at_us - before)
+    counted = pl.DataFrame({"newest": newest, "key": rows["_key"], "surprise": surprise, "healthy": healthy})
     # A question that sees something newer begins a time of its own.
     waited = counted.filter(pl.Series(newest == before))
-    each_key = waited.group_by("newest", "key").agg(pl.col("chance").max(), pl.col("healthy").all())
-    missed = each_key.group_by("newest").agg(pl.col("chance").sum(), pl.col("healthy").all())
-    now = missed.filter(pl.col("newest") == newest[-1])["chance"].sum()
-    usual = missed.filter("healthy")["chance"].max()
+    each_key = waited.group_by("newest", "key").agg(pl.col("surprise").max(), pl.col("healthy").all())
+    missed = each_key.group_by("newest").agg(pl.col("surprise").sum(), pl.col("healthy").all())
+    now = missed.filter(pl.col("newest") == newest[-1])["surprise"].sum()
+    usual = missed.filter("healthy")["surprise"].max()
     return Stillness(newest_us=int(newest[-1]), missed=float(now), usual=float(usual or 0.0))  # type: ignore[arg-type]
 
 
@@ -86,17 +86,21 @@ def within(at_us: IntArray, span: Span) -> np.ndarray[tuple[int, ...], np.dtype[
     return np.asarray((at_us >= span.since_us) & (at_us < span.until_us))
 
 
-def _chance(
+def _surprise(
     at_us: IntArray,
     age_us: IntArray,
     healthy: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
     waited_us: IntArray,
 ) -> FloatArray:
-    """Return how often a question sees a row younger than so long, at that hour of the day or beside it: (rows,)."""
+    """Return how surprising it is that a question sees no row younger than so long, -log P: (rows,).
+
+    By what was seen at that hour of the day or beside it.
+    """
     hour, found = at_us // HOUR_US % HOURS, np.zeros(len(at_us))
     for each in range(HOURS):
         asked = hour == each
         near = np.sort(age_us[healthy & ((hour - each + 1) % HOURS <= 2)])
         if len(near) and asked.any():
-            found[asked] = np.searchsorted(near, waited_us[asked], side="left") / len(near)
+            younger = np.searchsorted(near, waited_us[asked], side="left")
+            found[asked] = -np.log1p(-younger / (len(near) + 1))  # one more question is older than all
     return found

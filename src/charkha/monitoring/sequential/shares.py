@@ -114,6 +114,13 @@ class Shares(PerCheck):
         return ratios
 
 
+class RisingShares(Shares):
+    """The same where only a rise matters: half the work, and no evidence is spent on the other side."""
+
+    def _both(self, hits: FloatArray, rows: FloatArray, at: FloatArray, margin: FloatArray) -> FloatArray:
+        return self._rise(hits, rows, at + margin)
+
+
 def _more(counts: FloatArray, start: FloatArray, ahead: FloatArray) -> FloatArray:
     """Return ln Γ(count + ahead) - ln Γ(count + start), (…, checks, steps)."""
     more: FloatArray = gammaln(counts[..., None] + ahead)

@@ -12,7 +12,7 @@ from charkha.spec.durations import HOUR_US
 CERTAIN = 1_000.0
 # By how much a share of a replica's rows has to differ from that of the others to be worth somebody's attention.
 WORTH = 0.15
-# Of so many questions that should have seen a newer row, none does by chance in one case of twenty.
+# That no question sees a newer row has by chance a probability of one in twenty: e^-3.
 LIKELY_MISSED = 3.0
 # For so long one waits for ages to say why values are earlier ones.
 UNDECIDED_US = 2 * HOUR_US

@@ -18,6 +18,7 @@ from charkha.monitoring.diagnosis.checks.grid import Grid
 from charkha.monitoring.diagnosis.checks.saying import percent, signal_of
 from charkha.monitoring.diagnosis.checks.shifts import Watch
 from charkha.monitoring.diagnosis.signal import Signal
+from charkha.monitoring.performance import Span
 from charkha.monitoring.tiles import TILE_US
 from charkha.monitoring.traffic import AGE_PREFIX
 from charkha.serving.prediction_frames import FEATURES_LOGGED, REQUEST_PREFIX
@@ -46,6 +47,11 @@ class Told:
         at = rows["_at_us"]
         null = rows.select(pl.col(name).is_null() for name in names)
         return cls(names, pl.DataFrame({"_at_us": at, **told}), null.select(at.alias("_at_us"), *names))
+
+    def share(self, feature: str, span: Span) -> float:
+        """Return the share of all rows of a span that should have a value and are null, 0 to 1."""
+        inside = self.told["_at_us"].is_between(span.since_us, span.until_us, closed="left")
+        return float((self.told[feature] & self.null[feature]).filter(inside).mean() or 0.0)  # type: ignore[arg-type]
 
     def counts(self, grid: Grid) -> tuple[FloatArray, FloatArray]:
         """Return how many rows should have a value but are null, and how many should: float64 (blocks, features)."""

@@ -59,7 +59,8 @@ def _signals(watch: Watch, kind: str, told: KeyCounts) -> Iterator[Signal]:
 def counts_of_keys(case: Case, kind: str, grid: Grid) -> KeyCounts:
     """Return how many rows agree with their key in the blocks of a grid. kind: "own" or "same"."""
     names: list[str] = []
-    agree, rows = [np.zeros((grid.blocks, 0))], [np.zeros((grid.blocks, 0))]
+    agree: list[FloatArray] = [np.zeros((grid.blocks, 0))]
+    rows: list[FloatArray] = [np.zeros((grid.blocks, 0))]
     logged = case.traffic.predictions.filter(FEATURES_LOGGED, pl.col("role").is_in(["champion", "challenger"]))
     logged = logged.sort("_at_us", maintain_order=True)
     for view in case.plan.views:
