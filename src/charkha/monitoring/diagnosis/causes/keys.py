@@ -22,7 +22,7 @@ def key_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     by_view: dict[str, list[Signal]] = defaultdict(list)
     for signal in evidence.of("agree", "own", "same"):
         view = evidence.view_of(signal.subject)
-        if view is not None and _is_anothers(evidence, view, signal) and evidence.is_unprecedented(signal):
+        if view is not None and _is_anothers(evidence, view, signal) and evidence.before.is_unprecedented(signal):
             by_view[view].append(signal)
     for view, signals in by_view.items():
         names = tuple(dict.fromkeys(signal.subject for signal in signals))
@@ -53,8 +53,8 @@ def _is_anothers(evidence: Evidence, view: str, signal: Signal) -> bool:
 def _is_as_it_was(evidence: Evidence, signal: Signal) -> bool:
     weeks = evidence.weeks_before(signal.began_us)
     if signal.check == "agree" or not weeks:
-        return evidence.moved(signal.subject, signal.began_us) < SAME
-    return evidence.moved_from(signal.subject, weeks, signal.began_us) < SAME
+        return evidence.values.moved(signal.subject, signal.began_us) < SAME
+    return evidence.values.moved_from(signal.subject, weeks, signal.began_us) < SAME
 
 
 def _moves(evidence: Evidence, view: str) -> bool:

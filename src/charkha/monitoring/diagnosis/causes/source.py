@@ -43,7 +43,7 @@ def _is_worth(evidence: Evidence, signal: Signal) -> bool:
     """Say whether a signal is of a field at fault, and goes beyond all that the healthy history shows."""
     if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
         return False
-    return not _is_harmless(evidence, signal) and evidence.is_unprecedented(signal)
+    return not _is_harmless(evidence, signal) and evidence.before.is_unprecedented(signal)
 
 
 def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
@@ -53,13 +53,13 @@ def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
         case "strangers":  # numbers a little beyond those of the last weeks are the season
             return not evidence.is_text(name)
         case "nulls":  # others ask, of whom less is known
-            return evidence.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
+            return evidence.before.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
         case "top":  # who asks may make one value more frequent
             return signal.now < MOSTLY
         case "far":  # what hardly ever happens, such as rain, is seldom as it was the last time
-            return evidence.usual_top(name) >= MOSTLY
+            return evidence.values.usual_top(name) >= MOSTLY
         case "odd":  # nor does it go with other numbers; and a count of rows is of no field
-            return not evidence.origins.get(name) or evidence.usual_top(name) >= MOSTLY
+            return not evidence.origins.get(name) or evidence.values.usual_top(name) >= MOSTLY
         case _:
             return False
 
@@ -110,7 +110,7 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
     None of one that moved otherwise, or not at all: then what it is of has changed.
     """
     began_us, _, _ = earliest(odd)
-    moves = {signal.subject: evidence.moved(signal.subject, signal.began_us) for signal in odd}
+    moves = {signal.subject: evidence.values.moved(signal.subject, signal.began_us) for signal in odd}
     worst = max(odd, key=lambda signal: (moves[signal.subject], signal.now))
     features = (worst.subject, *(signal.subject for signal in odd if signal is not worst))
     origin = next(iter(evidence.origins.get(worst.subject, ())), ("request", worst.subject))
@@ -128,7 +128,7 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
 
 def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
     """Return in words that a field has one value in every row, if it has, and seldom had for so long."""
-    counts = evidence.counts(feature, evidence.since(began_us))[:-1]
+    counts = evidence.values.counts(feature, evidence.since(began_us))[:-1]
     if not counts.sum() or counts.max() < CONSTANT * counts.sum():
         return None
     of_blocks = evidence.view.statistics(evidence.case.healthy, BLOCK)
@@ -140,8 +140,8 @@ def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str
 
 def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
     """Return in words by which factor all values of a field are off, if they are."""
-    before = evidence.quantiles(feature, evidence.case.healthy, LEVELS)
-    now = evidence.quantiles(feature, evidence.since(began_us), LEVELS)
+    before = evidence.values.quantiles(feature, evidence.case.healthy, LEVELS)
+    now = evidence.values.quantiles(feature, evidence.since(began_us), LEVELS)
     if not (np.isfinite(before).all() and np.isfinite(now).all()):
         return None
     if before[0] * before[-1] > 0 and now[2] * before[2] > 0:  # of one sign: a factor is of the values themselves
