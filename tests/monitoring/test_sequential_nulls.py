@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from charkha.monitoring.sequential.arrays import FloatArray
 from charkha.monitoring.sequential.counts import Counts
 from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
-from charkha.monitoring.sequential.ranks import STEPS, Ranks
-from charkha.monitoring.sequential.shares import Shares
+from charkha.monitoring.sequential.ranks import STEPS, Ranks, RisingRanks
+from charkha.monitoring.sequential.shares import RisingShares, Shares
 from charkha.monitoring.sequential.trail import mixed
 
 BLOCKS, CHECKS = 672, 200
@@ -181,3 +181,26 @@ def test_shares_say_the_same_of_many_blocks_as_of_each() -> None:
     np.testing.assert_array_equal(null.log_e(hits, rows), np.stack(blocks))
     expected = rows * (hits.sum(axis=0) / rows.sum(axis=0))
     np.testing.assert_array_equal(null.surprise(hits, rows), null.log_e(hits, rows) - null.log_e(expected, rows))
+
+
+def test_where_only_a_rise_matters_the_evidence_is_that_of_the_rise() -> None:
+    random = np.random.default_rng(4)
+    rows = np.full((200, 3), 50.0)
+    hits = random.binomial(50, 0.2, rows.shape).astype(float)
+    both, rising = Shares.of(hits, rows), RisingShares.of(hits, rows)
+    assert np.array_equal(rising.log_e(hits, rows), both.log_e(hits, rows)[..., : rising.log_e(hits, rows).shape[-1]])
+    values = random.normal(size=(200, 3))
+    ranks, risen = Ranks.of(values), RisingRanks.of(values)
+    now = random.normal(1, 1, size=(20, 3))
+    assert np.array_equal(risen.log_e(now), ranks.log_e(now)[..., : len(STEPS)])
+    assert type(rising.only(np.array([True, False, True]))) is RisingShares
+    assert type(risen.only(np.array([True, False, True]))) is RisingRanks
+
+
+def test_three_bursts_are_enough_where_hits_come_in_bursts() -> None:
+    bursts = np.zeros((600, 1))
+    bursts[::200] = 10.0
+    rows = np.full((600, 1), 10.0)
+    (told,) = Shares.of(bursts, rows).log_e(np.full((1, 1), 10.0), np.full((1, 1), 10.0))
+    assert 3.0 < told.max() < 6.0  # no more than the odds of a burst, for its rows hang together
+    assert told.max() == told[0, 5]  # and more than a rise by four says

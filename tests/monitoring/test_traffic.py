@@ -9,6 +9,8 @@ import pytest
 from logged import BUNDLES, MODEL, START_US, Version, label, predict
 
 import charkha as ck
+from charkha.clock import SimulatedClock, to_datetime
+from charkha.features.feed import Feed
 from charkha.monitoring.changes import Change, ledger_changes
 from charkha.monitoring.collect import collect, predictions_table
 from charkha.monitoring.performance import Span
@@ -18,6 +20,8 @@ from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Model
 from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Draft
+from charkha.storage.lmdb_online import LmdbOnline
+from charkha.storage.segment_log import SegmentLog
 
 SPAN = Span(START_US, START_US + DAY_US)
 EMPTY = empty_traffic(
@@ -153,6 +157,17 @@ def test_arrivals_are_of_the_span_alone(tmp_path: Path) -> None:
     write_flights(tmp_path)
     span = Span(START_US + 3 * HOUR_US, SPAN.until_us)
     assert arrivals(FLIGHTS, tmp_path, None, span)["rows"].to_list() == [1]
+
+
+def test_a_row_that_was_pushed_and_is_in_the_files_came_once(tmp_path: Path) -> None:
+    write_flights(tmp_path)
+    log, clock = SegmentLog(tmp_path / "log"), SimulatedClock(START_US + 4 * HOUR_US)
+    feed = Feed({"flights": FLIGHTS}, [], log, LmdbOnline(tmp_path / "online"), clock)
+    left, landed = (to_datetime(START_US + hour * HOUR_US) for hour in (1, 3))
+    feed.push("flights", [(3, "AA", True, left, landed), (4, "AA", True, left, landed)])  # the file has the first
+    came = arrivals(FLIGHTS, tmp_path, log, SPAN)
+    assert came.select("rows", "duplicates").rows() == [(3, 1), (2, 0)]
+    assert came["rows"].sum() == arrivals(FLIGHTS, tmp_path, None, SPAN)["rows"].sum() + 1
 
 
 def test_the_ledger_tells_what_was_changed(home: Home) -> None:

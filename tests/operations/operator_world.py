@@ -1,5 +1,6 @@
 """A small world for the operator: a project whose truth turns round halfway, its traffic, and its operator."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -21,6 +22,7 @@ from charkha.spec.fields import TIME
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Decision
 from charkha.training.pipeline import Candidate, Order, train
 from charkha.training.tracking import NoTracker, Tracker
 
@@ -185,11 +187,18 @@ def _without_measures(result: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in result.items() if not name.endswith("_seconds")}
 
 
+def _without_cost(decision: Decision) -> Decision:
+    """Return a decision without what trainings have taken, on which it tells its cost, and without its hashes."""
+    reason = re.sub(r"Expected cost .*", "", decision.reason)
+    evidence = {name: value for name, value in decision.evidence.items() if name not in {"cost", "spent"}}
+    return evolve(decision, reason=reason, evidence=evidence, hash="", previous_hash="")
+
+
 def memory(home: Home) -> dict[str, object]:
     """Return all that the ledger says of the world: two runs that did the same are equal in it."""
     ledger = home.ledger
     return {
-        "decisions": ledger.decisions(NAME),
+        "decisions": [_without_cost(decision) for decision in ledger.decisions(NAME)],
         "deployments": ledger.deployments(NAME),
         "versions": ledger.versions(NAME),
         "runs": [evolve(run, result=_without_measures(run.result)) for run in ledger.runs(NAME)],

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from charkha.cli import status
-from charkha.cli.options import AsJson, ModelName
+from charkha.cli.options import AsJson, HealthyBefore, ModelName, Recomputed
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
@@ -37,19 +37,14 @@ def diagnose(
     *,
     model: ModelName = None,
     window: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How much is looked at, up to its end. [default: 7d]")
+        str | None, typer.Option(metavar="DURATION", help=r"How much is looked at, up to its end. \[default: 7d]")
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Look at what is since then, instead.")] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Look back at a time that ends then; nothing is recorded.")
     ] = None,
-    healthy: Annotated[
-        str, typer.Option(metavar="DURATION", help="How much of the time before tells what is usual.")
-    ] = "28d",
-    sample: Annotated[
-        int,
-        typer.Option(min=0, metavar="ROWS", help="So many predictions are recomputed from the sources; 0 for none."),
-    ] = 2_000,
+    healthy: HealthyBefore = "28d",
+    sample: Recomputed = 2_000,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write a page with plots: one HTML file.")
     ] = None,

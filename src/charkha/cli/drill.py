@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charkha.cli.diagnose import question_of
-from charkha.cli.options import AsJson, ModelName
+from charkha.cli.options import AsJson, HealthyBefore, ModelName, Recomputed
 from charkha.cli.progress import parts, stoppable
 from charkha.cli.session import choose_model, opened, session_of
 
@@ -40,13 +40,8 @@ def drill(
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Drill in traffic that ends then: a time when all was well.")
     ] = None,
-    healthy: Annotated[
-        str, typer.Option(metavar="DURATION", help="How much of the time before tells what is usual.")
-    ] = "28d",
-    sample: Annotated[
-        int,
-        typer.Option(min=0, metavar="ROWS", help="So many predictions are recomputed from the sources; 0 for none."),
-    ] = 2_000,
+    healthy: HealthyBefore = "28d",
+    sample: Recomputed = 2_000,
     seed: Annotated[
         list[int] | None,
         typer.Option(min=0, metavar="NUMBER", help="Chooses what is hit, and when; may be repeated. 1 unless given."),

@@ -14,3 +14,12 @@ JsonFile = Annotated[
 # Another word for an option, understood and not shown: what one command calls --from, another calls --since.
 AlsoSince = Annotated[str | None, typer.Option("--since", hidden=True)]
 AlsoFrom = Annotated[str | None, typer.Option("--from", hidden=True)]
+HealthyBefore = Annotated[
+    str, typer.Option("--healthy", metavar="DURATION", help="How much of the time before tells what is usual.")
+]
+Recomputed = Annotated[
+    int,
+    typer.Option(
+        "--sample", min=0, metavar="ROWS", help="So many predictions are recomputed from the sources; 0 for none."
+    ),
+]

@@ -43,7 +43,7 @@ def drift(
     *,
     model: ModelName = None,
     window: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How much is looked at. [default: that of ck.Monitors]")
+        str | None, typer.Option(metavar="DURATION", help=r"How much is looked at. \[default: that of ck.Monitors]")
     ] = None,
     version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Which version; the champion unless given.")

@@ -70,11 +70,12 @@ def read_traffic(
 def arrivals(source: Source, root: Path, log: Log | None, span: Span) -> pl.DataFrame:
     """Return how the rows of a source came in a span, hour by hour, as of ARRIVALS. Raises DataError.
 
-    An hour without rows has no row. A static source, whose rows have no times, has none at all.
+    An hour without rows has no row. A static source, whose rows have no times, has none at all. A row that was pushed
+    and is in the files as well came once, when it was pushed.
     """
     if source.static:
         return pl.DataFrame(schema=ARRIVALS)
-    came = stamped_rows(source, root, log)
+    came = _by_one_way(stamped_rows(source, root, log), source)
     kept = known_rows(came, source)
     hour = (pl.col("_known_us") // HOUR_US * HOUR_US).alias("_hour_us")
     within = (pl.col("_known_us") >= span.since_us) & (pl.col("_known_us") < span.until_us)
@@ -84,6 +85,17 @@ def arrivals(source: Source, root: Path, log: Log | None, span: Span) -> pl.Data
     both = counted.join(first, on="_hour_us", how="left").sort("_hour_us")
     repeated = pl.col("rows") - pl.col("_first").fill_null(0)
     return both.with_columns(source=pl.lit(source.name), duplicates=repeated).select(ARRIVALS.names())
+
+
+def _by_one_way(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return rows without those of the files that were pushed too; rows without a key cannot be told apart."""
+    if not source.key or not rows["_pushed"].any():
+        return rows
+    told = rows.with_columns(_content=pl.struct(list(source.fields)).hash())
+    pushed = told.filter("_pushed").group_by("_content").agg(_times=pl.len())
+    turn = pl.int_range(pl.len()).over("_content", "_pushed")
+    both = told.with_columns(_turn=turn).join(pushed, on="_content", how="left", maintain_order="left")
+    return both.filter(pl.col("_pushed") | (pl.col("_turn") >= pl.col("_times").fill_null(0))).select(rows.columns)
 
 
 def _predictions(home: Home, model: Model, span: Span) -> pl.DataFrame:

@@ -49,3 +49,11 @@ def test_looks_begin_when_they_are_asked_to() -> None:
 
 def test_nothing_is_seen_where_nothing_is() -> None:
     assert first_seen(case_of()) is None
+
+
+def test_a_store_that_stands_still_is_not_called_skew() -> None:
+    """What is served are then earlier values of the same key; ages say why, a little later."""
+    stale = inject(WORLD, Fault("stale_store", ONSET_US, subject="sky"), RESCORE)
+    found = first_seen(case_of(stale))
+    assert found is not None
+    assert (found.diagnosis.cause, found.diagnosis.culprit.features[0]) == ("infrastructure", "sky")

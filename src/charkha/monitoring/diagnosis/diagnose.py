@@ -8,6 +8,8 @@ from charkha.monitoring.diagnosis.checks.arrivals import arrival_signals
 from charkha.monitoring.diagnosis.checks.artifacts import artifact_signals
 from charkha.monitoring.diagnosis.checks.categories import category_signals
 from charkha.monitoring.diagnosis.checks.features import FeatureView, feature_signals
+from charkha.monitoring.diagnosis.checks.hollow import hollow_signals
+from charkha.monitoring.diagnosis.checks.keys import key_signals
 from charkha.monitoring.diagnosis.checks.labels import label_signals
 from charkha.monitoring.diagnosis.checks.loss import loss_signals
 from charkha.monitoring.diagnosis.checks.replicas import replica_signals
@@ -27,6 +29,8 @@ CHECKS: Sequence[Callable[[Case], list[Signal]]] = (
     skew_signals,
     arrival_signals,
     category_signals,
+    hollow_signals,
+    key_signals,
     label_signals,
     loss_signals,
 )

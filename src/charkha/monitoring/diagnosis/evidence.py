@@ -3,30 +3,23 @@
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.bundles.profile import NumericShape
 from charkha.features.lineage import origins
+from charkha.monitoring.diagnosis.before import Before
 from charkha.monitoring.diagnosis.case import Case
-from charkha.monitoring.diagnosis.checks.features import FeatureView, counted
-from charkha.monitoring.diagnosis.precedent import unprecedented
+from charkha.monitoring.diagnosis.checks.features import FeatureView
+from charkha.monitoring.diagnosis.distributions import Distributions
 from charkha.monitoring.diagnosis.signal import Signal
-from charkha.monitoring.diagnosis.statistics import FeatureStatistics
+from charkha.monitoring.diagnosis.stores import Stillness, stillness
 from charkha.monitoring.performance import Span
-from charkha.monitoring.tiles import TILE_US
-from charkha.monitoring.traffic import AGE_PREFIX
-from charkha.serving.prediction_frames import FEATURES_LOGGED
 from charkha.spec.durations import DAY_US, HOUR_US
-from charkha.spec.model import FloatArray
 
-HOUR = HOUR_US // TILE_US
 WEEK_US = 7 * DAY_US
-# For so long nothing is stored before that is a fault.
-OLD_US = 2 * HOUR_US
 # So many rows of a source show that it is fed.
-FED = 20
+FED = 3
 # By which factor rows come later before they are called late.
 LATER = 2.0
 
@@ -57,6 +50,10 @@ class Evidence:
     def is_text(self, feature: str) -> bool:
         """Say whether a feature is a category, not a number."""
         return not isinstance(self.view.shape.parts[feature], NumericShape)
+
+    def numbers_of(self, view: str) -> list[str]:
+        """Return the full names of the numbers of a view."""
+        return [name for name in self.view.shape.parts if self.view_of(name) == view and not self.is_text(name)]
 
     def source_of(self, view: str) -> str:
         """Return the name of a view's source."""
@@ -104,132 +101,26 @@ class Evidence:
         came, usual = self.arrived(source, began_us)
         return came >= FED and came >= usual / 2
 
-    def keeps_old(self, view: str, began_us: int) -> bool:
-        """Say whether nothing of a view was stored since an onset, of any key, though its rows came."""
-        age = AGE_PREFIX + view
-        rows = self.asked(self.since(began_us))
-        if age not in rows.columns or not self.is_fed(self.source_of(view), began_us):
-            return False
-        newest = rows.select((pl.col("_at_us") - (pl.col(age) * 1e6).cast(pl.Int64)).max()).item()
-        lasts_us = self.case.watched.until_us - began_us
-        return newest is not None and lasts_us >= OLD_US and newest <= began_us + lasts_us // 4
-
-    def stands_still(self, view: str) -> bool:
-        """Say whether nothing newer was stored of any key of a view for longer than ever at this time of the day."""
-        age, at = AGE_PREFIX + view, pl.col("_at_us")
-        rows = self.case.traffic.predictions
-        if age not in rows.columns:
-            return False
-        told = (
-            rows.filter(pl.col("role") != "shadow")
-            .select(at, newest=at - (pl.col(age) * 1e6).cast(pl.Int64))
-            .drop_nulls()
-        )
-        lags = (
-            told.sort("_at_us")
-            .with_columns(lag=at - pl.col("newest").cum_max(), _hour=at // HOUR_US)
-            .group_by("_hour", maintain_order=True)
-            .agg(pl.col("lag").last(), at.last())
-        )
-        inside = lags.filter(at.is_between(self.case.healthy.since_us, self.case.healthy.until_us, closed="left"))
-        last = lags.filter(at < self.case.watched.until_us).tail(1)
-        if inside.is_empty() or last.is_empty() or last["_at_us"][0] < self.case.watched.since_us:
-            return False
-        now_hour = last["_hour"][0] % 24
-        near = inside.filter(((pl.col("_hour") - now_hour + 25) % 24) <= 2)["lag"]  # the hour, and those beside it
-        usual = near.max() if near.len() else inside["lag"].max()
-        return bool(last["lag"][0] > 2 * usual)  # type: ignore[operator]
-
-    def is_unprecedented(self, signal: Signal) -> bool:
-        """Say whether what a feature shows goes beyond all that any stretch of the healthy history showed."""
-        hours = Span(signal.began_us // HOUR_US * HOUR_US, -(-self.case.watched.until_us // HOUR_US) * HOUR_US)
-        now, place = self.view.statistics(hours, HOUR), self._healthy_hours.names.index(signal.subject)
-        hits, rows = counted(signal.check, self._healthy_hours)
-        now_hits, now_rows = counted(signal.check, now)
-        return unprecedented(hits[:, place], rows[:, place], now_hits[:, place], now_rows[:, place])
+    def stillness(self, view: str) -> Stillness | None:
+        """Return what questions see of the store of a view; None where ages are not logged."""
+        if view not in self._stillness:
+            (found,) = (each for each in self.case.plan.views if each.name == view)
+            self._stillness[view] = stillness(self.case, found)
+        return self._stillness[view]
 
     @cached_property
-    def _healthy_hours(self) -> FeatureStatistics:
-        return self.view.statistics(self.case.healthy, HOUR)
+    def _stillness(self) -> dict[str, Stillness | None]:
+        return {}
 
-    def nulls_beyond_ages(self, feature: str, began_us: int) -> float:
-        """Return the share of rows in which a feature is null though what is stored of its key is as old as in others.
+    @cached_property
+    def values(self) -> Distributions:
+        """How the values of features lie."""
+        return Distributions(self.case, self.view)
 
-        What nobody ever told of a key is null, and what was told long ago has left the windows: that is who asks. Where
-        ages are not logged, all nulls beyond the usual count.
-        """
-        age = AGE_PREFIX + (self.view_of(feature) or "")
-        rows = self.case.traffic.predictions.filter(pl.col("role") != "shadow", pl.col(FEATURES_LOGGED))
-        null = rows[feature].is_null().to_numpy().astype(np.float64)
-        times, since = rows["_at_us"].to_numpy(), self.since(began_us)
-        healthy, now = ((times >= span.since_us) & (times < span.until_us) for span in (self.case.healthy, since))
-        if not healthy.any() or not now.any():
-            return 0.0
-        seconds = rows[age].fill_null(np.inf).to_numpy() if age in rows.columns else np.full(len(null), np.inf)
-        told = seconds[healthy & np.isfinite(seconds)]
-        if not len(told):
-            return float(null[now].mean() - null[healthy].mean())
-        edges = np.unique(np.quantile(told, np.linspace(0.1, 1, 10)))
-        place = np.where(np.isfinite(seconds), np.searchsorted(edges, seconds), len(edges) + 1)
-        count = np.bincount(place[healthy], minlength=len(edges) + 2)
-        usual = np.bincount(place[healthy], null[healthy], minlength=len(edges) + 2) / np.maximum(count, 1)
-        usual = np.where(count > 0, usual, 1.0)
-        return float((null[now] - usual[place[now]]).mean())
-
-    def counts(self, feature: str, span: Span) -> FloatArray:
-        """Return the counts of a feature's bins in a span, float64 (bins,), the last of them nulls."""
-        shape = self.view.shape
-        start, bins = shape.starts[feature], shape.parts[feature].bins
-        tile, place = pl.col("tile_us"), pl.col("bin").cast(pl.Int64) - start
-        inside = self.view.counted.filter((tile >= span.since_us) & (tile < span.until_us), place >= 0, place < bins)
-        totals = np.zeros(bins)
-        np.add.at(totals, inside.select(place)["bin"].to_numpy(), inside["count"].to_numpy())
-        return totals
-
-    def usual_top(self, feature: str) -> float:
-        """Return the share of the most frequent bin among the healthy values, 0 to 1."""
-        counts = self.counts(feature, self.case.healthy)[:-1]
-        return float(counts.max() / counts.sum()) if counts.sum() else 1.0
-
-    def quantiles(self, feature: str, span: Span, levels: Sequence[float]) -> FloatArray:
-        """Return quantiles of a number in a span, as well as its bins tell; NaN where it is always null."""
-        part = self.view.shape.parts[feature]
-        counts = self.counts(feature, span)[:-1]
-        if not isinstance(part, NumericShape) or not counts.sum() or not part.edges:
-            return np.full(len(levels), np.nan)
-        edges = np.asarray(part.edges)
-        middles = np.concatenate([edges[:1], (edges[:-1] + edges[1:]) / 2, edges[-1:]])
-        place = np.searchsorted(np.cumsum(counts), np.asarray(levels) * counts.sum())
-        found: FloatArray = middles[np.minimum(place, len(middles) - 1)]
-        return found
-
-    def moved(self, feature: str, began_us: int) -> float:
-        """Return how far a feature's values are from the healthy ones: Kolmogorov's distance, 0 to 1."""
-        return self._apart(feature, self.case.healthy, self.since(began_us))
-
-    def moved_then(self, feature: str, began_us: int) -> float:
-        """Return how far a feature's values since an onset, of a week at most, are from those a week before.
-
-        Less what they moved by themselves from any week of the healthy history to the next, 0 to 1: a month changes,
-        and pressure too.
-        """
-        length_us = min(self.case.watched.until_us - began_us, WEEK_US)
-        if length_us < DAY_US:
-            return 0.0
-        healthy = self.case.healthy
-        turns = range(healthy.since_us + WEEK_US, healthy.until_us - length_us + 1, DAY_US)
-        usual = max((self._turned(feature, turn_us, length_us) for turn_us in turns), default=1.0)
-        return max(0.0, self._turned(feature, began_us, length_us) - usual)
-
-    def _turned(self, feature: str, at_us: int, length_us: int) -> float:
-        week_before = Span(at_us - WEEK_US, at_us - WEEK_US + length_us)
-        return self._apart(feature, week_before, Span(at_us, at_us + length_us))
-
-    def _apart(self, feature: str, one: Span, other: Span) -> float:
-        before, now = self.counts(feature, one)[:-1], self.counts(feature, other)[:-1]
-        if not before.sum() or not now.sum():
-            return 0.0
-        return float(np.abs(np.cumsum(before) / before.sum() - np.cumsum(now) / now.sum()).max())
+    @cached_property
+    def before(self) -> Before:
+        """What the healthy history tells of features."""
+        return Before(self.case, self.view)
 
 
 def earliest(signals: Iterable[Signal]) -> tuple[int, int, int]:

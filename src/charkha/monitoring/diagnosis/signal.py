@@ -14,7 +14,8 @@ class Signal:
     interval (all µs since 1970 UTC).
     evidence: the natural logarithm of the e-value; infinite for an identity that does not hold.
     usual, now: what was measured in the healthy history, and since it began, in `unit`. rows: how many, since then.
-    words: the same as a sentence.
+    words: the same as a sentence. pattern: of what is not served as it is recomputed, what the difference is like, a
+    name of `checks.skew_patterns.PATTERNS`; "" for nothing known.
     """
 
     check: str
@@ -29,3 +30,4 @@ class Signal:
     unit: str
     rows: int
     words: str
+    pattern: str = ""

@@ -13,8 +13,8 @@ from charkha.features.segments import IntArray
 from charkha.spec.model import FloatArray
 
 ADDITIVE = ("rows", "nulls", "strangers", "far", "odd", "agree", "paired", "levels")
-# Of blocks and bins, in which rows are counted at a time.
-CELLS = 1 << 21
+# Of blocks and bins, in which rows are counted at a time: they fit a cache.
+CELLS = 1 << 16
 # Counts that are added up at a time: what that needs fits a cache.
 TOGETHER = 1 << 16
 

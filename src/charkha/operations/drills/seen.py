@@ -12,6 +12,9 @@ from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.spec.durations import HOUR_US
 
+# How long after its alarm a store is looked at again.
+LATER_US = tuple(round(hours * HOUR_US) for hours in (0.5, 1, 2, 4))
+
 
 @frozen
 class Seen:
@@ -28,8 +31,9 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
     they are apart.
 
     Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
-    change: the looks that follow are explained by the signals there were. What that finds is asked again with nothing
-    after that look, so that the diagnosis is the one that would have been made then.
+    change, but for what ages have to tell first: the looks that follow are explained by the signals there were. What
+    that finds is asked again with nothing after that look, so that the diagnosis is the one that would have been made
+    then.
     """
     evidence = gather(case)
     for at_us in _looks(evidence, since_us, every_us):
@@ -41,9 +45,15 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
 
 
 def _looks(evidence: Evidence, since_us: int, every_us: int) -> Iterator[int]:
-    """Yield the looks by which a signal has come, in order; those before `since_us` as the first look after it."""
+    """Yield the looks by which a signal has come, in order; those before `since_us` as the first look after it.
+
+    Of a store that may stand still also those at which its ages may tell.
+    """
     end_us = evidence.case.watched.until_us
-    looks = {next_look(max(signal.alarmed_us, since_us), every_us) for signal in evidence.signals}
+    times = {signal.alarmed_us for signal in evidence.signals}
+    later = [signal.alarmed_us for signal in evidence.signals if signal.check == "age" or signal.pattern == "earlier"]
+    times |= {time_us + waited_us for time_us in later for waited_us in LATER_US}
+    looks = {next_look(max(time_us, since_us), every_us) for time_us in times}
     yield from sorted({min(look, end_us) for look in looks})
 
 

@@ -6,11 +6,16 @@ from charkha.monitoring.diagnosis.causes.silence import stopped
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
+from charkha.spec.durations import HOUR_US
 
 # How much more an identity is worth than any statistic.
 CERTAIN = 1_000.0
 # By how much a share of a replica's rows has to differ from that of the others to be worth somebody's attention.
 WORTH = 0.15
+# That no question sees a newer row has by chance a probability of one in twenty: e^-3.
+LIKELY_MISSED = 3.0
+# For so long one waits for ages to say why values are earlier ones.
+UNDECIDED_US = 2 * HOUR_US
 
 
 def infrastructure_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -71,8 +76,10 @@ def _stale(evidence: Evidence) -> Iterator[Hypothesis]:
     disturbed = {signal.subject for signal in evidence.of("arrivals", "late")}
     disturbed |= {view.source.name for view in evidence.case.plan.views if stopped(evidence, view.source.name)}
     told = [(signal.subject, signal) for signal in evidence.of("age")]
-    told += [(view, signal) for signal in evidence.of("skew") if (view := evidence.view_of(signal.subject))]
+    skewed = [(view, signal) for signal in evidence.of("skew") if (view := evidence.view_of(signal.subject))]
     older = {view for view, signal in told if _is_stale(evidence, view, signal, disturbed)}
+    older |= {view for view, signal in skewed if is_behind(evidence, view, signal)}
+    told += skewed
     still = [signal for view, signal in told if view in older]
     if not still:
         return
@@ -93,7 +100,28 @@ def _is_stale(evidence: Evidence, view: str, signal: Signal, disturbed: Containe
         return False
     if evidence.comes_late(source, signal.began_us):
         return False
-    return evidence.keeps_old(view, signal.began_us) or evidence.stands_still(view)
+    still = evidence.stillness(view)
+    return still is not None and still.stands_still
+
+
+def is_behind(evidence: Evidence, view: str, skew: Signal) -> bool:
+    """Say whether what is served are earlier values of the same key because nothing newer is stored of any.
+
+    That something is wrong is known by then, and that the source was fed, for the recomputed values are newer. So it
+    only has to be more likely than by chance that no question saw a newer row since.
+    """
+    if skew.pattern != "earlier":
+        return False
+    still = evidence.stillness(view)
+    return still is not None and still.newest_us <= skew.began_us and still.missed >= LIKELY_MISSED
+
+
+def may_be_behind(evidence: Evidence, view: str, skew: Signal) -> bool:
+    """Say whether ages do not tell yet why values are earlier: a store that stands still, or a wrong lookup."""
+    if skew.pattern != "earlier" or evidence.case.watched.until_us - skew.began_us >= UNDECIDED_US:
+        return False
+    still = evidence.stillness(view)
+    return still is not None and still.newest_us <= skew.began_us
 
 
 def _server(evidence: Evidence) -> Iterator[Hypothesis]:

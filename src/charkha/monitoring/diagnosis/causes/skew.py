@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from charkha.monitoring.diagnosis.causes.infrastructure import CERTAIN
+from charkha.monitoring.diagnosis.causes.infrastructure import CERTAIN, may_be_behind
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
@@ -17,6 +17,8 @@ def skew_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     for owner, signals in by_owner.items():
         ordered = sorted(signals, key=lambda signal: -signal.now)
         view = evidence.view_of(ordered[0].subject)
+        if view and all(may_be_behind(evidence, view, signal) for signal in signals):
+            continue
         sources = (evidence.source_of(view),) if view else ()
         names = tuple(signal.subject for signal in ordered)
         yield Hypothesis(

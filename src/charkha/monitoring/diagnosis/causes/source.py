@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.causes.keys import key_hypotheses
 from charkha.monitoring.diagnosis.causes.parts import Part, part_at_fault
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
 
 # What is worth somebody's attention, as a share of the rows that more of them show; below it a change is noted only.
-WORTH = {"nulls": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
+WORTH = {"nulls": 0.05, "hollow": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
 CONSTANT = 0.95
 # Blocks before and at the onset have other values too.
 MOSTLY = 0.8
@@ -23,30 +24,26 @@ LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
 AGREE = 0.5
 # Two distributions that are nearer to each other than this (Kolmogorov) are of the same values.
 SAME = 0.25
-# So much of the agreement of a number with the others is left at most where it is another's.
-STILL = 0.5
-# Of the rows of a view, so many with values that never were say that its numbers are not as they were.
-MOVED = 0.05
 NEAR_US = 3 * 3_600_000_000
 
 
 def source_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield what may be wrong with fields of sources and of the request."""
     worth = [signal for signal in evidence.signals if _is_worth(evidence, signal)]
-    direct = [signal for signal in worth if signal.check in ("nulls", "far", "strangers", "top")]
+    direct = [signal for signal in worth if signal.check in ("nulls", "hollow", "far", "strangers", "top")]
     for (source, field), signals in _by_field(evidence, direct).items():
         yield _of_field(evidence, source, field, signals)
     odd = sorted((signal for signal in worth if signal.check == "odd"), key=lambda signal: -signal.now)
     if odd and (found := _of_odd(evidence, odd)) is not None:
         yield found
-    yield from _of_keys(evidence)
+    yield from key_hypotheses(evidence)
 
 
 def _is_worth(evidence: Evidence, signal: Signal) -> bool:
     """Say whether a signal is of a field at fault, and goes beyond all that the healthy history shows."""
     if signal.check not in WORTH or signal.now - signal.usual < WORTH[signal.check]:
         return False
-    return not _is_harmless(evidence, signal) and evidence.is_unprecedented(signal)
+    return not _is_harmless(evidence, signal) and evidence.before.is_unprecedented(signal)
 
 
 def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
@@ -56,13 +53,13 @@ def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
         case "strangers":  # numbers a little beyond those of the last weeks are the season
             return not evidence.is_text(name)
         case "nulls":  # others ask, of whom less is known
-            return evidence.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
+            return evidence.before.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
         case "top":  # who asks may make one value more frequent
             return signal.now < MOSTLY
         case "far":  # what hardly ever happens, such as rain, is seldom as it was the last time
-            return evidence.usual_top(name) >= MOSTLY
+            return evidence.values.usual_top(name) >= MOSTLY
         case "odd":  # nor does it go with other numbers; and a count of rows is of no field
-            return not evidence.origins.get(name) or evidence.usual_top(name) >= MOSTLY
+            return not evidence.origins.get(name) or evidence.values.usual_top(name) >= MOSTLY
         case _:
             return False
 
@@ -87,10 +84,11 @@ def _of_field(evidence: Evidence, source: str, field: str, signals: list[Signal]
     strongest = max(signals, key=lambda signal: (signal.check != "top", signal.evidence))
     began_us, _, _ = earliest(signals)
     features = tuple(dict.fromkeys(signal.subject for signal in (strongest, *signals)))
-    part = None if strongest.check == "nulls" else part_at_fault(evidence, (source, field), began_us)
+    is_null = strongest.check in ("nulls", "hollow")
+    part = None if is_null else part_at_fault(evidence, (source, field), began_us)
     culprit = Culprit(sources=(source,), features=(*features, name), segments=(part.segment,) if part else ())
     support = sum(min(signal.evidence, 100.0) for signal in signals)
-    if strongest.check == "nulls":
+    if is_null:
         schema = _schema_change(evidence, source, began_us)
         kind = f"{schema}: {name} is missing" if schema else f"{name} is null in {strongest.now:.0%} of the rows"
     elif strongest.check == "strangers":
@@ -112,7 +110,7 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
     None of one that moved otherwise, or not at all: then what it is of has changed.
     """
     began_us, _, _ = earliest(odd)
-    moves = {signal.subject: evidence.moved(signal.subject, signal.began_us) for signal in odd}
+    moves = {signal.subject: evidence.values.moved(signal.subject, signal.began_us) for signal in odd}
     worst = max(odd, key=lambda signal: (moves[signal.subject], signal.now))
     features = (worst.subject, *(signal.subject for signal in odd if signal is not worst))
     origin = next(iter(evidence.origins.get(worst.subject, ())), ("request", worst.subject))
@@ -130,7 +128,7 @@ def _of_odd(evidence: Evidence, odd: Sequence[Signal]) -> Hypothesis | None:
 
 def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
     """Return in words that a field has one value in every row, if it has, and seldom had for so long."""
-    counts = evidence.counts(feature, evidence.since(began_us))[:-1]
+    counts = evidence.values.counts(feature, evidence.since(began_us))[:-1]
     if not counts.sum() or counts.max() < CONSTANT * counts.sum():
         return None
     of_blocks = evidence.view.statistics(evidence.case.healthy, BLOCK)
@@ -140,36 +138,10 @@ def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str
     return f"{name} has one value in every row" if usual < SELDOM else None
 
 
-def _of_keys(evidence: Evidence) -> Iterator[Hypothesis]:
-    """Yield the views whose numbers are as they were, and do not go with the others any more: rows of another key."""
-    by_view: dict[str, list[Signal]] = defaultdict(list)
-    for signal in evidence.of("agree"):
-        view = evidence.view_of(signal.subject)
-        half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
-        still = view is not None and half_way and evidence.moved(signal.subject, signal.began_us) < SAME
-        if view is not None and still and not _moves(evidence, view) and evidence.is_unprecedented(signal):
-            by_view[view].append(signal)
-    for view, signals in by_view.items():
-        if len(signals) < min(2, sum(evidence.view_of(name) == view for name in evidence.view.shape.paired)):
-            continue  # of another key all numbers of the view are
-        yield Hypothesis(
-            cause="source",
-            kind=f"the rows of view {view} are another's: each number is as it was, and none goes with the others",
-            culprit=Culprit(sources=(evidence.source_of(view),), features=(view, *(each.subject for each in signals))),
-            support=sum(min(signal.evidence, 50.0) for signal in signals),
-            evidence=tuple(signals),
-        )
-
-
-def _moves(evidence: Evidence, view: str) -> bool:
-    """Say whether numbers of a view are not as they were: then they need not be another's."""
-    return any(evidence.view_of(each.subject) == view and each.now >= MOVED for each in evidence.of("strangers", "far"))
-
-
 def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
     """Return in words by which factor all values of a field are off, if they are."""
-    before = evidence.quantiles(feature, evidence.case.healthy, LEVELS)
-    now = evidence.quantiles(feature, evidence.since(began_us), LEVELS)
+    before = evidence.values.quantiles(feature, evidence.case.healthy, LEVELS)
+    now = evidence.values.quantiles(feature, evidence.since(began_us), LEVELS)
     if not (np.isfinite(before).all() and np.isfinite(now).all()):
         return None
     if before[0] * before[-1] > 0 and now[2] * before[2] > 0:  # of one sign: a factor is of the values themselves

@@ -53,7 +53,7 @@ def _support(signals: list[Signal]) -> float:
 def _others_ask(evidence: Evidence, worse: list[Signal]) -> str | None:
     """Return the feature whose values moved most when it began, if any did by enough."""
     began_us, _, _ = earliest(worse)
-    moves = {name: evidence.moved_then(name, began_us) for name in _asked(evidence)}
+    moves = {name: evidence.values.moved_then(name, began_us) for name in _asked(evidence)}
     most = max(moves, key=lambda name: moves[name], default=None)
     return most if most is not None and moves[most] >= OTHERS else None
 

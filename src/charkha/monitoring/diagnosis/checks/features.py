@@ -5,7 +5,7 @@ trickle. Everything comes from tiles. A level that moves is told as well, as evi
 has shown: by itself it is the weather.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,9 +21,9 @@ from charkha.monitoring.diagnosis.statistics import BinMeaning, FeatureStatistic
 from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.arrays import BoolArray, IntArray
 from charkha.monitoring.sequential.budget import Budget
-from charkha.monitoring.sequential.null import LEAST_BLOCKS
-from charkha.monitoring.sequential.ranks import Ranks
-from charkha.monitoring.sequential.shares import Shares
+from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
+from charkha.monitoring.sequential.ranks import Ranks, RisingRanks
+from charkha.monitoring.sequential.shares import RisingShares
 from charkha.monitoring.tiles import TILE_US, tiles_of
 from charkha.serving.prediction_frames import with_features
 from charkha.spec.model import FloatArray
@@ -32,8 +32,16 @@ LENGTHS = (1, 6, 36)  # of a block, in tiles
 MOST_REFERENCE = 50_000
 # A block with fewer rows has one value in most of them by chance.
 LEAST_ROWS = 8
-COUNTED, RANKED = ("nulls", "strangers", "far", "odd", "agree"), ("top", "level")
-KINDS = COUNTED + RANKED
+COUNTED = ("nulls", "strangers", "far", "odd", "agree")
+KINDS = (*COUNTED, "top", "level")
+# What is looked at together, with its null: all but a level does harm on one side alone.
+TOGETHER: tuple[tuple[tuple[str, ...], Callable[..., Null]], ...] = (
+    (COUNTED, RisingShares.of),
+    (("top",), RisingRanks.of),
+    (("level",), Ranks.of),
+)
+# A level is evidence for what something else has shown, and is not needed within minutes.
+LEVEL_FROM = 6
 _WORDS = {
     "nulls": "is null in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} when all was well",
     "strangers": "has a value that never was in {now:.1%} of {rows:,} rows since {began}, {usual:.2%} before",
@@ -109,11 +117,13 @@ def _of_blocks(case: Case, view: FeatureView, length: int, budget: Budget) -> It
     healthy, watched = (view.statistics(span, length) for span in (case.healthy, case.watched))
     if not len(watched.rows):
         return
-    for kinds, null in ((COUNTED, Shares.of), (RANKED, Ranks.of)):
+    for kinds, null in TOGETHER:
+        if kinds == ("level",) and length < LEVEL_FROM:
+            continue
         looked = [each for kind in kinds if (each := _Looked.of(kind, length, healthy, watched)).features.size]
         if not looked:
             continue
-        # All kinds of one null are looked at beside each other: it is the steps from block to block that take time.
+        # These are looked at beside each other: it is the steps from block to block that take time.
         before, now = _beside([each.before for each in looked]), _beside([each.now for each in looked])
         checks = [(each, place) for each in looked for place in range(len(each.features))]
         for change in changed(null(*before), before, now, budget):
@@ -156,7 +166,7 @@ def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
     if kind in ("top", "level"):
         least = LEAST_ROWS if kind == "top" else 1
         return (np.where(rows >= least, hits / np.maximum(rows, 1), np.nan),)
-    return hits, rows
+    return (rows - hits if kind == "agree" else hits), rows
 
 
 def counted(kind: str, of: FeatureStatistics) -> tuple[FloatArray, FloatArray]:
@@ -185,7 +195,8 @@ def _seen(observed: tuple[FloatArray, ...]) -> BoolArray:
 
 def _signal(looked: _Looked, subject: str, change: Changed, since_us: int) -> Signal:
     first_us, since = since_us // looked.block_us * looked.block_us, slice(change.onset.began, None)
-    usual, now = _mean(looked.before, change.check, slice(None)), _mean(looked.now, change.check, since)
+    means = _mean(looked.before, change.check, slice(None)), _mean(looked.now, change.check, since)
+    usual, now = (_share_of(looked.kind, mean) for mean in means)
     rows = int(looked.now[-1][since, change.check].sum()) if len(looked.now) == 2 else 0
     began_us = first_us + change.onset.began * looked.block_us
     words = _WORDS[looked.kind].format(now=now, usual=usual, moved=now - usual, rows=rows, began=to_iso(began_us))
@@ -211,3 +222,8 @@ def _mean(observed: tuple[FloatArray, ...], check: int, blocks: slice) -> float:
         return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
     hits, rows = (float(each[blocks, check].sum()) for each in observed)
     return hits / rows if rows else 0.0
+
+
+def _share_of(kind: str, measured: float) -> float:
+    """Return a share as it is told: of what agrees, where those that do not are looked at."""
+    return 1 - measured if kind == "agree" else measured

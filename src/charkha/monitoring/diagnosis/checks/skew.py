@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
+from attrs import evolve
 
 from charkha.features.plan import FeaturePlan
 from charkha.features.seen import BoolArray
@@ -66,6 +67,7 @@ def _broken(case: Case, both: pl.DataFrame, name: str, watched: BoolArray, diffe
     agreed = at_us[(at_us < first) & ~differ]
     since = watched & (at_us >= first)
     share = len(different) / int(since.sum())
+    name_of, words = _words(case, both, name, different, (share, 0.0))
     return Signal(
         check="skew",
         subject=name,
@@ -78,7 +80,8 @@ def _broken(case: Case, both: pl.DataFrame, name: str, watched: BoolArray, diffe
         now=share,
         unit="share of rows",
         rows=int(since.sum()),
-        words=_words(case, both, name, different, (share, 0.0)),
+        words=words,
+        pattern=name_of,
     )
 
 
@@ -93,13 +96,18 @@ def _more_often(case: Case, both: pl.DataFrame, apart: Mapping[str, BoolArray]) 
     at_us = both["_at_us"].to_numpy()
     for shift in found:
         different = np.flatnonzero(apart[shift.name] & (at_us >= shift.began_us) & (at_us < case.watched.until_us))
-        words = _words(case, both, shift.name, different, (shift.now, shift.usual))
-        yield signal_of("skew", shift.name, shift, unit="share of rows", rows=rows[shift.since :].sum(), words=words)
+        name_of, words = _words(case, both, shift.name, different, (shift.now, shift.usual))
+        count = rows[shift.since :].sum()
+        signal = signal_of("skew", shift.name, shift, unit="share of rows", rows=count, words=words)
+        yield evolve(signal, pattern=name_of)
 
 
-def _words(case: Case, both: pl.DataFrame, name: str, different: IntArray, share: tuple[float, float]) -> str:
-    why = pattern(Difference.of(case, both[different], name, _MADE))
-    return (
+def _words(
+    case: Case, both: pl.DataFrame, name: str, different: IntArray, share: tuple[float, float]
+) -> tuple[str, str]:
+    """Return the name of what the difference is like, and the sentence."""
+    name_of, why = pattern(Difference.of(case, both[different], name, _MADE))
+    return name_of, (
         f"{name} was not served as it is recomputed in {percent(share[0])} of the sampled rows since then, usually in "
         f"{percent(share[1])}" + (f": {why}" if why else "")
     )

@@ -1,6 +1,6 @@
 """What a difference between served and recomputed values looks like: from the plainest explanation to the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -51,9 +51,10 @@ class Difference:
         return self.rows[self.made + self.name]
 
 
-def pattern(difference: Difference) -> str | None:
-    """Return in words what a difference is like, None for nothing known: the first that fits nine rows in ten."""
-    return next((found for found in (test(difference) for test in PATTERNS) if found), None)
+def pattern(difference: Difference) -> tuple[str, str]:
+    """Return the name of what a difference is like, and words: the first that fits nine rows in ten; "" for none."""
+    told = ((name, test(difference)) for name, test in PATTERNS.items())
+    return next(((name, words) for name, words in told if words), ("", ""))
 
 
 def _imputed(difference: Difference) -> str | None:
@@ -168,11 +169,11 @@ FUNCTIONS: tuple[tuple[str, Callable[[FloatArray], FloatArray]], ...] = (
     ("its inverse", np.reciprocal),
 )
 # A function explains more than values that were seen before, which any constant or rounded value has.
-PATTERNS: tuple[Callable[[Difference], str | None], ...] = (
-    _imputed,
-    _missing,
-    _another_window,
-    _transformed,
-    _earlier,
-    _another_key,
-)
+PATTERNS: Mapping[str, Callable[[Difference], str | None]] = {
+    "imputed": _imputed,
+    "missing": _missing,
+    "another_window": _another_window,
+    "transformed": _transformed,
+    "earlier": _earlier,
+    "another_key": _another_key,
+}
