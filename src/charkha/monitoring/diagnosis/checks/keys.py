@@ -89,7 +89,7 @@ def _own(case: Case, rows: pl.DataFrame, keys: list[str], numbers: list[str]) ->
     """
     inside = pl.col("_at_us").is_between(case.healthy.since_us, case.healthy.until_us, closed="left")
     healthy = rows.filter(inside)
-    middle = {name: healthy[name].median() for name in numbers}
+    middle = {name: pl.lit(healthy[name].median(), dtype=pl.Float64) for name in numbers}  # null where all are null
     sides = rows.select(
         "_at_us",
         *keys,
