@@ -11,7 +11,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-airflow coverage bench bench-wheel bench-features bench-serving bench-diagnosis fuzz docs protocols lock clean
+.PHONY: help setup demo check test test-airflow coverage bench bench-wheel bench-features bench-serving bench-diagnosis bench-operator fuzz docs protocols lock clean
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -45,7 +45,7 @@ test-airflow: $(READY) ## Have Airflow 3, installed in an environment of its own
 coverage: $(READY) ## All tests, and which branches they take (97 % of them)
 	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=term
 
-bench: bench-wheel bench-features bench-serving bench-diagnosis ## All benchmarks
+bench: bench-wheel bench-features bench-serving bench-diagnosis bench-operator ## All benchmarks
 
 bench-wheel: $(READY) ## One pass of each joint of the wheel, with its cost per row
 	$(BIN)/python benchmarks/wheel.py --all
@@ -58,6 +58,9 @@ bench-serving: $(READY) ## Throughput, overload, swaps and kills of a server, be
 
 bench-diagnosis: $(READY) ## Incidents in recorded weeks of four models: what is found, as what, how soon
 	$(BIN)/python benchmarks/diagnosis.py
+
+bench-operator: $(READY) ## Rollouts by the thousand, policies of retraining on three pasts, operators that are killed
+	$(BIN)/python benchmarks/operating.py
 
 fuzz: $(READY) ## Bad input by chance: on the raw socket, over gRPC and by the OpenAPI document, ten minutes each
 	$(BIN)/python benchmarks/fuzz.py

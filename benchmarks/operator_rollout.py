@@ -241,7 +241,7 @@ def switch_exposure(rows: Pool, effect: float, rollouts: int, seed: int = 3) -> 
     return float(np.where(found, 0.5, 1.0).mean() * labels / ROWS_PER_HOUR)
 
 
-def claims(*, quick: bool = False) -> list[Claim]:
+def measure(*, quick: bool = False) -> dict[str, Measured]:
     """Simulate, print the tables, and return the figures."""
     began, rows = time.perf_counter(), pool()
     many, some = (100, 40) if quick else (1_000, 300)
@@ -254,7 +254,7 @@ def claims(*, quick: bool = False) -> list[Claim]:
     false = same.share(PROMOTED) + same.share(ROLLED_BACK)
     in_plan = f"within {worse.planned_hours:.0f} h, as planned"
     wrong = max(worse.share(PROMOTED), better.share(ROLLED_BACK))
-    measured = {
+    return {
         "aa_false_promotions_and_rollbacks": Measured(
             false, f"{same.share(PROMOTED):.3f} promoted, {same.share(ROLLED_BACK):.3f} rolled back, of {many}"
         ),
@@ -268,7 +268,11 @@ def claims(*, quick: bool = False) -> list[Claim]:
         "loss_of_bad_rollout_to_half_half_switch": Measured(ratio, "a version that is 10 % worse"),
         "rollout_seconds": Measured(time.perf_counter() - began),
     }
-    return judge(measured, {}, FIGURES)
+
+
+def claims(*, quick: bool = False) -> list[Claim]:
+    """Measure, and return the claims."""
+    return judge(measure(quick=quick), {}, FIGURES)
 
 
 def _ends(found: Outcome) -> str:
