@@ -117,7 +117,12 @@ def test_what_cannot_be_done_is_refused_with_its_reason(shell: Shell) -> None:
 @pytest.mark.usefixtures("here")
 def test_the_ledger_can_be_checked_and_taken_along(shell: Shell, tmp_path: Path) -> None:
     number = len(shell("history", "--json").json)
-    assert shell("history", "--verify", "--json").json == {"decisions": number, "intact": True}
+    assert shell("history", "--verify", "--json").json == {
+        "decisions": number,
+        "intact": True,
+        "anchors": 0,
+        "anchored_beyond": None,
+    }
     file = tmp_path / "decisions.jsonl"
     assert f"{number} decisions written to {file}" in shell("history", "--export", str(file)).out
     assert len(file.read_text().splitlines()) == number

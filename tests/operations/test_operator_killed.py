@@ -20,7 +20,7 @@ from charkha.clock import SimulatedClock
 from charkha.spec.project import Project
 from charkha.storage.home import open_home
 
-KILLS = 30
+KILLS = 16
 # A process that was just started is slower at its first tick.
 WARMING_SECONDS = 0.03
 

@@ -75,7 +75,7 @@ def test_a_call_of_the_next_batch_is_refused_once_batches_have_long_been_slow(
     rows = [("Pune", 1.0, 2, True)] * 30
 
     def held_up(questions: Any, **how: Any) -> Any:
-        time.sleep(0.05)
+        time.sleep(0.002 * sum(len(question.rows) for question in questions))
         return answer(questions, **how)
 
     async def asked() -> None:
@@ -98,7 +98,7 @@ def test_a_call_of_the_next_batch_is_refused_once_batches_have_long_been_slow(
         await first
         monkeypatch.setattr(stage.service, "answer", answer)
         for _ in range(60):
-            await batcher.predict(rows[:1])
+            await batcher.predict(rows[:10])
         batcher.predict(rows)
         batcher.admit()
 

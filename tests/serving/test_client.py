@@ -62,7 +62,12 @@ def logged(home: Home) -> list[str]:
 
 def test_everything_that_can_be_asked(running: ServerProcess, project: Project) -> None:
     with ck.Client(address(running)) as client:
-        assert client.ready() == answers.Ready(True, {MODEL: "v1", "how_far": None}, {})
+        assert client.ready() == answers.Ready(
+            True,
+            {MODEL: "v1", "how_far": None},
+            {},
+            notices=["model how_far has no champion: train one with charkha train"],
+        )
         assert [(model.model, len(model.versions)) for model in client.models()] == [(MODEL, 1), ("how_far", 0)]
         pushed = client.push("trips", [event(1), event(2), event(1)])
         assert (pushed.accepted, pushed.duplicates) == (2, 1)

@@ -225,7 +225,7 @@ WIRE: dict[str, tuple[bytes, set[int]]] = {
     "length of no number": (LENGTH + b"1e3\r\n\r\n{}", {400}),
     "negative length": (LENGTH + b"-5\r\n\r\n{}", {400}),
     "two lengths": (LENGTH + b"2\r\ncontent-length: 3\r\n\r\n{}", {400}),
-    "length of 5,000 digits": (LENGTH + b"0" * 5000 + b"2\r\n\r\n{}", {400}),
+    "length of 5,000 digits": (LENGTH + b"0" * 5000 + b"2\r\n\r\n{}", {400, 422}),
     "length of 2**64": (LENGTH + b"18446744073709551616\r\n\r\n{}", {400, 413}),
     "200 KB of a header": (GET + b"x-a: " + b"a" * 200_000 + b"\r\n\r\n", {431}),
     "5,000 headers": (GET + b"x-a: a\r\n" * 5000 + b"\r\n", {431}),

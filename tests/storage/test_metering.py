@@ -143,8 +143,8 @@ def test_device_seconds_are_those_of_our_processes() -> None:
         asked.set()
         return [{os.getpid(), 1}, {1}, {os.getpid()}]
 
-    sampler = GpuSampler(os.getpgrp(), holders, every_seconds=0.01)
     began = time.perf_counter()
+    sampler = GpuSampler(os.getpgrp(), holders, every_seconds=0.01)
     assert asked.wait(5)
     time.sleep(0.1)
     sampler.close()

@@ -14,7 +14,6 @@ from charkha.serving.refusals import Malformed, Refused, TooLarge
 from charkha.serving.under_way import SMALL_BYTES
 
 REASONS = "reasons"
-_LONGEST_LENGTH = 20
 _WHOLE = re.compile("[0-9]{1,9}")
 
 
@@ -41,13 +40,11 @@ async def read_body(call: Call, limits: Limits, patience: Patience, kinds: froze
     """
     _refuse_other_types(call, kinds)
     declared = call.headers.get("content-length", "")
-    if len(declared) > _LONGEST_LENGTH:
-        said = f"expected at most {_LONGEST_LENGTH} digits, got {len(declared)}"
-        raise Refused(400, "invalid_header", said, "content-length", {"connection": "close"})
-    if declared.isdecimal() and int(declared) > limits.body_bytes:
+    length = int(declared.lstrip("0")[:20] or "0") if declared.isdecimal() else None  # however many digits were sent
+    if length is not None and length > limits.body_bytes:
         raise _too_large(limits)
     # A length beside chunks says nothing of them.
-    is_small = declared.isdecimal() and int(declared) <= SMALL_BYTES and "transfer-encoding" not in call.headers
+    is_small = length is not None and length <= SMALL_BYTES and "transfer-encoding" not in call.headers
     try:
         with patience.for_body():
             return await (call.body.whole() if is_small else _collected(call, limits, patience))
