@@ -2,12 +2,13 @@
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from charkha.operations.backtest.results import Backtest
 from charkha.operations.wording import metric_name
 from charkha.web import policy_chart as chart
 from charkha.web.figures import date_text, metric_text, month_name, percent_text, seconds_text
+from charkha.web.templating import page_environment
 
 
 def render_backtest(shown: Backtest) -> str:
@@ -33,13 +34,7 @@ def render_backtest(shown: Backtest) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("charkha.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "date": date_text,
         "metric": metric_text,

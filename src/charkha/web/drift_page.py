@@ -2,11 +2,12 @@
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from charkha.monitoring.diagnosis.wording import moment
 from charkha.monitoring.drift_report import DriftReport
 from charkha.web.figures import percent_text
+from charkha.web.templating import page_environment
 
 
 def render_drift(report: DriftReport) -> str:
@@ -17,12 +18,6 @@ def render_drift(report: DriftReport) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("charkha.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {"moment": moment, "percent": percent_text}
     return environment

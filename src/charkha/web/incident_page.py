@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.incident import Diagnosis
@@ -10,6 +10,7 @@ from charkha.monitoring.diagnosis.wording import facts, figure, moment, strength
 from charkha.web import incident_chart as chart
 from charkha.web.before_after import before_after
 from charkha.web.incident_series import blocks_of, plots
+from charkha.web.templating import page_environment
 
 
 def render_incident(case: Case, diagnosis: Diagnosis) -> str:
@@ -32,12 +33,6 @@ def render_incident(case: Case, diagnosis: Diagnosis) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("charkha.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {"figure": figure, "moment": moment, "strength": strength}
     return environment

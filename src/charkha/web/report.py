@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from charkha.monitoring.skew import FeatureSkew
 from charkha.operations.replay_summary import ReplaySummary
@@ -23,6 +23,7 @@ from charkha.web.figures import (
     size_text,
 )
 from charkha.web.headline import headline, month_gain
+from charkha.web.templating import page_environment
 
 # Features of the heat map that are shown before one asks for the rest.
 SHOWN_FEATURES = 16
@@ -68,13 +69,7 @@ def render_report(summary: ReplaySummary) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("charkha.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {
         "date": date_text,
         "evidence_lines": evidence_lines,
