@@ -1,6 +1,7 @@
 """`charkha drill`: which incidents would be found, how fast, under which name, and how small they may be."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,8 @@ EXAMPLES = {
     "drill": (
         "charkha drill",
         "charkha drill likes --kind unit_change --kind null_flood --seed 1 --seed 2",
-        "charkha drill likes --quick --window 14d --until 2013-09-01",
+        "charkha drill likes --kind unit_change+latency --kind marketing_burst+stale_store",
+        "charkha drill likes --quick --window 14d --until 2013-09-01 --html drills.html",
         "charkha drill likes --quick --json | jq '.drills[] | select(.survived | not)'",
     )
 }
@@ -32,7 +34,9 @@ def drill(
     model: ModelName = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="Such as unit_change; may be repeated. All there are unless given."),
+        typer.Option(
+            metavar="KIND", help="Such as unit_change; may be repeated. Two at once: a+b. All there are unless given."
+        ),
     ] = None,
     window: Annotated[
         str, typer.Option(metavar="DURATION", help="How much of the traffic is drilled in, up to its end.")
@@ -49,6 +53,9 @@ def drill(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not look for the smallest size that would be seen.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write it as one HTML file, with a plot.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Put incidents into what a model served of late, and see what the diagnosis would make of them.
@@ -58,7 +65,8 @@ def drill(
     found within its stated window, after how long, under which name, and the smallest size that would be seen.
 
     No incident is recorded, and servers may run. It needs predictions of at least a week before the window, and a time
-    in which all was well. The kinds are those of docs/drills.md, and what the definition declares with @ck.incident.
+    in which all was well. The kinds are those of docs/drills.md, and what the definition declares with @ck.incident;
+    two joined by + are put in at once.
 
     Exits with 0 when all that could be told went as it should; with 3 when a harmful incident would be missed, found
     too late or under another cause, or a harmless one reported.
@@ -77,29 +85,37 @@ def drill(
             project, chosen, home, question, engine=LocalEngine(), on_step=lambda text: on_progress(0, 0, text)
         )
         power = drill_in(case, kinds, list(dict.fromkeys(seed or [1])), sizes=not quick, on_progress=on_progress)
+    if html is not None:
+        from charkha.web.drill_page import render_drills
+
+        html.write_text(render_drills(power), "utf-8")
     if json:
         session.print_json(plain(power))
     else:
         from charkha.cli.drill_text import show_power
 
         show_power(session, power, sizes=not quick)
+        if html is not None:
+            session.out.print(f"page: {html}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if len(power.survived) == len(power.judged) else NOT_SURVIVED)
 
 
 def kinds_of(project: "Project", names: list[str]) -> "list[Incident]":
     """Return the kinds of some names, each once; all there are when none is named. Raises BadParameter."""
     from charkha.operations.drills.declared import with_declared
+    from charkha.operations.drills.pairs import kind_of
     from charkha.spec.checks.values import way_to
+    from charkha.spec.drills import PAIR
 
     known: Mapping[str, Incident] = with_declared(project.incidents.values())
-    for name in names:
+    for name in (part for each in names for part in each.split(PAIR, 1)):
         if name not in known:
             remedy = way_to(name, sorted(known), "Kinds")
             raise typer.BadParameter(
                 f"expected a kind of incident, got {name!r}. {remedy} docs/drills.md says what each does.",
                 param_hint="--kind",
             )
-    return [known[name] for name in dict.fromkeys(names or sorted(known))]
+    return [kind_of(name, known) for name in dict.fromkeys(names or sorted(known))]
 
 
 def plain(power: "Power") -> dict[str, Any]:

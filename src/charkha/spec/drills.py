@@ -48,6 +48,8 @@ KINDS: tuple[str, ...] = (
     "wrong_join_key",
     "wrong_lookup_key",
 )
+# Between the names of two kinds that are put in together.
+PAIR = "+"
 Bend = Callable[[pl.DataFrame, float, int], pl.DataFrame]
 
 

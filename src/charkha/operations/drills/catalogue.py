@@ -10,7 +10,7 @@ from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills import incidents
 from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.incident import Incident
-from charkha.spec.drills import Cause
+from charkha.operations.drills.pairs import ORDER, kind_of
 
 
 def _found() -> dict[str, Incident]:
@@ -19,17 +19,16 @@ def _found() -> dict[str, Incident]:
     return {incident.kind: incident for incident in kinds}
 
 
-# As what is asked becomes what is served, and then what is known of it.
-ORDER: tuple[Cause, ...] = ("benign", "population", "prior", "concept", "source", "skew", "infrastructure", "label")
 INCIDENTS: Mapping[str, Incident] = _found()
 
 
 def incident_of(fault: Fault, kinds: Mapping[str, Incident] = INCIDENTS) -> Incident:
-    """Return the kind of a fault. Raises BadFault."""
-    if fault.kind not in kinds:
-        remedy = "Choose one of them, or declare it in the definition with @ck.incident."
-        raise BadFault(fault, f"one of {', '.join(sorted(kinds))}", repr(fault.kind), remedy)
-    return kinds[fault.kind]
+    """Return the kind of a fault, or the pair of kinds. Raises BadFault."""
+    try:
+        return kind_of(fault.kind, kinds)
+    except KeyError:
+        remedy = "Choose one of them, two joined by '+', or declare it in the definition with @ck.incident."
+        raise BadFault(fault, f"one of {', '.join(sorted(kinds))}", repr(fault.kind), remedy) from None
 
 
 def inject(traffic: Traffic, fault: Fault, rescore: Rescore, kinds: Mapping[str, Incident] = INCIDENTS) -> Traffic:

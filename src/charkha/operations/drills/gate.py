@@ -16,6 +16,7 @@ from charkha.operations.case import Question, TooLittleHistory
 from charkha.operations.drills.declared import with_declared
 from charkha.operations.drills.drilled import MEANINGS, Power
 from charkha.operations.drills.own_traffic import drill_case
+from charkha.operations.drills.pairs import kind_of
 from charkha.operations.drills.power import CannotDrill, NoBundles, drill
 from charkha.operations.drills.rescoring import BundleRescore
 from charkha.operations.wording import count_of
@@ -55,7 +56,7 @@ def drilling(project: Project, model: Model, home: Home, now_us: int, engine: En
 def drilled(gate: SurvivesDrill, project: Project, case: Case, on_step: OnStep) -> Power:
     """Return what a gate's drills show of a case."""
     known = with_declared(project.incidents.values())
-    kinds = [known[kind] for kind in gate.kinds]
+    kinds = [kind_of(kind, known) for kind in gate.kinds]
     return drill(
         case,
         kinds,

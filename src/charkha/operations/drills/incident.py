@@ -45,6 +45,11 @@ class Incident:
     reaches: Callable[[Fault, FeaturePlan], bool] = lambda fault, plan: True
     touches: Set[str]
 
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What a diagnosis may call it."""
+        return (self.cause,)
+
     def resolved(self, fault: Fault, traffic: Traffic, plan: FeaturePlan) -> Fault:
         """Return a fault with its subject and size: the default size, and a subject chosen by the seed.
 

@@ -163,7 +163,7 @@ def verdict_of(incident: Incident, seen: Seen | None, deadline_us: int, end_us: 
         return "false_alarm"
     if seen.at_us > deadline_us:
         return "late"
-    return "caught" if seen.diagnosis.cause == incident.cause else "misnamed"
+    return "caught" if seen.diagnosis.cause in incident.causes else "misnamed"
 
 
 def names_any(found: Diagnosis, culprits: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, way_to
-from charkha.spec.drills import CAUSES, KINDS, DeclaredIncident
+from charkha.spec.drills import CAUSES, KINDS, PAIR, DeclaredIncident
 from charkha.spec.durations import parse_duration
 from charkha.spec.faults import Fault
 from charkha.spec.gates import SurvivesDrill
@@ -46,7 +46,8 @@ def drilled_kind_faults(models: Sequence[Model], declared: Sequence[DeclaredInci
     known = [*KINDS, *(each.name for each in declared)]
     for model in models:
         for gate in model.gates:
-            for kind in gate.kinds if isinstance(gate, SurvivesDrill) else ():
+            drilled = gate.kinds if isinstance(gate, SurvivesDrill) else ()
+            for kind in (part for each in drilled for part in str(each).split(PAIR, 1)):
                 if kind not in known:
                     where = f"model {model.name!r}, gate SurvivesDrill"
                     remedy = f"{way_to(kind, known, 'Kinds')} Or declare it with @ck.incident."
