@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from charkha.monitoring.sequential.arrays import FloatArray
 from charkha.monitoring.sequential.counts import Counts
 from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
-from charkha.monitoring.sequential.ranks import STEPS, Ranks, RisingRanks
+from charkha.monitoring.sequential.ranks import STEPS, Ranks
 from charkha.monitoring.sequential.shares import RisingShares, Shares
 from charkha.monitoring.sequential.trail import mixed
 
@@ -189,12 +189,7 @@ def test_where_only_a_rise_matters_the_evidence_is_that_of_the_rise() -> None:
     hits = random.binomial(50, 0.2, rows.shape).astype(float)
     both, rising = Shares.of(hits, rows), RisingShares.of(hits, rows)
     assert np.array_equal(rising.log_e(hits, rows), both.log_e(hits, rows)[..., : rising.log_e(hits, rows).shape[-1]])
-    values = random.normal(size=(200, 3))
-    ranks, risen = Ranks.of(values), RisingRanks.of(values)
-    now = random.normal(1, 1, size=(20, 3))
-    assert np.array_equal(risen.log_e(now), ranks.log_e(now)[..., : len(STEPS)])
     assert type(rising.only(np.array([True, False, True]))) is RisingShares
-    assert type(risen.only(np.array([True, False, True]))) is RisingRanks
 
 
 def test_three_bursts_are_enough_where_hits_come_in_bursts() -> None:

@@ -51,6 +51,12 @@ class Evidence:
         """Say whether a feature is a category, not a number."""
         return not isinstance(self.view.shape.parts[feature], NumericShape)
 
+    def is_yes_or_no(self, name: str) -> bool:
+        """Say whether a field of a source, such as "loans.defaulted", is true or false, and has no unit."""
+        source, _, field = name.partition(".")
+        sources = (view.source for view in self.case.plan.views if view.source.name == source)
+        return any(each.fields.get(field) is bool for each in sources)
+
     def numbers_of(self, view: str) -> list[str]:
         """Return the full names of the numbers of a view."""
         return [name for name in self.view.shape.parts if self.view_of(name) == view and not self.is_text(name)]

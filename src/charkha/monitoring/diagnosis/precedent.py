@@ -12,6 +12,8 @@ from charkha.spec.model import FloatArray
 BEYOND = 1.5
 # A week of hours: longer ones would leave too few to compare with.
 MOST_BLOCKS = 7 * 24
+# Of the rows that there are now, so many that are as usual are added to each stretch.
+ALIKE = 1 / 8
 
 
 def unprecedented(
@@ -20,21 +22,23 @@ def unprecedented(
     """Say whether a share is further from the usual one than in any healthy stretch, on the same side.
 
     hits, rows: of each healthy block, such as an hour, float64 (blocks,). now_hits, now_rows: of each block since it
-    began. Shares of few rows are drawn towards the usual one, by one row that is like all. Means of effects are shares
-    too: of effects times their precisions among these.
+    began. Shares of few rows are drawn towards the usual one, by an eighth of the rows there are now, one at least: a
+    night in which five ask says little of a day. Means of effects are shares too: of effects times their precisions
+    among these.
     """
     if not rows.sum() or not now_rows.sum():
         return False
     usual = hits.sum() / rows.sum()
     length = max(1, min(len(now_rows), MOST_BLOCKS, len(rows) // 2))
-    before = _apart(_stretches(hits, length), _stretches(rows, length), usual)
-    now = float(_apart(now_hits.sum(), now_rows.sum(), usual))
+    alike = max(1.0, float(now_rows.sum()) * length / len(now_rows) * ALIKE)
+    before = _apart(_stretches(hits, length), _stretches(rows, length), usual, alike)
+    now = float(_apart(now_hits.sum(), now_rows.sum(), usual, alike))
     furthest = before.max() if now > 0 else -before.min()
     return abs(now) > beyond * max(float(furthest), 0.0)
 
 
-def _apart(hits: FloatArray, rows: FloatArray, usual: float) -> FloatArray:
-    return np.asarray((hits + usual) / (rows + 1) - usual)
+def _apart(hits: FloatArray, rows: FloatArray, usual: float, alike: float) -> FloatArray:
+    return np.asarray((hits + alike * usual) / (rows + alike) - usual)
 
 
 def _stretches(values: FloatArray, length: int) -> FloatArray:

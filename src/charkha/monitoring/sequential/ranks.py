@@ -119,16 +119,6 @@ class Ranks:
         return (share + z2 / (2 * worth) + half) / (1 + z2 / worth)
 
 
-class RisingRanks(Ranks):
-    """The same where only a rise matters."""
-
-    def log_e(self, *observed: FloatArray) -> FloatArray:
-        """Return log e-values (…, checks, steps) of a rise of the blocks' values."""
-        (values,) = observed
-        rise = -ndtri(self.p_above(values))[..., None] * STEPS - STEPS**2 / 2
-        return np.where(np.isfinite(values)[..., None], rise, 0.0) / self.width[:, None]
-
-
 def _searched(ordered: FloatArray, values: FloatArray, side: Literal["left", "right"]) -> FloatArray:
     """Return the place of values (…, checks) among those of their check's history."""
     flat = values.reshape(-1, values.shape[-1])

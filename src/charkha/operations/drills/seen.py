@@ -12,8 +12,8 @@ from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.spec.durations import HOUR_US
 
-# How long after its alarm a store is looked at again.
-LATER_US = tuple(round(hours * HOUR_US) for hours in (0.5, 1, 2, 4))
+# How long after an alarm one looks.
+LATER_US = tuple(round(hours * HOUR_US) for hours in (0, 0.5, 1, 2, 4, 8, 24))
 
 
 @frozen
@@ -30,10 +30,10 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
     case: all that is watched, to its end, which is the last look. since_us: when the looks begin; every_us: how far
     they are apart.
 
-    Checks are asked once for all of it. Signals know when their evidence was enough, and only then can an answer
-    change, but for what ages have to tell first: the looks that follow are explained by the signals there were. What
-    that finds is asked again with nothing after that look, so that the diagnosis is the one that would have been made
-    then.
+    Checks are asked once for all of it. Signals know when their evidence was enough, and mostly it is then that an
+    answer changes, or within hours: when it goes beyond all that ever was, or can be told from something else. So these
+    looks, and the last one, are explained by the signals there were. What that finds is asked again with nothing after
+    that look, so that the diagnosis is the one that would have been made then.
     """
     evidence = gather(case)
     for at_us in _looks(evidence, since_us, every_us):
@@ -45,16 +45,14 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
 
 
 def _looks(evidence: Evidence, since_us: int, every_us: int) -> Iterator[int]:
-    """Yield the looks by which a signal has come, in order; those before `since_us` as the first look after it.
+    """Yield the looks by which a signal has come and some after each, in order, and the last one.
 
-    Of a store that may stand still also those at which its ages may tell.
+    Signals from before `since_us` come with the first look after it.
     """
     end_us = evidence.case.watched.until_us
-    times = {signal.alarmed_us for signal in evidence.signals}
-    later = [signal.alarmed_us for signal in evidence.signals if signal.check == "age" or signal.pattern == "earlier"]
-    times |= {time_us + waited_us for time_us in later for waited_us in LATER_US}
-    looks = {next_look(max(time_us, since_us), every_us) for time_us in times}
-    yield from sorted({min(look, end_us) for look in looks})
+    came = {max(signal.alarmed_us, since_us) for signal in evidence.signals}
+    times = {time_us + waited_us for time_us in came for waited_us in LATER_US}
+    yield from sorted({min(next_look(time_us, every_us), end_us) for time_us in times})
 
 
 def next_look(time_us: int, every_us: int = HOUR_US) -> int:

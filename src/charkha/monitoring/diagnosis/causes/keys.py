@@ -47,14 +47,15 @@ def _is_anothers(evidence: Evidence, view: str, signal: Signal) -> bool:
         came, usual = evidence.arrived(evidence.source_of(view), signal.began_us)
         return signal.now < signal.usual * STILL and came <= BUSIER * usual
     half_way = signal.now - 0.5 < (signal.usual - 0.5) * STILL
-    return half_way and _is_as_it_was(evidence, signal) and not _moves(evidence, view)
+    return half_way and _are_as_they_were(evidence, view, signal) and not _moves(evidence, view)
 
 
-def _is_as_it_was(evidence: Evidence, signal: Signal) -> bool:
+def _are_as_they_were(evidence: Evidence, view: str, signal: Signal) -> bool:
+    """Say whether all numbers of a view are those that they were: where one is not, others ask, or it was changed."""
     weeks = evidence.weeks_before(signal.began_us)
     if signal.check == "agree" or not weeks:
-        return evidence.values.moved(signal.subject, signal.began_us) < SAME
-    return evidence.values.moved_from(signal.subject, weeks, signal.began_us) < SAME
+        return all(evidence.values.moved(name, signal.began_us) < SAME for name in evidence.numbers_of(view))
+    return all(evidence.values.moved_from(name, weeks, signal.began_us) < SAME for name in evidence.numbers_of(view))
 
 
 def _moves(evidence: Evidence, view: str) -> bool:

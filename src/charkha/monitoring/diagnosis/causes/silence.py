@@ -40,7 +40,8 @@ def _view(evidence: Evidence, signal: Signal) -> str | None:
 def stopped(evidence: Evidence, source: str) -> bool:
     """Say whether no row came for longer than seldom in the healthy history, of a source of which many would have.
 
-    While nobody asks either, it is no fault: a shop that is closed sells nothing.
+    While nobody asks either, it is no fault: a shop that is closed sells nothing. Nor does it sell at night what a
+    campaign has people ask for: so many ask as did in the weeks before, or fewer.
     """
     case, hour = evidence.case, pl.col("_hour_us")
     came = case.traffic.arrivals.filter((pl.col("source") == source) & (pl.col("rows") > 0))
@@ -52,5 +53,12 @@ def stopped(evidence: Evidence, source: str) -> bool:
     silences_us = before["_hour_us"].sort().diff() - HOUR_US
     healthy_us = case.healthy.until_us - case.healthy.since_us
     usual = before["rows"].sum() * silence_us / healthy_us
-    asked = evidence.asked(Span(last_us + HOUR_US, case.watched.until_us)).height
+    asked = _asked(evidence, Span(last_us + HOUR_US, case.watched.until_us))
     return min(usual, asked) >= MANY and int((silences_us >= silence_us).sum()) <= healthy_us / SELDOM_US
+
+
+def _asked(evidence: Evidence, silent: Span) -> float:
+    """Return how many questions came in a span; the mean of those of the weeks before, where that is less."""
+    weeks = evidence.weeks_before(silent.since_us)
+    now = evidence.asked(silent).height
+    return min(now, sum(evidence.asked(week).height for week in weeks) / len(weeks)) if weeks else now

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charkha.clock import to_iso
+from charkha.monitoring.diagnosis.causes.categories import may_be_others
 from charkha.monitoring.diagnosis.causes.keys import key_hypotheses
 from charkha.monitoring.diagnosis.causes.parts import Part, part_at_fault
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
@@ -51,17 +52,24 @@ def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
     name = signal.subject
     match signal.check:
         case "strangers":  # numbers a little beyond those of the last weeks are the season
-            return not evidence.is_text(name)
+            return not evidence.is_text(name) or may_be_others(evidence, signal)
         case "nulls":  # others ask, of whom less is known
             return evidence.before.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
-        case "top":  # who asks may make one value more frequent
-            return signal.now < MOSTLY
+        case "top":  # who asks may make one value more frequent; and where nothing comes, it is not what comes
+            return signal.now < MOSTLY or not _is_told_anew(evidence, signal)
         case "far":  # what hardly ever happens, such as rain, is seldom as it was the last time
             return evidence.values.usual_top(name) >= MOSTLY
         case "odd":  # nor does it go with other numbers; and a count of rows is of no field
             return not evidence.origins.get(name) or evidence.values.usual_top(name) >= MOSTLY
         case _:
             return False
+
+
+def _is_told_anew(evidence: Evidence, signal: Signal) -> bool:
+    """Say whether rows come that tell what a feature reads, or it is what every request tells."""
+    view = evidence.view_of(signal.subject)
+    timed = any(each.name == view and not each.source.static for each in evidence.case.plan.views)
+    return view is None or not timed or evidence.is_fed(evidence.source_of(view), signal.began_us)
 
 
 def _by_field(evidence: Evidence, signals: Sequence[Signal]) -> dict[tuple[str, str], list[Signal]]:
@@ -139,7 +147,9 @@ def _constant(evidence: Evidence, feature: str, name: str, began_us: int) -> str
 
 
 def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str | None:
-    """Return in words by which factor all values of a field are off, if they are."""
+    """Return in words by which factor all values of a field are off, if they are, and it has a unit."""
+    if evidence.is_yes_or_no(name):
+        return None
     before = evidence.values.quantiles(feature, evidence.case.healthy, LEVELS)
     now = evidence.values.quantiles(feature, evidence.since(began_us), LEVELS)
     if not (np.isfinite(before).all() and np.isfinite(now).all()):

@@ -22,7 +22,7 @@ from charkha.monitoring.performance import Span
 from charkha.monitoring.sequential.arrays import BoolArray, IntArray
 from charkha.monitoring.sequential.budget import Budget
 from charkha.monitoring.sequential.null import LEAST_BLOCKS, Null
-from charkha.monitoring.sequential.ranks import Ranks, RisingRanks
+from charkha.monitoring.sequential.ranks import Ranks
 from charkha.monitoring.sequential.shares import RisingShares
 from charkha.monitoring.tiles import TILE_US, tiles_of
 from charkha.serving.prediction_frames import with_features
@@ -30,14 +30,11 @@ from charkha.spec.model import FloatArray
 
 LENGTHS = (1, 6, 36)  # of a block, in tiles
 MOST_REFERENCE = 50_000
-# A block with fewer rows has one value in most of them by chance.
-LEAST_ROWS = 8
 COUNTED = ("nulls", "strangers", "far", "odd", "agree")
 KINDS = (*COUNTED, "top", "level")
 # What is looked at together, with its null: all but a level does harm on one side alone.
 TOGETHER: tuple[tuple[tuple[str, ...], Callable[..., Null]], ...] = (
-    (COUNTED, RisingShares.of),
-    (("top",), RisingRanks.of),
+    ((*COUNTED, "top"), RisingShares.of),
     (("level",), Ranks.of),
 )
 # A level is evidence for what something else has shown, and is not needed within minutes.
@@ -163,9 +160,8 @@ def _only(observed: tuple[FloatArray, ...], checks: IntArray) -> tuple[FloatArra
 
 def _observed(kind: str, of: FeatureStatistics) -> tuple[FloatArray, ...]:
     hits, rows = counted(kind, of)
-    if kind in ("top", "level"):
-        least = LEAST_ROWS if kind == "top" else 1
-        return (np.where(rows >= least, hits / np.maximum(rows, 1), np.nan),)
+    if kind == "level":
+        return (np.where(rows >= 1, hits / np.maximum(rows, 1), np.nan),)
     return (rows - hits if kind == "agree" else hits), rows
 
 

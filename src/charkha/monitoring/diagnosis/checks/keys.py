@@ -3,8 +3,9 @@
 Rows of another key are healthy numbers in the wrong place: no number is strange by itself. But a number of a view is a
 function of its key and of what is stored of it. So each is on the side of the median of all that its key was on before
 ("own"), more often than by chance; and of two questions about a key within an hour the second often has to the bit what
-the first had ("same"), the more often the less is stored meanwhile. Both are shares of rows, whoever asks; keys that
-the healthy history did not have say nothing.
+the key had within the day before ("same"), the more often the less is stored meanwhile. A day, for questions need not
+come in the order of what they know: a queue that was worked off, other questions that take the place of some. Both are
+shares of rows, whoever asks; keys that the healthy history did not have say nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +21,15 @@ from charkha.monitoring.diagnosis.checks.saying import percent, signal_of
 from charkha.monitoring.diagnosis.checks.shifts import Watch
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.serving.prediction_frames import FEATURES_LOGGED, REQUEST_PREFIX
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import FloatArray
 
 # Questions about one key that are further apart need not have the same, for windows move on.
 NEAR_US = HOUR_US
+HAD_US = DAY_US
 _WORDS = {
     "own": "is on the side that its key usually is on in {now} of the rows, usually in {usual}",
-    "same": "is what its key had within the hour before in {now} of the rows, usually in {usual}",
+    "same": "is what its key had within the day before in {now} of the rows, usually in {usual}",
 }
 
 
@@ -111,12 +113,12 @@ def _own(case: Case, rows: pl.DataFrame, keys: list[str], numbers: list[str]) ->
 
 
 def _same(case: Case, rows: pl.DataFrame, keys: list[str], numbers: list[str]) -> pl.DataFrame:
-    """Return of each row which numbers are those of the question about its key before it; null if unknown."""
-    near = (pl.col("_at_us") - pl.col("_at_us").shift(1).over(keys)) <= NEAR_US
-    before = {name: pl.col(name).shift(1).over(keys) for name in numbers}
-    told = rows.select("_at_us", *keys, *numbers)
-    return told.select(
-        "_at_us", *(pl.when(near).then(pl.col(name).eq_missing(before[name])).alias(name) for name in numbers)
+    """Return of each row with a question about its key just before it which numbers the key had; null of others."""
+    at_us = pl.col("_at_us")
+    near = (at_us - at_us.shift(1).over(keys)) <= NEAR_US
+    had = {name: (at_us - at_us.shift(1).over([*keys, name])) <= HAD_US for name in numbers}
+    return rows.select(
+        "_at_us", *(pl.when(near).then(had[name].fill_null(value=False)).alias(name) for name in numbers)
     )
 
 
