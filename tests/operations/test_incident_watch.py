@@ -75,6 +75,7 @@ def test_what_it_finds_is_opened_once_and_told(ledger: Ledger, caplog: pytest.Lo
     with caplog.at_level(logging.INFO):
         for hour in range(3):
             watch.watch("late", NOW_US + hour * HOUR_US)
+            watch.tell(NOW_US + hour * HOUR_US)
     assert [(each.id, each.status, each.looked_us) for each in ledger.incidents("late")] == [
         ("late-1", "open", NOW_US + 2 * HOUR_US)
     ]

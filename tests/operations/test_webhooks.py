@@ -16,6 +16,7 @@ from charkha.monitoring.diagnosis.incidents import PATIENCE_US, observe
 from charkha.monitoring.diagnosis.messages import message
 from charkha.operations import webhooks
 from charkha.operations.notifier import Notifier, tell_webhook
+from charkha.operations.proposal_messages import proposal_message
 from charkha.spec.durations import DAY_US
 from charkha.spec.faults import DefinitionError
 from charkha.spec.project import load_project
@@ -94,6 +95,31 @@ def test_each_step_is_told_once_and_in_order(ledger: Ledger, receiver: Receiver)
         "source",
         "page_source_owner",
     )
+
+
+def test_what_waits_for_a_person_is_told_and_what_they_said(ledger: Ledger, receiver: Receiver) -> None:
+    asked = {"proposes": "promote v3", "generation": 4, "not_by": []}
+    ledger.decide(
+        Draft("late/promote/v3/4/proposed", NOW_US, "late", "operator", "propose", "promote v3? Better", asked)
+    )
+    said = {"proposal": "late/promote/v3/4/proposed", "proposes": "promote v3", "generation": 4}
+    answer = Draft(
+        "late/promote/v3/4/proposed/answered", NOW_US + 1, "late", "asha", "decline", "not <!here> today", said
+    )
+    ledger.decide(answer)
+    assert tell(ledger, receiver) == ""
+    assert [(body["event"], body["proposal"], body["status"], body["actor"]) for _, body in receiver.told] == [
+        ("propose", "late/promote/v3/4/proposed", "proposed", "operator"),
+        ("decline", "late/promote/v3/4/proposed", "declined", "asha"),
+    ]
+    proposed, declined = ledger.decisions()
+    slack = [proposal_message("slack", each)["text"] for each in (proposed, declined)]
+    assert "charkha proposals approve late --step late/promote/v3/4/proposed" in slack[0]
+    assert "not &lt;!here&gt; today, by asha" in slack[1]
+    ((began,), (over,)) = (proposal_message("alertmanager", each) for each in (proposed, declined))
+    assert began["labels"] == over["labels"]
+    assert began["endsAt"] > began["startsAt"]
+    assert over["endsAt"] == over["startsAt"]
 
 
 @pytest.mark.parametrize("answers", [[503], [500, 429]])

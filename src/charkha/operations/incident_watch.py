@@ -63,6 +63,9 @@ class IncidentWatch:
         still_open = observe(self.ledger, found)
         if found.is_incident:
             logger.info("%s: %s; open: %s", model, found.headline, ", ".join(each.id for each in still_open) or "none")
+
+    def tell(self, now_us: int) -> None:
+        """Tell webhooks what they were not told yet, of incidents and of proposals, and log what went wrong."""
         if self.notifier is None:
             return
         for trouble in self.notifier.troubles:

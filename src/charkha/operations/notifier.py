@@ -1,4 +1,4 @@
-"""Telling webhooks of incidents, beside the look that found them.
+"""Telling webhooks of incidents and proposals, beside the look that found them.
 
 The chain of decisions is the outbox: a checkpoint says up to where a webhook was told, so that nothing is left out by a
 process that dies or a receiver that is away. A message may come twice, under the same key.
@@ -8,20 +8,22 @@ import threading
 import time
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 from attrs import define, field
 
 from charkha.monitoring.diagnosis.incidents import INCIDENT_ACTIONS
 from charkha.monitoring.diagnosis.messages import message
+from charkha.operations.proposal_messages import PROPOSAL_ACTIONS, proposal_message, proposal_of
 from charkha.operations.remedies.keys import PAGE
 from charkha.operations.webhooks import host_of, send
 from charkha.spec.durations import DAY_US
 from charkha.spec.failures import ANY_FAILS
 from charkha.spec.webhooks import WebhookForm
-from charkha.storage.ledger import Ledger
+from charkha.storage.ledger import Decision, Ledger
 
 # An owner is paged through the same webhooks: the reason of the decision says whom it is for.
-TOLD = (*INCIDENT_ACTIONS, PAGE)
+TOLD = (*INCIDENT_ACTIONS, PAGE, *PROPOSAL_ACTIONS)
 # A webhook that is new is told of what happened within so long.
 FIRST_US = DAY_US
 
@@ -73,12 +75,21 @@ def tell_webhook(ledger: Ledger, form: WebhookForm, url: str, now_us: int) -> st
     trouble, decisions = "", ledger.decisions(after=after)
     for decision in decisions:
         if decision.action in TOLD and decision.time_us >= since_us:
-            outcome, reason = send(url, message(form, decision), decision.key)
+            outcome, reason = send(url, _message(form, decision), decision.key)
             if outcome == "unreachable":
-                return f"{reason}; it is told of {decision.evidence['incident']} at the next look"
+                return f"{reason}; it is told of {_subject(decision)} at the next look"
             if outcome == "refused":
-                trouble = f"{reason} to {decision.evidence['incident']}, and is not told of it again"
+                trouble = f"{reason} to {_subject(decision)}, and is not told of it again"
             ledger.set_checkpoint(name, {"sequence": decision.sequence})
     if decisions:
         ledger.set_checkpoint(name, {"sequence": decisions[-1].sequence})
     return trouble
+
+
+def _message(form: WebhookForm, decision: Decision) -> Any:
+    of_proposal = decision.action in PROPOSAL_ACTIONS
+    return proposal_message(form, decision) if of_proposal else message(form, decision)
+
+
+def _subject(decision: Decision) -> str:
+    return proposal_of(decision) if decision.action in PROPOSAL_ACTIONS else str(decision.evidence["incident"])

@@ -113,7 +113,10 @@ class Operator:
                 self._watch_skew(model)
                 self._watch_incidents(model)
             with stage(DECIDING):
-                return self._decide(model, wanted)
+                decisions = self._decide(model, wanted)
+        if self._incidents is not None:
+            self._incidents.tell(self._clock.now())
+        return decisions
 
     def _decide(self, model: str, wanted: Callable[[Step], bool]) -> list[Decision]:
         """Look, decide and act until there is nothing to do, then let those who follow know."""

@@ -40,9 +40,9 @@ def plain_message(decision: Decision) -> dict[str, Any]:
 
 def slack_message(decision: Decision) -> dict[str, Any]:
     """Return a decision as Slack shows it: a line, and the facts below it."""
-    title = f"{_icon(decision)} *{_escaped(str(decision.evidence['incident']))}* {_status(decision)}: "
-    title += _escaped(decision.reason)
-    lines = [f"*{word}*  {_escaped(text)}" for word, text in _facts(decision)]
+    title = f"{_icon(decision)} *{escaped(str(decision.evidence['incident']))}* {_status(decision)}: "
+    title += escaped(decision.reason)
+    lines = [f"*{word}*  {escaped(text)}" for word, text in _facts(decision)]
     sections = [title, *(["\n".join(lines)] if lines else [])]
     blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text[:2900]}} for text in sections]
     return {"text": title, "blocks": blocks}
@@ -93,5 +93,6 @@ def _facts(decision: Decision) -> list[tuple[str, str]]:
     return facts(from_document(_document(decision)))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text that Slack shows as it is, and takes for no command."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
