@@ -25,7 +25,7 @@ class Shadows:
     def ask(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
         """Have the shadows score a batch that was answered. firsts: of each question, the first id of its answers."""
         model, rows = batch.lineup.model, len(batch.times_us)
-        if not self.beside.do(partial(self._score, questions, batch, firsts), rows):
+        if not self.beside.do(partial(self._score, questions, batch, firsts), rows, model):
             self.observer.shadows_left_out(model, rows)
 
     def _score(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
