@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from charkha.serving.answering import shadowed
 from charkha.serving.beside import Beside
@@ -30,8 +30,9 @@ class Shadows:
 
     def _score(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
         began_ns, lineup = time.perf_counter_ns(), batch.lineup
-        own = batch_of(questions, lineup.shadow_plans)
-        scored = shadowed(evolve(own, features={**batch.features, **own.features}), self.observer)
+        own = batch_of(questions, ())
+        own.features.update(batch.features)
+        scored = shadowed(own, self.observer)
         took_us = (time.perf_counter_ns() - began_ns) // 1000
         low, records = 0, []
         for question, first in zip(questions, firsts, strict=True):
