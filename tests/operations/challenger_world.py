@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from server_process import Client, free_port, start
 HERE = Path(__file__).parent
 # When the server is started and the first look is made: the diary that ended with the history is out of its windows.
 BEGINS = TRAINED + 4
-PER_CALL, LABELS_PER_CALL = 40, 500
+PER_CALL, ONE_BY_ONE, LABELS_PER_CALL = 40, 4, 500
 
 DEFINITION = f"""
 import sys
@@ -156,10 +157,9 @@ class Shop:
         beside = {name: self.world.home.ledger.deployment(name).assignments[1:] for name in self._at_work}
         self._at_work = [name for name in self._at_work if beside[name]]
 
-    def _shadows_are_done(self, name: str, since: Mapping[str, int]) -> None:
-        """Wait for a model's shadow, for time goes by faster here than it can score."""
+    def _shadows_are_done(self, name: str, since: Mapping[str, int], calls: int) -> None:
+        """Wait for a model's shadow, for time goes by faster here than it can score. calls: of the day."""
         home, stream = self.world.home, prediction_stream(name)
-        calls = len(range(0, PER_DAY, PER_CALL))
         wanted = 2 * calls if home.ledger.deployment(name).shadows else calls
         wait_until(lambda: sum(1 for _ in home.log.read(stream, since)) == wanted)
 
@@ -172,22 +172,27 @@ class Shop:
 
     def _day(self, day: int) -> None:
         """Ask for a day's predictions, some visits a call, and tell in the evening what became of them."""
-        rows, ids = self.world.of_day(day), {name: list[str]() for name in self._at_work}
-        ends = {name: self.world.home.log.end(prediction_stream(name)) for name in ids}
-        requests = rows.select("visit", "user", "x", "w", "kind").rows(named=True)
-        for first in range(0, len(requests), PER_CALL):
+        rows, told = self.world.of_day(day), {name: list[dict[str, object]]() for name in self._at_work}
+        ends = {name: self.world.home.log.end(prediction_stream(name)) for name in told}
+        asked, calls = rows.select("visit", "user", "x", "w", "kind").rows(named=True), Counter[str]()
+        for first in range(0, len(asked), PER_CALL):
             self.world.clock.advance_to(midnight(day) + 8 * HOUR_US + first * MICROS["s"])
-            for name, known in ids.items():
-                reply = self._post(f"/v1/models/{name}/predict", requests[first : first + PER_CALL])
-                known += [each["id"] for each in reply["predictions"]]
-                self.world.answered[name] |= {each["version"] for each in reply["predictions"]}
+            for name in told:
+                for part in parts_of(name, first):
+                    told[name] += self._ask(name, asked[part], rows["buys"][part])
+                    calls[name] += 1
         for name, since in ends.items():
-            self._shadows_are_done(name, since)
+            self._shadows_are_done(name, since, calls[name])
         self.world.clock.advance_to(midnight(day) + 20 * HOUR_US)
-        for name, known in ids.items():
-            told = [{"id": one, "label": truth} for one, truth in zip(known, rows["buys"], strict=True)]
-            for first in range(0, len(told), LABELS_PER_CALL):
-                self._post(f"/v1/models/{name}/labels", told[first : first + LABELS_PER_CALL])
+        for name, known in told.items():
+            for first in range(0, len(known), LABELS_PER_CALL):
+                self._post(f"/v1/models/{name}/labels", known[first : first + LABELS_PER_CALL])
+
+    def _ask(self, name: str, rows: Sequence[object], truths: pl.Series) -> list[dict[str, object]]:
+        """Ask for predictions; return their labels, to be told when they are known."""
+        answers = self._post(f"/v1/models/{name}/predict", rows)["predictions"]
+        self.world.answered[name] |= {each["version"] for each in answers}
+        return [{"id": each["id"], "label": truth} for each, truth in zip(answers, truths, strict=True)]
 
     def _post(self, path: str, rows: Sequence[object]) -> Any:
         status, reply = self._client.post(path, {"rows": rows})
@@ -198,6 +203,13 @@ class Shop:
         status, reply = self._client.get(path)
         assert status == 200, reply
         return reply
+
+
+def parts_of(name: str, first: int) -> list[slice]:
+    """Return which visits of the next PER_CALL a model is asked of, a call each; of one model some, one by one."""
+    if name == "unseen_slow":
+        return [slice(number, number + 1) for number in range(first, first + ONE_BY_ONE)]
+    return [slice(first, first + PER_CALL)]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -19,7 +19,6 @@ from charkha.spec.durations import DAY_US, HOUR_US, MICROS
 from charkha.spec.fields import TIME
 from charkha.spec.gates import Gate
 from charkha.spec.model import Model
-from charkha.spec.rollout import Rollout
 from charkha.spec.views import FeatureView, RequestFeatures
 
 START_US = parse_time("2013-01-01")
@@ -82,13 +81,16 @@ CHANGED: Mapping[str, Features] = {
     "flat": (ck.RequestFeatures("asked", nothing=X * 0),),
     "leaky": (PAID, GOOD),
     "slow": (GOOD, ck.RequestFeatures("text", found=SLOW)),
+    "unseen_slow": (GOOD, ck.RequestFeatures("text", found=SLOW)),
     "biased": (WITHOUT_B,),
     "narrow": (WITHOUT_B,),
 }
+# Users meet it at once: no shadow is declared.
+AT_ONCE = ck.canary(0.4, period="2d", min_requests=50) >> ck.compare("log_loss")
 STRICTER: Mapping[str, tuple[Gate, ...]] = {"narrow": (*GATES, ck.no_slice_worse("log_loss"))}
 
 
-def make_model(name: str, features: Features, rollout: Rollout = ROLLOUT) -> Model:
+def make_model(name: str, features: Features) -> Model:
     """Return a model whose labels come within a day, and which nobody retrains."""
     return Model(
         name,
@@ -100,7 +102,7 @@ def make_model(name: str, features: Features, rollout: Rollout = ROLLOUT) -> Mod
         metrics=("log_loss", "roc_auc"),
         slices=("kind",),
         gates=STRICTER.get(name, GATES),
-        rollout=rollout,
+        rollout=AT_ONCE if name == "unseen_slow" else ROLLOUT,
         retrain=ck.Retrain(cooldown="90d"),
         stick_to=ck.Entity("user"),
         purpose="tests",

@@ -21,6 +21,7 @@ from charkha.clock import SimulatedClock
 from charkha.operations.operator import Operator
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Decision
 from charkha.training.pipeline import Candidate, Order
 from charkha.training.tracking import NoTracker
 
@@ -52,6 +53,9 @@ READS = frozenset(
         "versions",
     }
 )
+
+# In the evidence of decisions, what rests on how long calls took.
+TIMED = frozenset({"latency", "latency_us", "latency_p95_ms", "slow_entities"})
 
 # Forked from a server that has imported what takes long, a process is there in milliseconds.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -151,6 +155,15 @@ def resumed(project: Project, home_folder: Path, now_us: int) -> dict[str, objec
 def world_of(home: Home) -> dict[str, object]:
     """Return all that an operator has made: two that did the same, each step once, are equal in it."""
     return {**memory(home), "tables": _tables(home), "bundles": _bundles(home)}
+
+
+def untimed(world: Any) -> Any:
+    """Return what a world is without how long its calls took: two lives that were served apart differ in that."""
+    if isinstance(world, Decision):
+        return evolve(world, evidence=untimed(world.evidence))
+    if isinstance(world, Mapping):
+        return {name: untimed(each) for name, each in world.items() if name not in TIMED}
+    return [untimed(each) for each in world] if isinstance(world, list) else world
 
 
 def _tables(home: Home) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
     gates   that always answers the same; that harms a slice, where no slice may be worse; that reads the truth
     shadow  that answers a constant, since a source has ended; with two features exchanged; that is slow; that learnt
             from what is written when all is over
-    canary  that is better on the whole, and harms a slice
+    canary  that is better on the whole, and harms a slice; that is slow, where no shadow is declared
 
 One that is good goes through all stages beside them, on the same server and under the same traffic.
 """
@@ -84,6 +84,14 @@ def test_one_that_is_slow_is_stopped_as_a_shadow(world: World) -> None:
     assert stages(world, "slow") == ["shadow", "reject"]
     assert "stopped as a shadow: it is slow: 95 % of its calls take up to" in ended.reason
     assert world.answered["slow"] == {"v1"}
+
+
+def test_one_that_is_slow_is_taken_out_by_the_canary_where_there_is_no_shadow(world: World) -> None:
+    """What is slow about it is its own: who meets the champion does not wait for the challenger's features."""
+    ended = stopped(world, "unseen_slow")
+    assert stages(world, "unseen_slow") == ["canary", "retract"]
+    assert "stopped with 40 % of the entities: it is slow: " in ended.reason
+    assert days(ended) == 1
 
 
 def test_one_that_learnt_what_is_written_later_is_stopped_as_a_shadow(world: World) -> None:
