@@ -92,11 +92,11 @@ def _sample(found: list[Any], stride: int) -> list[Any]:
 
 def whole_life(bench: Bench) -> Found:
     """Live through whole rollouts; each operator is killed at a point, the next one at the point behind it."""
-    differ, notes = 0, list[str]()
+    points, differ, notes = _of_the_tests("kill_points"), 0, list[str]()
     for name, life in _of_the_tests("lives").LIVES.items():
         undisturbed, _ = _lived(bench, name, life, deadly=False)
         disturbed, kills = _lived(bench, name, life, deadly=True)
-        differ += undisturbed != disturbed
+        differ += points.untimed(undisturbed) != points.untimed(disturbed)
         actions = Counter(each.action for each in undisturbed["decisions"])
         notes.append(f"{name}: {kills} kills; {_counts(actions)}")
     yield "operator_life_killed_at_each_point_in_turn_differs", Measured(differ, "; ".join(notes))
