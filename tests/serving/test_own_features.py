@@ -4,6 +4,7 @@ import pytest
 from attrs import evolve
 from serving_project import MODEL, Stage, deploy, requests, write_bundle
 
+from charkha.features.online import online_columns
 from charkha.features.plan import FeaturePlan, plan_features
 from charkha.serving import scoring
 from charkha.storage.ledger import Assignment
@@ -19,7 +20,6 @@ def computed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     write_bundle(evolve(stage.project, models={MODEL: fewer}), stage.home, "v2")
     of_plan = {plan_features(model).to_json(): version for model, version in ((late, "v1"), (fewer, "v2"))}
     found: list[str] = []
-    online_columns = scoring.online_columns
 
     def counted(plan: FeaturePlan, *arguments: object) -> object:
         found.append(of_plan[plan.to_json()])
