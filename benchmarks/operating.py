@@ -16,6 +16,7 @@ from typing import Any
 
 import operator_backtest
 import operator_ledger
+import operator_points
 import operator_retraining
 import operator_rollout
 import operator_runs
@@ -31,7 +32,7 @@ class Bench:
 
     folder: Path
     quick: bool
-    runs: operator_runs.Bench
+    runs: operator_points.Bench
     backtests: operator_backtest.Bench
 
 
@@ -52,7 +53,7 @@ def ledger(bench: Bench) -> Found:
     yield from operator_ledger.measure(folder, quick=bench.quick)
 
 
-def of_runs(step: Step[operator_runs.Bench]) -> Step[Bench]:
+def of_runs(step: Step[operator_points.Bench]) -> Step[Bench]:
     """Return a step about runs as one of this benchmark."""
     return Step(step.name, step.what, lambda bench: step.run(bench.runs))
 
@@ -84,7 +85,7 @@ def main() -> int:
     options: Any = parser_of(SUITE, __doc__).parse_args()
 
     def bench(folder: Path, progress: Progress) -> Bench:
-        runs = operator_runs.Bench(folder, options.quick, progress.tell)
+        runs = operator_points.Bench(folder, options.quick, progress.tell)
         return Bench(folder, options.quick, runs, operator_backtest.Bench(progress, quick=options.quick))
 
     return carry_out(SUITE, options, "quick" if options.quick else "whole", bench)

@@ -4,22 +4,19 @@
 world that the operator is killed in is that of its tests.
 """
 
-import importlib
-import shutil
 import signal
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
 from claims import Claim, Figure, Measured, at_most, below, exactly, judge
 from live_server import Client, Server, serving, wait_until
+from operator_points import Bench, Tell, kill_points, overtaken, whole_life
 from processes import charkha, child, run, run_well
-from running import REPOSITORY, Progress
+from running import Progress
 from suite import Found, Step, Suite, carry_out, parser_of
 
 from charkha.clock import SystemClock
@@ -27,13 +24,11 @@ from charkha.operations.deploy import promote, rollback
 from charkha.operations.kill import kill, revive
 from charkha.serving.prediction_log import prediction_stream
 from charkha.spec.project import Project, load_project
-from charkha.storage.home import Home, open_home, open_project
+from charkha.storage.home import Home, open_project
 from charkha.storage.ledger import LEASE
 
-Tell = Callable[[str], None]
 MODEL = "likes"
 WHO, WHY = "benchmark", "to see how long"
-QUICK_POINTS = 12
 TAKEOVERS, CHANGES = 5, 5
 CONNECTIONS, WORKERS = 24, 2
 COMMAND_SECONDS = 300.0
@@ -43,72 +38,12 @@ FIGURES: Sequence[Figure] = (
     exactly("life", "operator_life_killed_at_each_point_in_turn_differs", 0),
     below("takeover", "operator_takeover_seconds_after_kill", 5),
     at_most("takeover", "operator_takeover_seconds_after_stop", 15),
-    exactly("takeover", "operator_decisions_written_by_two_leaders", 0),
+    exactly("overtaken", "operator_changes_made_by_an_overtaken_leader", 0),
+    exactly("overtaken", "operator_overtaken_points_unlike_the_undisturbed", 0),
     below("switches", "operator_rollback_seconds_on_all_workers", 1),
     below("switches", "operator_kill_switch_seconds_on_all_workers", 1),
     exactly("switches", "operator_rollback_and_kill_forgotten_by_restarts", 0),
 )
-
-
-@frozen(eq=False)
-class Bench:
-    """Where the benchmark works, and how much of it is done."""
-
-    folder: Path
-    quick: bool
-    tell: Tell
-
-
-def kill_points(bench: Bench) -> Found:
-    """Kill the operator before and after each change of each tick that does something, and let another one go on."""
-    points = _of_the_tests("kill_points")
-    lived = _of_the_tests("test_operator").Lived(bench.folder / "lived")
-    midnight = _of_the_tests("operator_world").midnight
-    unlike: list[str] = []
-    kinds: Counter[str] = Counter()
-    for day, before in lived.before.items():
-        dry = shutil.copytree(before, bench.folder / f"dry-{day}")
-        found = points.points_of(lived.project, dry, midnight(day))
-        expected = points.resumed(lived.project, dry, midnight(day))
-        chosen = found[:: max(1, len(found) * len(lived.before) // QUICK_POINTS)] if bench.quick else found
-        bench.tell(f"    day {day}: {len(chosen)} of {len(found)} points")
-        for point in chosen:
-            kinds[point.kind] += 1
-            copy = bench.folder / f"killed-{day}"
-            if points.kill_and_resume(lived.project, before, copy, midnight(day), point) != expected:
-                unlike.append(f"day {day} {point.name}")
-    said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    note = f"of {kinds.total()} points in {len(lived.before)} ticks: {said}{'; unlike: ' if unlike else ''}"
-    yield "operator_kill_points_unlike_the_undisturbed", Measured(len(unlike), note + ", ".join(unlike[:5]))
-
-
-def whole_life(bench: Bench) -> Found:
-    """Live through the weeks of a rollout; each operator is killed at a point, the next one at the point behind it."""
-    points, world = _of_the_tests("kill_points"), _of_the_tests("operator_world")
-    last = world.FIRST_DAY + 12 if bench.quick else world.DAYS
-    ends: list[dict[str, object]] = []
-    kills = 0
-    for name in ("undisturbed", "disturbed"):
-        project: Project = world.make_project(bench.folder / name)
-        clock = world.SimulatedClock(world.midnight(world.FIRST_DAY))
-        with open_home(project.home) as home:
-            traffic = world.Traffic(project, home, clock)
-            for day in range(world.FIRST_DAY, last):
-                clock.advance_to(world.midnight(day))
-                if name == "disturbed":
-                    number = 0
-                    # What was done is not done again, so the points behind come nearer; those before are met again.
-                    while points.killed_at(project.root, project.home, clock.now(), number):
-                        kills, number = kills + 1, number + 1
-                else:
-                    world.make_operator(project, home, clock).tick(world.NAME)
-                traffic.day(day)
-            made = points.world_of(home)
-            # The ids of predictions are drawn by lot, so of the tables only the numbers are alike.
-            ends.append(made | {"tables": {table: counted[:2] for table, counted in made["tables"].items()}})
-    actions = Counter(each.action for each in ends[0]["decisions"])  # type: ignore[attr-defined]
-    note = f"{kills} kills; {', '.join(f'{count} {action}' for action, count in sorted(actions.items()))}"
-    yield "operator_life_killed_at_each_point_in_turn_differs", Measured(int(ends[0] != ends[1]), note)
 
 
 def take_over(bench: Bench) -> Found:
@@ -119,10 +54,8 @@ def take_over(bench: Bench) -> Found:
         killed = [_taken_over(bench, project, home, signal.SIGKILL) for _ in range(rounds)]
         stopped = [_taken_over(bench, project, home, signal.SIGSTOP) for _ in range(1 if bench.quick else 2)]
         home.ledger.verify()
-        keys = [each.key for each in home.ledger.decisions()]
     yield "operator_takeover_seconds_after_kill", Measured(max(killed), _spread(killed))
     yield "operator_takeover_seconds_after_stop", Measured(max(stopped), _spread(stopped))
-    yield "operator_decisions_written_by_two_leaders", Measured(len(keys) - len(set(keys)), f"of {len(keys)}")
 
 
 def _taken_over(bench: Bench, project: Project, home: Home, sign: signal.Signals) -> float:
@@ -226,21 +159,14 @@ def _shop(bench: Bench) -> Project:
     return load_project(folder)
 
 
-def _of_the_tests(module: str) -> Any:
-    """Return a module of the operator's tests; on the path too, for the processes that it starts."""
-    folder = str(REPOSITORY / "tests" / "operations")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(module)
-
-
 def _spread(seconds: Sequence[float]) -> str:
     return f"of {len(seconds)}, {min(seconds):.2f} to {max(seconds):.2f} s, median {statistics.median(seconds):.2f}"
 
 
 STEPS = (
-    Step("points", "kill -9 of the operator at every point of a rollout", kill_points),
-    Step("life", "a whole rollout, killed at each point in turn", whole_life),
+    Step("points", "kill -9 of the operator at every point of three rollouts", kill_points),
+    Step("life", "whole rollouts, killed at each point in turn", whole_life),
+    Step("overtaken", "a leader that hangs at each point, and goes on when another leads", overtaken),
     Step("takeover", "another operator takes over", take_over),
     Step("switches", "rollback and kill switch on all workers", switches),
 )

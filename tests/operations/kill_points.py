@@ -14,12 +14,14 @@ from typing import Any
 
 import polars as pl
 from attrs import evolve, frozen
-from operator_world import NAME, make_operator, memory, project_in, trainer
+from lives import LIVES, Lived
+from operator_world import NAME, make_operator, memory, midnight, project_in, trainer
 
 from charkha.clock import SimulatedClock
 from charkha.operations.operator import Operator
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
+from charkha.storage.ledger import Decision
 from charkha.training.pipeline import Candidate, Order
 from charkha.training.tracking import NoTracker
 
@@ -52,9 +54,14 @@ READS = frozenset(
     }
 )
 
+# In the evidence of decisions, what rests on how long calls took.
+TIMED = frozenset({"latency", "latency_us", "latency_p95_ms", "slow_entities"})
+
 # Forked from a server that has imported what takes long, a process is there in milliseconds.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["test_operator_killed", "charkha.operations.operator", "charkha.training.pipeline"])
+PROCESSES.set_forkserver_preload(
+    ["test_operator_killed", "lives", "charkha.operations.operator", "charkha.training.pipeline"]
+)
 
 
 @frozen
@@ -115,7 +122,7 @@ def points_of(project: Project, home_folder: Path, now_us: int) -> list[Point]:
     return [Point(number, name) for number, name in enumerate(names)]
 
 
-def tick_until(root: Path, home_folder: Path, now_us: int, number: int) -> None:
+def tick_until(root: Path, home_folder: Path, now_us: int, number: int, life: str) -> None:
     """Tick, and kill this process at a point. To be run in a process of its own."""
     reached: list[str] = []
 
@@ -125,12 +132,12 @@ def tick_until(root: Path, home_folder: Path, now_us: int, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with open_home(home_folder) as home:
-        watched_operator(project_in(root), home, now_us, reach).tick(NAME)
+        watched_operator(project_in(root, **LIVES[life].settings), home, now_us, reach).tick(NAME)
 
 
-def killed_at(root: Path, home_folder: Path, now_us: int, number: int) -> bool:
-    """Let an operator of a process of its own tick, killed at a point; say whether it came so far."""
-    process = PROCESSES.Process(target=tick_until, args=(root, home_folder, now_us, number))
+def killed_at(root: Path, home_folder: Path, now_us: int, number: int, life: str = "shadow") -> bool:
+    """Let an operator of a process of its own tick, killed at a point; say whether it came so far. life: of `LIVES`."""
+    process = PROCESSES.Process(target=tick_until, args=(root, home_folder, now_us, number, life))
     process.start()
     process.join(100)
     if process.exitcode not in (0, -signal.SIGKILL):
@@ -150,6 +157,15 @@ def world_of(home: Home) -> dict[str, object]:
     return {**memory(home), "tables": _tables(home), "bundles": _bundles(home)}
 
 
+def untimed(world: Any) -> Any:
+    """Return what a world is without how long its calls took: two lives that were served apart differ in that."""
+    if isinstance(world, Decision):
+        return evolve(world, evidence=untimed(world.evidence))
+    if isinstance(world, Mapping):
+        return {name: untimed(each) for name, each in world.items() if name not in TIMED}
+    return [untimed(each) for each in world] if isinstance(world, list) else world
+
+
 def _tables(home: Home) -> Mapping[str, object]:
     tables: dict[str, object] = {}
     for table in (f"predictions/{NAME}", f"labels/{NAME}"):
@@ -164,15 +180,15 @@ def _bundles(home: Home) -> Mapping[str, object]:
     return {each.name: sorted(file.name for file in each.iterdir()) for each in folder.iterdir() if each.is_dir()}
 
 
-def kill_and_resume(project: Project, before: Path, copy: Path, now_us: int, point: Point) -> dict[str, object] | None:
-    """Kill an operator at a point of its tick, let another go on, and return what is then; None if it came not so far.
+def kill_and_resume(lived: Lived, day: int, copy: Path, point: Point) -> dict[str, object] | None:
+    """Kill an operator at a point of a day's tick, let another go on, and return what is then; None where none was.
 
-    before: the home as it was before the tick. copy: where the tick is made, which is gone afterwards.
+    copy: where the tick is made, which is gone afterwards.
     """
-    shutil.copytree(before, copy)
+    shutil.copytree(lived.before[day], copy)
     try:
-        if not killed_at(project.root, copy, now_us, point.number):
+        if not killed_at(lived.project.root, copy, midnight(day), point.number, lived.life):
             return None
-        return resumed(project, copy, now_us)
+        return resumed(lived.project, copy, midnight(day))
     finally:
         shutil.rmtree(copy)

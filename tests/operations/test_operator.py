@@ -12,16 +12,15 @@ from typing import Any
 import polars as pl
 import pytest
 from attrs import evolve
+from lives import Lived
 from operator_world import (
     DAYS,
     FIRST_DAY,
     NAME,
     TURN,
     Killed,
-    Traffic,
     make_model,
     make_operator,
-    make_project,
     memory,
     midnight,
     mortal,
@@ -41,28 +40,6 @@ from charkha.storage.home import Home, open_home
 from charkha.storage.ledger import Assignment, Decision, Draft, Ledger
 from charkha.training.pipeline import Candidate, Order
 from charkha.training.tracking import NoTracker, TrackingFailed
-
-
-class Lived:
-    """A world that was lived through undisturbed, and the home as it was before each tick that did something."""
-
-    def __init__(self, folder: Path) -> None:
-        self.project = make_project(folder / "project")
-        self.acts: dict[int, list[Decision]] = {}
-        self.before: dict[int, Path] = {}
-        clock = SimulatedClock(midnight(FIRST_DAY))
-        with open_home(self.project.home) as home:
-            operator, traffic = make_operator(self.project, home, clock), Traffic(self.project, home, clock)
-            for day in range(FIRST_DAY, DAYS):
-                clock.advance_to(midnight(day))
-                kept = shutil.copytree(self.project.home, folder / f"before-{day}")
-                if decisions := operator.tick(NAME):
-                    self.acts[day], self.before[day] = decisions, kept
-                else:
-                    shutil.rmtree(kept)
-                traffic.day(day)
-            self.memory = memory(home)
-            self.deployments = home.ledger.deployments(NAME)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from serving_project import Stage, champion, deploy, open_stage, requests, write_bundle
 
 from charkha.bundles.store import BundleStore
-from charkha.serving.beside import InThread
+from charkha.serving.beside import InThread, InThreads
 from charkha.serving.metrics import ServingMetrics
 from charkha.serving.prediction_frames import decode_predictions
 from charkha.serving.prediction_log import prediction_stream
@@ -107,6 +107,28 @@ def test_one_piece_of_work_may_be_of_more_rows_than_may_wait() -> None:
     assert made.do(done.set, 1000)
     made.close(SECONDS)
     assert done.is_set()
+
+
+def test_a_slow_lane_keeps_no_other_waiting_and_each_has_its_own_bound() -> None:
+    made, go_on, done = InThreads(most_rows=3), threading.Event(), threading.Event()
+    assert made.do(lambda: finished(go_on), 3, "slow")
+    assert not made.do(done.set, 1, "slow")
+    assert made.do(done.set, 3, "quick")
+    assert done.wait(SECONDS)
+    go_on.set()
+    made.close(SECONDS)
+
+
+def test_all_lanes_do_what_waits_before_they_end() -> None:
+    made, done = InThreads(), [threading.Event() for _ in range(4)]
+    for number, event in enumerate(done):
+        assert made.do(event.set, 1, f"lane {number % 2}")
+    made.close(SECONDS)
+    assert all(event.is_set() for event in done)
+
+
+def finished(event: threading.Event) -> None:
+    assert event.wait(SECONDS)
 
 
 def test_what_a_full_disk_keeps_from_the_log_is_left_out_and_no_refused_prediction(

@@ -68,17 +68,6 @@ class LineUp:
         return self.fallback.max_source_age_us if self.fallback else {}
 
     @cached_property
-    def answering_plans(self) -> tuple[int, ...]:
-        """The positions of the plans that answers need."""
-        answering = (self.champion, *self.challengers, *([self.former] if self.former else []))
-        return tuple(dict.fromkeys(player.plan for player in answering))
-
-    @cached_property
-    def shadow_plans(self) -> tuple[int, ...]:
-        """The positions of the plans that shadows alone need."""
-        return tuple(dict.fromkeys(each.plan for each in self.shadows if each.plan not in self.answering_plans))
-
-    @cached_property
     def ruled(self) -> tuple[Player, ...]:
         """Those who may answer, and whose versions have rules."""
         answering = (self.champion, *self.challengers, *([self.former] if self.former else []))

@@ -3,7 +3,7 @@
 Every version scores all rows of a batch at once; which of its scores are answers is decided afterwards, row by row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,27 @@ class Question:
     cause: Cause | None = None
 
 
+class PlanFeatures(dict[int, Columns | Exception]):
+    """Features of plans, by position, each computed when it is first asked for.
+
+    A version that answers no row of a batch keeps it from nothing: what is slow about it is its own.
+    """
+
+    def __init__(self, compute: Callable[[int], Columns | Exception]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, plan: int) -> Columns | Exception:
+        found = self[plan] = self._compute(plan)
+        return found
+
+
 @frozen(eq=False)
 class Batch:
     """Questions that are answered together, all put to one line-up: their rows one after the other.
 
     times_us: of the prediction of each row. features: of plans of the line-up, by position, or why they could not be
-    computed.
+    computed; those that are not computed yet are when they are first asked for.
     causes: of each row why the fallback is to answer it; None where no row has one. failures: the request features, and
     the conditions of rules, that could not be evaluated for some rows; scoring adds those of rules by the score.
     """
@@ -72,7 +87,7 @@ class Batch:
     lineup: LineUp
     asked: Columns
     times_us: Sequence[int]
-    features: Mapping[int, Columns | Exception]
+    features: PlanFeatures
     causes: Sequence[Cause | None] | None = None
     failures: list[Failure] = field(factory=list)
 
@@ -117,17 +132,19 @@ class Answers:
 
 
 def batch_of(questions: Sequence[Question], plans: Iterable[int]) -> Batch:
-    """Return questions as one batch, the features of some plans of their line-up computed. plans: their positions."""
+    """Return questions as one batch. plans: positions of those in their line-up whose features are computed now."""
     lineup = questions[0].lineup
     asked = {field: [value for question in questions for value in question.asked[field]] for field in lineup.fields}
     times = [question.time_us for question in questions for _ in question.rows]
     failures: list[Failure] = []
-    features = {
-        number: _features(
-            lineup.plans[number], asked, [question.fetched[number] for question in questions], times, failures.append
-        )
-        for number in plans
-    }
+
+    def compute(number: int) -> Columns | Exception:
+        fetched = [question.fetched[number] for question in questions]
+        return _features(lineup.plans[number], asked, fetched, times, failures.append)
+
+    features = PlanFeatures(compute)
+    for number in plans:
+        features[number]
     causes = None
     if any(question.cause for question in questions):
         causes = [question.cause for question in questions for _ in question.rows]

@@ -221,7 +221,7 @@ class Service:
         lineup = questions[0].lineup
         if any(question.lineup is not lineup for question in questions):
             raise ValueError("expected questions to one line-up. Answer those of each deployment apart")
-        batch = batch_of(questions, lineup.answering_plans)
+        batch = batch_of(questions, (lineup.champion.plan,))
         features_ns = time.perf_counter_ns()
         scored = answered(batch, self._observer, falls_back=falls_back)
         ends = list(accumulate(len(question.rows) for question in questions))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from charkha.serving.answering import shadowed
 from charkha.serving.beside import Beside
@@ -25,13 +25,14 @@ class Shadows:
     def ask(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
         """Have the shadows score a batch that was answered. firsts: of each question, the first id of its answers."""
         model, rows = batch.lineup.model, len(batch.times_us)
-        if not self.beside.do(partial(self._score, questions, batch, firsts), rows):
+        if not self.beside.do(partial(self._score, questions, batch, firsts), rows, model):
             self.observer.shadows_left_out(model, rows)
 
     def _score(self, questions: Sequence[Question], batch: Batch, firsts: Sequence[int]) -> None:
         began_ns, lineup = time.perf_counter_ns(), batch.lineup
-        own = batch_of(questions, lineup.shadow_plans)
-        scored = shadowed(evolve(own, features={**batch.features, **own.features}), self.observer)
+        own = batch_of(questions, ())
+        own.features.update(batch.features)
+        scored = shadowed(own, self.observer)
         took_us = (time.perf_counter_ns() - began_ns) // 1000
         low, records = 0, []
         for question, first in zip(questions, firsts, strict=True):

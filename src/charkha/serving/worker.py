@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from charkha.clock import Clock
-from charkha.serving.beside import InThread
+from charkha.serving.beside import InThreads
 from charkha.serving.body import Limits
 from charkha.serving.desk import Desk
 from charkha.serving.ejection import Ejection
@@ -105,7 +105,7 @@ def open_app(  # noqa: PLR0917
     home = open_project(project)
     claim = claim_partition(project.home / "serving")
     metrics = ServingMetrics()
-    aside = InThread()
+    aside = InThreads()
     replica = f"{socket.gethostname()}/{claim.name}"
     steady_ns = time.monotonic_ns
     service = Service(project, home, clock, claim.name, metrics, beside=aside, replica=replica, steady_ns=steady_ns)
