@@ -168,14 +168,14 @@ def test_an_update_is_what_one_learner_in_memory_would_be(home: Home) -> None:
     known = dataset_of(GOES_ON, home.folder.parent)
     schema, at_us = first.manifest.schema, known.at_us
     nothing = (np.empty((0, len(schema.columns))), np.empty(0))
-    state = b""
+    state, learner = b"", ck.OnlineLinear()
     for candidate in (first, second, third):
         part = candidate.manifest.parts["train"]
         rows = np.flatnonzero((at_us >= part.from_us) & (at_us <= part.until_us))
         assert len(rows) == part.rows
         taught = Lesson("binary", (encode(schema, known.features[rows]), known.labels[rows]), nothing,
                         schema.categorical, 7)  # fmt: skip
-        state = GOES_ON.estimator.update(state, taught) if state else GOES_ON.estimator.fit(taught)
+        state = learner.update(state, taught) if state else learner.fit(taught)
     assert bundles.read("goes", third.version).state == state
 
 
