@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-from charkha.bundles.estimators import OnlineLinear
+from charkha.bundles.estimators import Linear, OnlineLinear
 from charkha.bundles.estimators.online_linear import ROWS_AT_ONCE, OnlineLinearState
 from charkha.bundles.fitting import CannotFit
 from charkha.bundles.predictor import BadState, WrongShape, load_predictor
@@ -42,21 +42,23 @@ def error(task: Task, state: bytes, asked: Rows) -> float:
     return float(np.mean((load_predictor("online_linear", state).predict(asked[0]) - asked[1]) ** 2))
 
 
-def never_saved(task: Task, estimator: OnlineLinear, first: Rows, *later: Rows) -> FloatArray:
+def never_saved(task: Task, estimator: OnlineLinear, begun: OnlineLinearState, *later: Rows) -> FloatArray:
     """What one learner of scikit-learn says that is kept in memory throughout: weights, intercept, and its clock."""
-    begun = state_of(estimator.fit(lesson(task, first)))
     learner = (SGDClassifier if task == "binary" else SGDRegressor)(
         loss="log_loss" if task == "binary" else "squared_error",
-        alpha=estimator.penalty, learning_rate="invscaling", eta0=begun.step_size, power_t=estimator.decay,
-        shuffle=False,
+        alpha=begun.penalty, learning_rate="invscaling", eta0=begun.step_size, power_t=estimator.decay, shuffle=False,
     )  # fmt: skip
-    known = {"classes": [0.0, 1.0]} if task == "binary" else {}
-    for matrix, labels in [first] * estimator.passes + list(later):
+    *weights, intercept, learner.t_ = all_of(msgspec.json.encode(begun))
+    learner.coef_ = np.array(weights if task == "regression" else [weights])
+    learner.intercept_ = np.array([intercept])
+    if task == "binary":
+        learner.classes_ = np.array([0.0, 1.0])
+    for matrix, labels in later:
         laid_out = by_hand(begun, matrix)
         wanted = labels if task == "binary" else (labels - begun.label_centre) / begun.label_scale
         for low in range(0, len(labels), ROWS_AT_ONCE):
             part = slice(low, low + ROWS_AT_ONCE)
-            learner.partial_fit(laid_out[part], wanted[part], **known)
+            learner.partial_fit(laid_out[part], wanted[part])
     return np.array([*np.ravel(learner.coef_), *learner.intercept_, learner.t_])
 
 
@@ -79,12 +81,12 @@ def all_of(state: bytes) -> FloatArray:
 @pytest.mark.parametrize("task", ["binary", "regression"])
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 def test_it_goes_on_as_one_that_never_was_saved(task: Task, decay: float) -> None:
-    estimator = OnlineLinear(decay=decay, penalty=1e-4, passes=2)
-    first, second, third = rows(task, ROWS_AT_ONCE + 300, 0), rows(task, 700, 1), rows(task, 1, 2)
-    state = estimator.fit(lesson(task, first))
+    estimator = OnlineLinear(decay=decay)
+    first, second, third = rows(task, 900, 0), rows(task, ROWS_AT_ONCE + 300, 1), rows(task, 1, 2)
+    begun = state = estimator.fit(lesson(task, first))
     for later in (second, third):
         state = estimator.update(bytes(state), lesson(task, later))
-    assert all_of(state).tolist() == never_saved(task, estimator, first, second, third).tolist()
+    assert all_of(state).tolist() == never_saved(task, estimator, state_of(begun), second, third).tolist()
 
 
 @settings(max_examples=25, deadline=None)
@@ -92,20 +94,30 @@ def test_it_goes_on_as_one_that_never_was_saved(task: Task, decay: float) -> Non
     st.sampled_from(["binary", "regression"]), st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(0, 9)
 )
 def test_many_updates_are_one(task: Task, sizes: list[int], seed: int) -> None:
-    estimator = OnlineLinear(passes=1)
+    estimator = OnlineLinear()
     begun = estimator.fit(lesson(task, rows(task, 300, seed)))
     matrix, labels = rows(task, sum(sizes), seed + 100)
     at_once, state = estimator.update(begun, lesson(task, (matrix, labels))), begun
     for until, size in zip(np.cumsum(sizes), sizes, strict=True):
         part = slice(until - size, until)
         state = estimator.update(state, lesson(task, (matrix[part], labels[part])))
-    assert state_of(state).steps == state_of(at_once).steps == 1 + 300 + sum(sizes)
+    assert state_of(state).steps == state_of(at_once).steps == 1 + sum(sizes)
     np.testing.assert_allclose(all_of(state), all_of(at_once), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
+def test_its_first_training_is_that_of_the_linear_model(task: Task) -> None:
+    learnt, asked = rows(task, 900, 0), rows(task, 300, 1)[0]
+    online, plain = (each(strength=3.0).fit(lesson(task, learnt)) for each in (OnlineLinear, Linear))
+    scores = [
+        load_predictor(kind, state).predict(asked) for kind, state in (("online_linear", online), ("linear", plain))
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
 def test_it_follows_a_world_that_turned_round_and_leaves_its_own_state_as_it_was(task: Task) -> None:
-    estimator = OnlineLinear()
+    estimator = OnlineLinear(rate=0.1)
     before = estimator.fit(lesson(task, rows(task, 3000, 0)))
     kept = bytes(before)
     turned = rows(task, 2000, 7, slope=-1.0)
@@ -133,10 +145,12 @@ def test_what_the_first_training_saw_stays_the_measure() -> None:
 def test_nulls_of_a_column_that_had_none_teach_what_a_null_means() -> None:
     full = np.random.default_rng(0).normal(size=(500, 1))
     first = Lesson("regression", (full, full[:, 0]), (full[:0], full[:0, 0]), (), 1)
-    state = OnlineLinear().fit(first)
+    state = OnlineLinear(rate=0.1).fit(first)
     assert state_of(state).linear.null_weights == (0.0,)
     gone = np.full((300, 1), np.nan)
-    after = OnlineLinear().update(state, Lesson("regression", (gone, np.full(300, 2.0)), first.validation, (), 1))
+    after = OnlineLinear(rate=0.1).update(
+        state, Lesson("regression", (gone, np.full(300, 2.0)), first.validation, (), 1)
+    )
     assert load_predictor("online_linear", after).predict(gone[:1])[0] > 1.5
 
 

@@ -1,5 +1,6 @@
 """Updates: when one is due, what holds it up, and that no bad one gets past gates and rollout."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import operator_world as world
 import polars as pl
 import pytest
 from attrs import evolve
-from operator_world import FIRST_DAY, NAME, Traffic, make_operator, make_project, midnight
+from operator_world import FIRST_DAY, NAME, Killed, Traffic, make_operator, make_project, memory, midnight, mortal
 from situations import (
     NOW_US,
     START_US,
@@ -266,3 +267,29 @@ def test_where_no_gate_stops_it_the_rollout_does(tmp_path: Path, monkeypatch: py
     assert ("shadow", "v2") in about
     assert ("reject", "v2") in about
     assert ("promote", "v2") not in about
+
+
+def test_killed_at_every_change_of_an_update_and_gone_on_with(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "world", **DAILY)
+    due = SimulatedClock(midnight(FIRST_DAY + 1))
+    with open_home(project.home) as home:
+        clock = SimulatedClock(midnight(FIRST_DAY))
+        traffic = Traffic(project, home, clock)
+        make_operator(project, home, clock).tick(NAME)
+        traffic.day(FIRST_DAY)
+    kept = shutil.copytree(project.home, tmp_path / "kept")
+    with open_home(project.home) as home:
+        assert make_operator(project, home, due).tick(NAME)[0].key == f"{NAME}/update/1"
+        expected = memory(home)
+    died = 0
+    for deaths in range(1, 100):
+        with open_home(shutil.copytree(kept, tmp_path / f"died-{deaths}")) as home:
+            try:
+                make_operator(project, mortal(home, deaths, after=deaths % 2 == 0), due).tick(NAME)
+            except Killed:
+                died += 1
+            else:
+                break
+            make_operator(project, home, due).tick(NAME)
+            assert memory(home) == expected
+    assert died > 4

@@ -48,10 +48,14 @@ class Linear:
 
     def fit(self, lesson: Lesson) -> bytes:
         """Learn from the training rows alone, and return the weights as JSON. Raises CannotFit."""
+        return msgspec.json.encode(self.weights_of(lesson))
+
+    def weights_of(self, lesson: Lesson) -> LinearState:
+        """Learn from the training rows alone, and return the weights. Raises CannotFit."""
         check_rows(lesson)
         pipeline = self.pipeline(lesson.task, lesson.train[0], lesson.categorical)
         pipeline.fit(*lesson.train, **{f"{pipeline.steps[-1][0]}__sample_weight": lesson.weights})
-        return msgspec.json.encode(_state_of(pipeline, lesson.task, lesson.train[0], self.clip, lesson.categorical))
+        return _state_of(pipeline, lesson.task, lesson.train[0], self.clip, lesson.categorical)
 
     def pipeline(self, task: Task, matrix: FloatArray, categorical: tuple[int, ...]) -> Any:
         """Return the same model as an unfitted scikit-learn pipeline. `matrix`: the training rows."""

@@ -5,19 +5,17 @@ from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
+from charkha.bundles.estimators.linear import Linear
 from charkha.bundles.fitting import check_rows
 from charkha.bundles.linear_runtime import (
     LinearPredictor,
     LinearState,
-    code_count,
     codes_or_last,
-    finite_or_null,
-    numeric_columns,
     standardised,
 )
-from charkha.bundles.parameters import amount, check_parameters, count, share
+from charkha.bundles.parameters import amount, check_parameters, share
 from charkha.bundles.predictor import BadState, Load, check_columns
 from charkha.spec.model import FloatArray, Lesson, Task
 
@@ -29,19 +27,18 @@ ROWS_AT_ONCE = 4096
 class OnlineLinear:
     """A linear model that goes on learning: an update takes one step for each new row, and forgets nothing else.
 
-    The same model as `ck.Linear`, and for the same rows a little worse; what it learnt is not lost when new rows come.
-    Means, standard deviations, categories and the size of a step are those of the first training: a category that came
-    later has no weight, and a number whose scale has drifted counts as at the clip, until all is trained anew.
+    Its first training is that of `ck.Linear`, to the same weights. Means, standard deviations, categories and the size
+    of a step stay those of then: a category that came later has no weight, and a number whose scale has drifted counts
+    as at the clip, until all is trained anew.
 
         ck.OnlineLinear()
-        ck.OnlineLinear(rate=0.2)       # follow what is new sooner, at the price of noise
+        ck.OnlineLinear(rate=0.1)       # follow what is new sooner, at the price of noise
 
+    strength: of the penalty on large weights, as of `ck.Linear`; a row of an update brings its share of it.
     rate: of a step, as a share of the one that would put a row of usual size right at once (normalised least mean
         squares; Haykin, "Adaptive Filter Theory", chapter 6). Of d weights that a row moves, the last d / rate rows
         count for a number, and some four times as many for a probability.
     decay: the t-th step is smaller by t to this power. Above 0 it comes to rest, and follows the world no more.
-    penalty: on large weights, for each row. Higher values follow the data less.
-    passes: how often the first training goes through its rows; an update takes each new one once.
     clip: as of `ck.Linear`; rate × clip² at 2 or more may not come to rest on rows of outliers.
 
     Raises DefinitionError with every parameter that is out of bounds.
@@ -50,30 +47,32 @@ class OnlineLinear:
     kind: ClassVar[str] = "online_linear"
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "regression")
 
-    rate: float = share(0.05)
+    strength: float = amount(1.0, above=True)
+    rate: float = share(0.01)
     decay: float = amount(0.0)
-    penalty: float = amount(1e-6)
-    passes: int = count(5, high=1000)
-    clip: float = amount(5.0, above=True)
+    clip: float = amount(10.0, above=True)
 
     def __attrs_post_init__(self) -> None:
         check_parameters(self)
 
     def fit(self, lesson: Lesson) -> bytes:
-        """Learn from the training rows alone, in their order, and return the state as JSON. Raises CannotFit."""
+        """Learn from the training rows alone, and return the state as JSON. Raises CannotFit."""
         check_rows(lesson)
-        state = _at_rest(lesson, self.clip)
-        squares = sum(float(np.square(rows).sum()) for rows in _laid_out(state, lesson.train[0]))
-        begun = OnlineLinearState(
-            linear=state,
+        matrix, labels = lesson.train
+        centre, scale = _measure_of(lesson.task, labels)
+        begun = evolve(lesson, train=(matrix, (labels - centre) / scale))
+        linear = Linear(strength=self.strength, clip=self.clip).weights_of(begun)
+        squares = sum(float(np.square(rows).sum()) for rows in _laid_out(linear, matrix))
+        state = OnlineLinearState(
+            linear=linear,
             steps=1.0,
-            step_size=self.rate / (1 + squares / len(lesson.train[1])),
+            step_size=self.rate / (1 + squares / len(labels)),
             decay=self.decay,
-            penalty=self.penalty,
-            label_centre=float(lesson.train[1].mean()) if lesson.task == "regression" else 0.0,
-            label_scale=float(lesson.train[1].std()) or 1.0 if lesson.task == "regression" else 1.0,
+            penalty=self.strength / len(labels),
+            label_centre=centre,
+            label_scale=scale,
         )
-        return msgspec.json.encode(_after(begun, lesson, self.passes))
+        return msgspec.json.encode(state)
 
     def update(self, state: bytes, lesson: Lesson) -> bytes:
         """Go on learning from new rows, in their order, from where a state is; exactly as if it had never been saved.
@@ -84,14 +83,14 @@ class OnlineLinear:
         check_rows(lesson, both_classes=False)
         known = _decoded(state)
         check_columns(lesson.train[0], known.linear.columns)
-        return msgspec.json.encode(_after(known, lesson, 1))
+        return msgspec.json.encode(_after(known, lesson))
 
 
 class OnlineLinearState(msgspec.Struct, frozen=True, kw_only=True):
     """What was learnt, and all that it takes to go on.
 
     linear: the weights, of labels less `label_centre`, over `label_scale`. steps: the number of the next one, from 1.
-    step_size: of the first; `decay` and `penalty` as declared.
+    step_size: of the first; decay: as declared. penalty: on large weights, for each row.
     """
 
     linear: LinearState
@@ -128,27 +127,9 @@ def _on_numpy(state: bytes) -> LinearPredictor:
 RUNTIMES: Mapping[str, Load] = {"numpy": _on_numpy}
 
 
-def _at_rest(lesson: Lesson, clip: float) -> LinearState:
-    """Return a linear model with the statistics of the training rows, and no weights yet."""
-    from sklearn.preprocessing import StandardScaler
-
-    matrix = lesson.train[0]
-    numeric = numeric_columns(matrix, lesson.categorical)
-    scaler = StandardScaler().fit(finite_or_null(matrix[:, numeric])) if numeric else None
-    nothing = (0.0,) * len(numeric)
-    return LinearState(
-        task=lesson.task,
-        columns=matrix.shape[1],
-        intercept=0.0,
-        clip=clip,
-        numeric=tuple(numeric),
-        centres=tuple(scaler.mean_.tolist()) if scaler else (),
-        scales=tuple(scaler.scale_.tolist()) if scaler else (),
-        weights=nothing,
-        null_weights=nothing,
-        categorical=lesson.categorical,
-        tables=tuple((0.0,) * code_count(matrix[:, position]) for position in lesson.categorical),
-    )
+def _measure_of(task: Task, labels: FloatArray) -> tuple[float, float]:
+    """Return the mean and standard deviation of numbers that are learnt; 0 and 1 where it is a class."""
+    return (float(labels.mean()), float(labels.std()) or 1.0) if task == "regression" else (0.0, 1.0)
 
 
 def _laid_out(state: LinearState, matrix: FloatArray) -> Iterator[FloatArray]:
@@ -164,16 +145,15 @@ def _laid_out(state: LinearState, matrix: FloatArray) -> Iterator[FloatArray]:
         yield np.ascontiguousarray(np.hstack([numbers, null.astype(np.float64), *codes]))
 
 
-def _after(state: OnlineLinearState, lesson: Lesson, passes: int) -> OnlineLinearState:
+def _after(state: OnlineLinearState, lesson: Lesson) -> OnlineLinearState:
     """Return a state after rows were learnt from, in their order."""
     matrix, labels = lesson.train
     wanted = (labels - state.label_centre) / state.label_scale if lesson.task == "regression" else labels
     learner = _learner(state)
     weights = np.ones(len(labels)) if lesson.weights is None else lesson.weights
-    for _ in range(passes):
-        for number, rows in enumerate(_laid_out(state.linear, matrix)):
-            part = slice(number * ROWS_AT_ONCE, number * ROWS_AT_ONCE + len(rows))
-            learner.partial_fit(rows, wanted[part], sample_weight=weights[part])
+    for number, rows in enumerate(_laid_out(state.linear, matrix)):
+        part = slice(number * ROWS_AT_ONCE, number * ROWS_AT_ONCE + len(rows))
+        learner.partial_fit(rows, wanted[part], sample_weight=weights[part])
     return _stored(state, learner)
 
 
