@@ -1,6 +1,14 @@
 """Every word of a definition, in one place: what `import charkha as ck` offers."""
 
-from charkha.bundles.estimators import CatBoost, HistGradientBoosting, LightGBM, Linear, RandomForest, XGBoost
+from charkha.bundles.estimators import (
+    CatBoost,
+    HistGradientBoosting,
+    LightGBM,
+    Linear,
+    OnlineLinear,
+    RandomForest,
+    XGBoost,
+)
 from charkha.spec.autonomy import Autonomy
 from charkha.spec.contracts import Contract, Expect
 from charkha.spec.drills import incident
@@ -60,6 +68,7 @@ __all__ = [
     "LogPolicy",
     "Model",
     "Monitors",
+    "OnlineLinear",
     "Prices",
     "RandomForest",
     "RequestFeatures",

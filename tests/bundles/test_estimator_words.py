@@ -9,7 +9,7 @@ import pytest
 import charkha as ck
 
 BOOSTED = (ck.CatBoost, ck.HistGradientBoosting, ck.LightGBM, ck.XGBoost)
-ESTIMATORS = (*BOOSTED, ck.Linear, ck.RandomForest)
+ESTIMATORS = (*BOOSTED, ck.Linear, ck.OnlineLinear, ck.RandomForest)
 # Each class says them in full, so that its help is whole; this holds them together.
 SHARED = {"trees", "leaves", "learning_rate", "min_rows_per_leaf", "early_stopping", "row_share", "l2", "threads"}
 

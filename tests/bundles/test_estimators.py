@@ -20,6 +20,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "hist_gradient_boosting": estimators.HistGradientBoosting(trees=40, min_rows_per_leaf=20),
     "lightgbm": estimators.LightGBM(trees=40, min_rows_per_leaf=20, threads=1),
     "linear": estimators.Linear(),
+    "online_linear": estimators.OnlineLinear(),
     "random_forest": estimators.RandomForest(trees=30, threads=1),
     "xgboost": estimators.XGBoost(trees=40, threads=1),
 }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from charkha.bundles.estimators import Linear
-from charkha.bundles.estimators.linear import LinearState
+from charkha.bundles.linear_runtime import LinearState
 from charkha.bundles.predictor import load_predictor
 from charkha.spec.model import FloatArray, Lesson, Task
 

@@ -11,6 +11,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charkha as ck
 from charkha.clock import SimulatedClock
 from charkha.engines.local import LocalEngine
 from charkha.features.reading import opened_readings
@@ -25,6 +26,7 @@ from charkha.operations.backtest.trainings import Trainings
 from charkha.operations.drills.fault import Fault
 from charkha.operations.replay_summary import Interval
 from charkha.spec.durations import DAY_US
+from charkha.spec.model import Model
 from charkha.spec.policies import Retrain
 from charkha.spec.project import Project
 from charkha.storage.home import open_home
@@ -62,8 +64,8 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
         yield history
 
 
-def opened(project: Project, span: Span):  # type: ignore[no-untyped-def]
-    return opened_history(project, MODEL, None, span, engine=LocalEngine(1), on_step=lambda step: None)
+def opened(project: Project, span: Span, model: Model = MODEL):  # type: ignore[no-untyped-def]
+    return opened_history(project, model, None, span, engine=LocalEngine(1), on_step=lambda step: None)
 
 
 def tried(history: History, *policies: str, windows: tuple[str, ...] = (), span: Span = SPAN) -> Backtest:
@@ -195,6 +197,23 @@ def test_windows_are_tried_side_by_side(turning: History) -> None:
     assert [each.window for each in shown.tried] == ["all", "10d", "decay:5d"]
     assert short < everything, "what was before the turn misleads"
     assert decayed < everything
+
+
+def test_updates_follow_the_turn_without_another_training(project: Project, turning: History) -> None:
+    goes_on = evolve(MODEL, estimator=ck.OnlineLinear(rate=0.2), retrain=Retrain(update_held_out="4d", cooldown="6d"))
+    with opened(project, SPAN, goes_on) as history:
+        never, update = tried(history, "never", "update").tried
+    assert update.fixed
+    assert {each.updates for each in update.retrainings} == {True}
+    assert (update.overall or 9.0) < 0.8 * (never.overall or 0.0)
+    assert update.promotions > 1
+    # None learns what another has learnt: what is promoted is where the next one goes on from.
+    said = [each.why for each in update.retrainings if each.outcome == "promoted"]
+    assert len({why.partition("newest row, of ")[2][:10] for why in said}) == len(said)
+    with pytest.raises(
+        UnknownPolicy, match=r"go on learning for 'update:1d', such as ck\.OnlineLinear\(\), got 'linear'"
+    ):
+        policy_of("update:1d", MODEL)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import pytest
 
 from charkha.operations.look import (
     champion_since,
-    last_trained_us,
     last_training,
     open_versions,
     side_by_side_since,
 )
+from charkha.operations.retraining.begun import last_trained_us, last_updated_us
 from charkha.operations.step_keys import failure_key
 from charkha.storage.ledger import Assignment, Decision, Deployment, Run, VersionRow
 
@@ -108,3 +108,6 @@ def test_the_last_training_may_be_by_hand() -> None:
     assert last_trained_us([decision("k", "train", 5)], [version("v1", created_us=3)], []) == 5
     assert last_trained_us([decision("k", "train", 5)], [version("v1", created_us=9)], [run("k", "done")]) == 9
     assert last_trained_us([], [], [run("by-hand", "running")]) == 7
+    assert last_trained_us([decision("late/update/1", "train", 8)], [], [run("by-hand", "running")]) == 7
+    assert last_updated_us([decision("late/update/1", "train", 8)], [], [run("late/update/by-hand/x", "done")]) == 8
+    assert last_updated_us([], [], [run("by-hand", "running")]) is None

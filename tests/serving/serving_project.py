@@ -10,7 +10,7 @@ import polars as pl
 from attrs import evolve, frozen
 
 from charkha.bundles.encoding import FeatureColumn, FeatureSchema
-from charkha.bundles.estimators.linear import LinearState
+from charkha.bundles.linear_runtime import LinearState
 from charkha.bundles.manifest import EstimatorSpec, Lineage, Manifest, RuleSpec
 from charkha.bundles.profile import learn_shape, profile_of
 from charkha.bundles.store import BundleStore

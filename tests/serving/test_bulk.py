@@ -32,7 +32,7 @@ from serving_project import (
     trip,
 )
 
-from charkha.bundles.estimators.linear import LinearState
+from charkha.bundles.linear_runtime import LinearState
 from charkha.bundles.store import BundleStore
 from charkha.engines.local import LocalEngine
 from charkha.serving.bulk import answers

@@ -138,7 +138,9 @@ def test_reasons_have_values_categories_and_the_words_of_the_definition(stage: S
 
 def test_estimators_without_reasons_are_refused_before_anything_is_scored(stage: Stage, tmp_path: Path) -> None:
     table([("Pune", 1.0, 1, None)]).write_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(NotExplainable, match=r"cannot be taken apart feature by feature\. Those of linear, lightgbm"):
+    with pytest.raises(
+        NotExplainable, match=r"cannot be taken apart feature by feature\. Those of linear, online_linear"
+    ):
         score_files(scoring(stage, tmp_path / "rows.parquet", version="v5"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -122,6 +122,15 @@ class WindowLeftOut(msgspec.Struct, frozen=True):
     rows: int = 0
 
 
+class Updated(msgspec.Struct, frozen=True):
+    """What a version went on from, and with: `rows` rows that were asked for from `from_us` to `until_us` (µs)."""
+
+    version: str
+    rows: int
+    from_us: int
+    until_us: int
+
+
 class SetAside(msgspec.Struct, frozen=True):
     """What of a source was not read, since it was in quarantine: pushed batches and their rows, and files."""
 
@@ -137,8 +146,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     source_rows: source → rows read. left_out: labelled rows that were not learnt from, since features could have seen
     their truth. windows_left_out: the time of incidents, of which nothing was learnt. set_aside: source → what of it
     was in quarantine. without: the views of the definition that it was made without. recalibrated: the version of which
-    it is another calibration. rules_applied: of a version that is another one with other rules; None of one that was
-    trained.
+    it is another calibration. updated: of which version it goes on, and with what. learnt_until_us: when the newest row
+    was asked for that it learnt from (µs), where that is not the last of its training part. rules_applied: of a version
+    that is another one with other rules; None of one that was trained.
     """
 
     fingerprint: str
@@ -153,6 +163,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     set_aside: dict[str, SetAside] = {}
     without: tuple[str, ...] = ()
     recalibrated: str | None = None
+    updated: Updated | None = None
+    learnt_until_us: int | None = None
     rules_applied: RulesApplied | None = None
 
 

@@ -42,8 +42,8 @@ class NotExplainable(Exception):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         super().__init__(
-            f"the scores of a {kind} model cannot be taken apart feature by feature. Those of linear, lightgbm, xgboost"
-            " and catboost can"
+            f"the scores of a {kind} model cannot be taken apart feature by feature. Those of linear, online_linear,"
+            " lightgbm, xgboost and catboost can"
         )
 
 

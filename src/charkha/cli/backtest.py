@@ -37,7 +37,8 @@ def backtest(
     policy: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="never, daily, weekly, monthly, every:14d, on_fall, on_diagnosis, declared."
+            metavar="NAMES",
+            help="never, daily, weekly, monthly, every:14d, update:1d, on_fall, on_diagnosis, declared.",
         ),
     ] = POLICIES,
     window: Annotated[
@@ -74,7 +75,8 @@ def backtest(
     labels that came. The table shows the metric of each month, the retrainings, what they cost, and the incidents that
     were found; the best metric, and the policy that gives 99 % of it with the fewest retrainings.
 
-    weekly, monthly and every:14d follow the calendar. on_fall retrains when the metric has fallen. on_diagnosis has
+    weekly, monthly and every:14d follow the calendar. update:1d trains nothing anew: it lets the champion go on
+    learning. on_fall retrains when the metric has fallen. on_diagnosis has
     the operator's own look for incidents as well: it retrains where newer rows help, and not on rows that are broken.
     declared is what the definition says. --window tries each policy on all rows, on those of so long, or with weights
     that halve with their age: ck.Retrain(window="90d"), ck.Retrain(half_life="90d").

@@ -21,6 +21,7 @@ EXAMPLES = {
     "train": (
         "charkha train",
         "charkha train likes --as-of 2013-08-22",
+        "charkha train likes --update",
         "charkha train likes --json | jq .metrics.test",
     )
 }
@@ -37,6 +38,14 @@ def train(
             help="Learn from what was known then, such as 2013-08-22. Else from all, until the newest known label.",
         ),
     ] = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update",
+            help="Let the champion go on learning from the rows that have matured since its newest one, and train "
+            "nothing anew. Of an estimator that can, such as ck.OnlineLinear.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Train a version of a model, and test it against its gates.
@@ -53,7 +62,7 @@ def train(
     project = session.project()
     chosen = choose_model(project, model)
     with opened(project) as home:
-        candidate = carry_out(session, project, chosen, home, as_of)
+        candidate = carry_out(session, project, chosen, home, as_of, update=update)
         champion = crown_if_first(home, chosen.name, candidate)
     if json:
         session.print_json(as_plain(candidate, champion=champion))
@@ -62,13 +71,16 @@ def train(
     raise typer.Exit(0 if candidate.passed else 1)
 
 
-def carry_out(session: Session, project: "Project", model: "Model", home: "Home", as_of: str | None) -> "Candidate":
+def carry_out(
+    session: Session, project: "Project", model: "Model", home: "Home", as_of: str | None, *, update: bool = False
+) -> "Candidate":
     """Train in this process, with the run written into the ledger from its beginning to its end."""
     from charkha.cli.status import end_of_served
     from charkha.clock import SystemClock, to_iso
     from charkha.engines.local import LocalEngine
     from charkha.operations.act import TRAINING
     from charkha.operations.drills.gate import drilling
+    from charkha.operations.retraining.keys import by_hand_key
     from charkha.storage.processes import Process
     from charkha.training.child import meter_of
     from charkha.training.pipeline import Order
@@ -77,11 +89,13 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
 
     clock = SystemClock()
     now_us = clock.now()
-    key = f"{model.name}/by-hand/{to_iso(now_us)}"
+    key = by_hand_key(model.name, to_iso(now_us), updates=update)
     serving = home.ledger.deployment(model.name).champion
     as_of_us, champion = moment(project, model, home, as_of), serving.version if serving else None
-    left_out = left_out_of(session, model, home, as_of_us)
-    order = Order(model, project.root, as_of_us, key, champion, left_out=left_out)
+    learns = going_on(model, home, champion, as_of_us) if update else model
+    left_out = left_out_of(session, learns, home, as_of_us)
+    goes_on = champion if update else None
+    order = Order(model, project.root, as_of_us, key, champion, left_out=left_out, updates=goes_on)
     home.ledger.begin_run(key, TRAINING, model.name, now_us)
     home.ledger.note_run(key, {"process": str(Process.this())})
     meter = meter_of(model, key, clock, lambda usage: home.ledger.record_usage([usage]))
@@ -98,6 +112,19 @@ def carry_out(session: Session, project: "Project", model: "Model", home: "Home"
         raise
     home.ledger.finish_run(key, clock.now(), "done", _result(candidate))
     return candidate
+
+
+def going_on(model: "Model", home: "Home", champion: str | None, as_of_us: int) -> "Model":
+    """Return the definition that an update of the champion is made by. Raises CannotUpdate."""
+    from charkha.bundles.store import BundleStore
+    from charkha.training.update import CannotUpdate, learnt_until_us, updating, why_not
+
+    if champion is None:
+        raise CannotUpdate(model.name, "nothing", "there is no champion yet")
+    manifest = BundleStore(home.bundles).manifest(model.name, champion)
+    if (problem := why_not(model, manifest)) is not None:
+        raise CannotUpdate(model.name, champion, problem)
+    return updating(model, learnt_until_us(manifest), as_of_us)
 
 
 def _result(candidate: "Candidate") -> dict[str, object]:

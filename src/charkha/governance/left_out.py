@@ -1,6 +1,6 @@
 """What a card says of the rows that a version was not made from: times of incidents, and what was in quarantine."""
 
-from charkha.bundles.manifest import Lineage, SetAside, WindowLeftOut
+from charkha.bundles.manifest import Lineage, SetAside, Updated, WindowLeftOut
 from charkha.clock import to_iso
 from charkha.governance.markdown import plain
 
@@ -13,7 +13,14 @@ def left_out_lines(lineage: Lineage) -> list[str]:
         lines.append(f"It was made without {', '.join(map(plain, lineage.without))}.")
     if lineage.recalibrated:
         lines.append(f"It is {plain(lineage.recalibrated)} in all but its calibration and threshold.")
+    if lineage.updated:
+        lines.append(_updated(lineage.updated))
     return lines
+
+
+def _updated(found: Updated) -> str:
+    when = f"from {to_iso(found.from_us)} to {to_iso(found.until_us)}"
+    return f"It updates {plain(found.version)} with {found.rows:,} rows {when}, and learnt nothing else anew."
 
 
 def _window(window: WindowLeftOut) -> str:

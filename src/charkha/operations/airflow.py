@@ -86,6 +86,6 @@ def dag_of(model: Model, root: Path, command: Sequence[str], every_us: int | Non
 
 
 def looks_every_us(model: Model) -> int:
-    """Return how often a scheduler is to look (µs): daily, more often where training is due more often."""
-    due_us = parse_duration(model.retrain.every) if model.retrain.every else DAY_US
-    return max(LEAST_US, min(DAY_US, due_us))
+    """Return how often a scheduler is to look (µs): daily, more often where training or updates are due more often."""
+    declared = (model.retrain.every, model.retrain.update)
+    return max(LEAST_US, min([DAY_US, *(parse_duration(each) for each in declared if each)]))

@@ -15,7 +15,8 @@ The rules are asked in order, and the first that has something to do decides, if
     10. the remedies that are a training: a version without the views at fault, another calibration
     11. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
         for new labels; not while an incident is open of which it would learn the fault, which is written down once
-    12. who owns what is at fault is told
+    12. the champion goes on learning from what has matured since, where that is declared; held up as a training is
+    13. who owns what is at fault is told
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
@@ -36,6 +37,7 @@ from charkha.operations.remedies.rules import mend_at_once, page
 from charkha.operations.remedies.undo import undo
 from charkha.operations.remedies.variants import make_variants
 from charkha.operations.retraining.rules import finish_training, note_failed_training, retrain, train_first
+from charkha.operations.retraining.updates import update
 from charkha.operations.rollout.rules import ROLLOUT_RULES
 from charkha.operations.rollout.waiting import reject_waiting
 from charkha.operations.runs.rules import heed_cancel, waits_for_training
@@ -104,5 +106,6 @@ RULES: tuple[Callable[[Situation, Model], Iterable[Step] | Step | None], ...] = 
     *ROLLOUT_RULES,
     make_variants,
     retrain,
+    update,
     page,
 )

@@ -18,6 +18,9 @@ from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
 from charkha.operations.approvals import proposals_of
 from charkha.operations.remedies.keys import can_be_undone, is_of_variant
+from charkha.operations.retraining.begun import last_trained_us, last_updated_us
+from charkha.operations.retraining.keys import is_of_update
+from charkha.operations.retraining.learnt import Learnt, learnt_of
 from charkha.operations.retraining.past import past_trainings
 from charkha.operations.rollout.measure import Gauge
 from charkha.operations.rollout.trial import ABORT, RETRACT
@@ -87,8 +90,11 @@ class Lookout:
             versions=tuple(row.version for row in versions),
             waiting=tuple(map(self._waiting, open_versions(challengers(versions), decisions, deployment))),
             training=last_training(trained, decisions, runs),
-            trainings=len(trained),
+            trainings=sum(not is_of_update(decision.key) for decision in trained),
             last_trained_us=last_us,
+            updates=sum(is_of_update(decision.key) for decision in trained),
+            last_updated_us=last_updated_us(trained, versions, runs),
+            learnt=self._learnt(deployment),
             reference=self._reference(deployment),
             health=health,
             contest=duel,
@@ -170,6 +176,12 @@ class Lookout:
         columns = self.bundles.manifest(self.model.name, deployment.champion.version).schema.names
         return frozenset(view.name for view in self.model.views) & {name.partition(".")[0] for name in columns}
 
+    def _learnt(self, deployment: Deployment) -> Learnt | None:
+        """Return how far the champion has learnt, where updates are declared."""
+        if self.model.retrain.update is None or deployment.champion is None:
+            return None
+        return learnt_of(self.model, self.bundles.manifest(self.model.name, deployment.champion.version))
+
     def _new_labels(self, last_us: int | None, now_us: int) -> int | None:
         """Return how many labels of what the champion answered became known since the last training."""
         if self.model.retrain.new_labels is None or last_us is None:
@@ -246,16 +258,6 @@ def last_training(trained: Sequence[Decision], decisions: Sequence[Decision], ru
         not_before_us=not_before_us(retries),
         cancelled=None if cancelled is None else f"cancelled by {cancelled.actor}: {cancelled.reason}",
     )
-
-
-def last_trained_us(trained: Sequence[Decision], versions: Sequence[VersionRow], runs: Sequence[Run]) -> int | None:
-    """Return when the last training began, by the operator or by hand (µs); None when there was none.
-
-    Versions that lack views, and stand in for a champion, do not count.
-    """
-    times = [decision.time_us for decision in trained if not is_of_variant(decision.key)]
-    times += [row.created_us for row in versions if not is_of_variant(row.run_key)]
-    return max(times + [run.started_us for run in runs if not is_of_variant(run.key)], default=None)
 
 
 def challengers(versions: Sequence[VersionRow]) -> list[VersionRow]:

@@ -2,6 +2,7 @@
 
 from charkha.monitoring.performance import Contest
 from charkha.operations.retraining.rules import may_train_from_us
+from charkha.operations.retraining.updates import next_update_us
 from charkha.operations.rollout.trial import Trial
 from charkha.operations.situation import Situation
 from charkha.operations.verdict import fall
@@ -62,4 +63,9 @@ def _of_champion(situation: Situation, model: Model) -> str:
         if health.labels < model.rollout.shadow.min_labels:
             return f"{now}: to say that it has fallen takes {count_of(model.rollout.shadow.min_labels, 'label')}"
         return f"{now}: fallen, and the next training may begin at {moment(may_train_from_us(situation, model))}"
-    return f"{now}: nothing that calls for a training"
+    return f"{now}: nothing that calls for a training{_next_update(situation, model)}"
+
+
+def _next_update(situation: Situation, model: Model) -> str:
+    from_us = next_update_us(situation, model)
+    return "" if from_us is None else f"; the next update is due at {moment(from_us)}"

@@ -10,6 +10,7 @@ from charkha.monitoring.findings import Finding
 from charkha.monitoring.performance import Contest, Performance
 from charkha.monitoring.skew_watch import SkewMeasure
 from charkha.operations.approvals import Proposal
+from charkha.operations.retraining.learnt import Learnt
 from charkha.operations.retraining.past import PastTraining
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.steps import Evidence
@@ -65,6 +66,8 @@ class Situation:
     deployment: who serves. since_us: from when the present champion and shadow have been side by side.
     versions: every version ever trained, oldest first. waiting: those whose fate is open, oldest first.
     training: the operator's last one. trainings: how many it has decided on. last_trained_us: when any last began.
+    updates, last_updated_us: the same of updates, which are no trainings. learnt: how far the champion has; None where
+        the model declares no updates, or has no champion.
     reference: what the champion showed on its test rows, in the primary metric.
     health: what it shows now, on the matured labels of the monitors' window.
     contest: champion against shadow on the same matured labels, since they are side by side.
@@ -88,6 +91,9 @@ class Situation:
     training: Training | None = None
     trainings: int = 0
     last_trained_us: int | None = None
+    updates: int = 0
+    last_updated_us: int | None = None
+    learnt: Learnt | None = None
     reference: Estimate | None = None
     health: Performance | None = None
     contest: Contest | None = None

@@ -84,6 +84,8 @@ def _training_in_words(step: Train) -> str:
         return f"calibrate {step.evidence.get('champion')} anew"
     if without := step.evidence.get("without"):
         return f"train a version without {', '.join(cast('list[str]', without))}"
+    if version := step.evidence.get("updates"):
+        return f"update {version}"
     return "train the first champion" if isinstance(step, TrainFirst) else "train"
 
 

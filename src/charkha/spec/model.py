@@ -1,7 +1,7 @@
 """The definition of a model: everything a team decides about it, in one frozen object."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -74,6 +74,15 @@ class Estimator(Protocol):
 
     def fit(self, lesson: Lesson) -> bytes:
         """Learn, and return the state, which is no pickle."""
+        ...
+
+
+@runtime_checkable
+class ContinualEstimator(Estimator, Protocol):
+    """What can go on learning from new rows alone, without those that it has learnt from (continual learning)."""
+
+    def update(self, state: bytes, lesson: Lesson) -> bytes:
+        """Go on from a state, and return the one after. lesson: the new rows, encoded as the first ones were."""
         ...
 
 

@@ -15,6 +15,10 @@ class Retrain:
     on_diagnosis: when an incident that new data help with is open, or was not long ago.
     every: also on a schedule, such as "30d".
     new_labels: also when so many labels have become known since the last training.
+    update: also go on learning, once so often, from the rows that have matured since the champion's newest one and
+        from these alone, such as "1d"; of estimators that can, such as `ck.OnlineLinear`. No training in this.
+    update_held_out: an update does not learn from the newest rows of this length, but is calibrated on the older half
+        and tested on the newer; as long as the split has it unless given. Shorter, it follows sooner.
     cooldown: the least time between two trainings.
     window: train on the newest rows of this length only; all of them unless given.
     half_life: a row that is older by this much counts half as much; all rows count the same unless given.
@@ -29,6 +33,8 @@ class Retrain:
     on_diagnosis: bool = True
     every: str | None = None
     new_labels: int | None = None
+    update: str | None = None
+    update_held_out: str | None = None
     cooldown: str = "14d"
     window: str | None = None
     half_life: str | None = None

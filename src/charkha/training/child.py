@@ -59,6 +59,7 @@ class ChildOrder(msgspec.Struct, frozen=True):
     left_out: tuple[WindowLeftOut, ...] = ()
     without: tuple[str, ...] = ()
     recalibrates_since_us: int | None = None
+    updates: str | None = None
     term: int | None = None
     attempt: str = ""
 
@@ -130,6 +131,7 @@ def begin_child(
         left_out=order.left_out,
         without=order.without,
         recalibrates_since_us=order.recalibrates_since_us,
+        updates=order.updates,
         term=term,
         attempt=meter.attempt,
     )
@@ -202,6 +204,7 @@ def carry_out(
         left_out=order.left_out,
         without=order.without,
         recalibrates_since_us=order.recalibrates_since_us,
+        updates=order.updates,
     )
     with open_project(evolve(project, home=home_folder)) as opened:
         home = evolve(opened, ledger=opened.ledger.fenced(LEASE, lambda: order.term))

@@ -1,5 +1,6 @@
 """From features and labels to a fitted model: encode, learn, calibrate, choose the threshold. Pure, but for the CPU."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -76,11 +77,19 @@ def fit_model(
             weights,
         )
     )
+    return fitted_of(model, schema, state, held_out, labels[parts.validation])
+
+
+def fitted_of(model: Model, schema: FeatureSchema, state: bytes, held_out: FloatArray, labels: FloatArray) -> Fitted:
+    """Return a fitted model, with the calibration and threshold of rows it has not learnt from.
+
+    held_out: those rows, encoded, float64 (n, columns); labels: theirs, float64 (n,).
+    """
     predictor = load_predictor(model.estimator.kind, state)
-    scores, held_out_labels = predictor.predict(held_out), labels[parts.validation]
-    calibration = _calibration(model, held_out_labels, scores)
+    scores = predictor.predict(held_out)
+    calibration = _calibration(model, labels, scores)
     calibrated = scores if calibration is None else calibration.apply(scores)
-    threshold = cheapest_threshold(held_out_labels, calibrated, model.costs) if model.task == "binary" else None
+    threshold = cheapest_threshold(labels, calibrated, model.costs) if model.task == "binary" else None
     return Fitted(schema, state, predictor, calibration, threshold, calibrated)
 
 
@@ -90,9 +99,9 @@ def _calibration(model: Model, labels: FloatArray, scores: FloatArray) -> Calibr
     return fit_calibration(model.calibrate, labels, scores)
 
 
-def require_both_classes(labels: FloatArray, parts: Parts) -> None:
-    """Raise OneClassOnly unless every part has at least two rows of each class."""
-    for part in get_args(PartName):
+def require_both_classes(labels: FloatArray, parts: Parts, names: Sequence[PartName] = get_args(PartName)) -> None:
+    """Raise OneClassOnly unless every part of these names has at least two rows of each class."""
+    for part in names:
         rows: IndexArray = getattr(parts, part)
         positives = int(np.count_nonzero(labels[rows] > 0.5))
         if not 2 <= positives <= len(rows) - 2:

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from charkha.bundles.bundle import Bundle, load_bundle
 from charkha.bundles.encoding import encode
-from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice, SetAside, WindowLeftOut
+from charkha.bundles.manifest import Estimate, GateResult, Manifest, RuntimeChoice, WindowLeftOut
 from charkha.bundles.runtime_choice import choose_runtime
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
@@ -37,10 +37,13 @@ from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import Fitted, fit_model
 from charkha.training.leaving_out import rows_left_out, set_aside
+from charkha.training.lineage import definition_digest
+from charkha.training.origin import with_origin
 from charkha.training.recalibrate import recalibrated, since_then
 from charkha.training.reduced import without_views
 from charkha.training.split import Parts, SplitTooSmall, split_by_time, split_spans
 from charkha.training.tracking import Tracker, TrackingFailed
+from charkha.training.update import TooFewNew, learnt_until_us, updated, updating, window_of_new
 from charkha.training.weights import row_weights
 
 OnStep = Callable[[str], None]
@@ -61,6 +64,7 @@ class Order:
     run_key: identifies the training for ever. champion: the version to be compared with, if there is one.
     left_out: times of incidents, of which nothing is learnt. without: views that it is made without.
     recalibrates_since_us: the champion is calibrated anew on what has come since then, and nothing else is learnt.
+    updates: the version that goes on learning, from what has matured since its newest row.
     """
 
     model: Model
@@ -72,6 +76,7 @@ class Order:
     left_out: tuple[WindowLeftOut, ...] = ()
     without: tuple[str, ...] = ()
     recalibrates_since_us: int | None = None
+    updates: str | None = None
 
 
 @frozen(eq=False)
@@ -113,11 +118,11 @@ def train(
 ) -> Candidate:
     """Carry out a training, or find that it was: returns its version, accepted or rejected by its gates.
 
-    on_step: told what is being done, in words. drill: judges gates that ask for drills. stage: meters what
-    each stage uses. Raises NoLabels,
-    TruthKnownAhead, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined and DataError for data that cannot be
-    trained on, NothingLeft and CannotRecalibrate for orders that cannot be, UnknownBundle and BundleCorrupt for a
-    champion that is gone or damaged. A tracker that fails does not fail the training: the operator tells it later.
+    on_step: told what is being done, in words. drill: judges gates that ask for drills. stage: meters what each stage
+    uses. Raises NoLabels, TruthKnownAhead, SplitTooSmall, OneClassOnly, CannotFit, MetricUndefined and DataError for
+    data that cannot be trained on, NothingLeft, CannotRecalibrate, CannotUpdate and TooFewNew for orders that cannot
+    be, UnknownBundle and BundleCorrupt for a champion that is gone or damaged. A tracker that fails does not fail the
+    training: the operator tells it later.
     """
     name, bundles = order.model.name, BundleStore(home.bundles)
     version = home.ledger.next_version(name, order.run_key)
@@ -149,14 +154,18 @@ def _make_bundle(
     drill: Drill,
     stage: Stage,
 ) -> None:
-    order = evolve(order, model=_model_of(order))
-    model, origin = order.model, _origin(order, bundles)
+    declared, origin = order.model, _origin(order, bundles)
+    order = evolve(order, model=_model_of(order, origin))
+    model = order.model
     on_step("building the dataset")
     with opened_readings(sources_of(model, order.root, home.log), model.views, engine) as readings:
         with stage("features"):
-            dataset, parts = dataset_and_parts(order, readings)
+            dataset, parts = dataset_and_parts(order, readings, learnt_until_us(origin.manifest) if origin else None)
         with stage("fit"):
-            if origin is None:
+            if origin is not None and order.updates is not None:
+                on_step(f"updating {order.updates} with {len(parts.train):,} rows")
+                fitted = updated(model, origin, dataset, parts, birth.seed)
+            elif origin is None:
                 on_step(f"fitting {model.estimator.kind} on {len(parts.train):,} rows")
                 weights = row_weights(model.retrain.half_life, dataset.at_us[parts.train])
                 fitted = fit_model(model, dataset.features, dataset.labels, parts, birth.seed, weights=weights)
@@ -169,7 +178,14 @@ def _make_bundle(
             on_step("choosing the runtime")
             runtime = runtime_of(model, dataset, parts, fitted)
     manifest = describe(model, birth, dataset, parts, fitted, examined=examined, runtime=runtime)
-    manifest = _with_origin(manifest, order, origin, set_aside(home, model.sources))
+    manifest = with_origin(manifest, origin.manifest if origin else None, updates=order.updates is not None)
+    lineage = msgspec.structs.replace(
+        manifest.lineage,
+        definition_digest=definition_digest(declared),
+        set_aside=set_aside(home, model.sources),
+        without=order.without,
+    )
+    manifest = msgspec.structs.replace(manifest, lineage=lineage)
     costed = costs_gates(model, home, order.champion, runtime, birth.created_us)
     manifest = msgspec.structs.replace(manifest, gates=(*manifest.gates, *costed))
     drilled = [gate for gate in model.gates if isinstance(gate, SurvivesDrill)]
@@ -181,41 +197,41 @@ def _make_bundle(
     bundles.write(manifest, fitted.state, model_card(manifest))
 
 
-def _model_of(order: Order) -> Model:
+def _model_of(order: Order, origin: Bundle | None) -> Model:
     """Return the definition that an order is carried out by."""
     model = without_views(order.model, order.without)
+    if order.updates is not None and origin is not None:
+        return updating(model, learnt_until_us(origin.manifest), order.as_of_us)
     began_us = order.recalibrates_since_us
     return model if began_us is None else since_then(model, began_us, order.as_of_us)
 
 
 def _origin(order: Order, bundles: BundleStore) -> Bundle | None:
-    """Return the version that is calibrated anew; None where one is trained."""
+    """Return the version that is calibrated anew or goes on; None where one is trained."""
+    if order.updates is not None:
+        return bundles.read(order.model.name, order.updates)
     if order.recalibrates_since_us is None or order.champion is None:
         return None
     return bundles.read(order.model.name, order.champion)
 
 
-def _with_origin(manifest: Manifest, order: Order, origin: Bundle | None, aside: dict[str, SetAside]) -> Manifest:
-    """Return a manifest whose lineage says what was left out, and of which version it is another calibration."""
-    of = None if origin is None else origin.manifest
-    lineage = msgspec.structs.replace(
-        manifest.lineage, set_aside=aside, without=order.without, recalibrated=of.version if of else None
-    )
-    if of is None:
-        return msgspec.structs.replace(manifest, lineage=lineage)
-    return msgspec.structs.replace(manifest, lineage=lineage, estimator=of.estimator)
+def dataset_and_parts(order: Order, readings: Readings, learnt_us: int | None = None) -> tuple[Dataset, Parts]:
+    """Return the dataset of an order and the rows of its training, validation and test parts.
 
-
-def dataset_and_parts(order: Order, readings: Readings) -> tuple[Dataset, Parts]:
-    """Return the dataset of an order and the rows of its training, validation and test parts."""
+    learnt_us: when the newest row was asked for that a version has learnt from which is to be updated.
+    """
     model, delay_us = order.model, order.model.label.delay_us
     window_us = parse_duration(model.retrain.window) if model.retrain.window else None
+    if order.updates is not None and learnt_us is not None:
+        window_us = window_of_new(model, order.updates, learnt_us, order.as_of_us)
     since_us = split_spans(model.split, delay_us, order.as_of_us, window_us).train.since_us
     dataset = build_dataset(model, readings, order.as_of_us, since_us=since_us, without=order.left_out)
     known_us = dataset.spine["_label_known_us"].to_numpy()
     try:
         parts = split_by_time(dataset.at_us, known_us, model.split, delay_us, order.as_of_us, window_us=window_us)
     except SplitTooSmall as small:
+        if order.updates is not None and learnt_us is not None and small.part == "train":
+            raise TooFewNew(model.name, order.updates, small.rows, learnt_us) from None
         raise SplitTooSmall(small.part, small.rows, small.span, rows_left_out(dataset.windows)) from None
     return dataset, parts
 

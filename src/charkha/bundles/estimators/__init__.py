@@ -8,7 +8,8 @@ from charkha.bundles.estimators.catboost import CatBoost
 from charkha.bundles.estimators.hist_gradient_boosting import HistGradientBoosting
 from charkha.bundles.estimators.lightgbm import LightGBM
 from charkha.bundles.estimators.linear import Linear
+from charkha.bundles.estimators.online_linear import OnlineLinear
 from charkha.bundles.estimators.random_forest import RandomForest
 from charkha.bundles.estimators.xgboost import XGBoost
 
-__all__ = ["CatBoost", "HistGradientBoosting", "LightGBM", "Linear", "RandomForest", "XGBoost"]
+__all__ = ["CatBoost", "HistGradientBoosting", "LightGBM", "Linear", "OnlineLinear", "RandomForest", "XGBoost"]

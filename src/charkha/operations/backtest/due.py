@@ -2,15 +2,17 @@
 
 from charkha.operations.remedies.variants import recalibrate
 from charkha.operations.retraining.rules import retrain
+from charkha.operations.retraining.updates import update
 from charkha.operations.situation import Situation
 from charkha.operations.steps import HoldTraining, Step, Train
 from charkha.spec.model import Model
 
 
 def due(situation: Situation, model: Model) -> Train | HoldTraining | None:
-    """Return the training that is due, or the calibration; or that one waits; None for none of these.
+    """Return the training that is due, the calibration or the update; or that one waits; None for none of these.
 
     A candidate is deployed at once where it passes its gates: shadows and canaries take time, and labels of their own.
     """
     step: Step | None = next(recalibrate(situation, model), None) or retrain(situation, model)
+    step = step if isinstance(step, Train | HoldTraining) else update(situation, model)
     return step if isinstance(step, Train | HoldTraining) else None

@@ -6,15 +6,16 @@ from difflib import get_close_matches
 from attrs import evolve, frozen
 
 from charkha.spec.durations import parse_duration
-from charkha.spec.model import Model
+from charkha.spec.model import ContinualEstimator, Model
 from charkha.spec.policies import Retrain
 
 EVERY = "every:"
 DECAY = "decay:"
+UPDATE = "update"
 # Between two trainings of a schedule nothing else has to pass than its own time.
 SOON = "1h"
 FIXED: Mapping[str, str | None] = {"never": None, "daily": "1d", "weekly": "7d", "monthly": "30d"}
-NAMES = (*FIXED, f"{EVERY}<duration>", "on_fall", "on_diagnosis", "declared")
+NAMES = (*FIXED, f"{EVERY}<duration>", UPDATE, f"{UPDATE}:<duration>", "on_fall", "on_diagnosis", "declared")
 
 
 class UnknownPolicy(ValueError):
@@ -32,7 +33,7 @@ class Policy:
     @property
     def fixed(self) -> bool:
         """Whether it follows the calendar alone."""
-        return self.name in FIXED or self.name.startswith(EVERY)
+        return self.name in FIXED or self.name.startswith((EVERY, UPDATE))
 
 
 @frozen
@@ -52,18 +53,20 @@ class Variant:
 def policy_of(name: str, model: Model) -> Policy:
     """Return a policy by name, with the model's own cooldown and limits. Raises UnknownPolicy."""
     own = model.retrain
-    quiet = evolve(own, on_fall=False, on_diagnosis=False, every=None, new_labels=None)
+    quiet = evolve(own, on_fall=False, on_diagnosis=False, every=None, new_labels=None, update=None)
     if name in FIXED:
         return Policy(name, _scheduled(quiet, FIXED[name]), diagnosed=False)
     if name.startswith(EVERY):
         return Policy(name, _scheduled(quiet, _duration(name, name.removeprefix(EVERY))), diagnosed=False)
+    if name == UPDATE or name.startswith(f"{UPDATE}:"):
+        return Policy(name, evolve(quiet, update=_period(name, model)), diagnosed=False)
     if name == "on_fall":
         return Policy(name, evolve(quiet, on_fall=True), diagnosed=False)
     if name == "on_diagnosis":
         return Policy(name, evolve(quiet, on_fall=True, on_diagnosis=True), diagnosed=True)
     if name == "declared":
         return Policy(name, own, diagnosed=True)
-    near = get_close_matches(name, [*FIXED, "on_fall", "on_diagnosis", "declared"], 1)
+    near = get_close_matches(name, [*FIXED, UPDATE, "on_fall", "on_diagnosis", "declared"], 1)
     hint = f"Did you mean {near[0]}?" if near else "every:14d retrains every two weeks."
     raise UnknownPolicy(f"expected a policy ({', '.join(NAMES)}), got {name!r}. {hint}")
 
@@ -95,6 +98,16 @@ def variants_of(model: Model, policies: list[str], windows: list[str]) -> list[V
             retrain = windowed(policy.retrain, window) if windows else policy.retrain
             found.append(Variant(policy, window, evolve(model, retrain=retrain)))
     return found
+
+
+def _period(name: str, model: Model) -> str:
+    """Return how often a policy updates: as it says, or as is declared, or daily."""
+    if not isinstance(model.estimator, ContinualEstimator):
+        kind = model.estimator.kind
+        raise UnknownPolicy(
+            f"expected an estimator that can go on learning for {name!r}, such as ck.OnlineLinear(), got {kind!r}"
+        )
+    return _duration(name, name.partition(":")[2]) if ":" in name else model.retrain.update or "1d"
 
 
 def _scheduled(quiet: Retrain, every: str | None) -> Retrain:

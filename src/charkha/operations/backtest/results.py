@@ -24,7 +24,7 @@ class Retraining:
 
     why: the reason of the decision. outcome: what became of it, by the gates; detail: their words, or the error's.
     rows: that it learnt from. cpu_seconds: of fitting and testing. recalibrates: whether only the calibration of the
-    champion was learnt anew, which is no retraining.
+    champion was learnt anew, which is no retraining. updates: whether the champion went on learning.
     """
 
     time: str
@@ -35,6 +35,7 @@ class Retraining:
     rows: int = 0
     cpu_seconds: float = 0.0
     recalibrates: bool = False
+    updates: bool = False
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,7 @@ from charkha.operations.backtest.results import Outcome, Retraining, Tried
 from charkha.operations.backtest.served import Served
 from charkha.operations.backtest.trainings import REFUSALS, Trainings, Version
 from charkha.operations.backtest.watch import Watch
+from charkha.operations.retraining.learnt import learnt_of
 from charkha.operations.retraining.orders import order_of
 from charkha.operations.retraining.past import Fate, PastTraining
 from charkha.operations.situation import Situation
@@ -40,6 +41,7 @@ class Simulation:
     watch: Watch
     since_us: int
     last_trained_us: int
+    last_updated_us: int | None = None
     retrainings: list[Retraining] = field(factory=list)
     past: list[PastTraining] = field(factory=list)
     held: set[str] = field(factory=set)
@@ -71,8 +73,11 @@ class Simulation:
             deployment=Deployment(name, len(self.served.bundles), (Assignment(version, "champion"),), self.since_us),
             since_us=self.since_us,
             versions=tuple(f"v{number + 1}" for number in range(len(self.retrainings) + 1)),
-            trainings=len(self.retrainings) + 1,
+            trainings=sum(not each.updates for each in self.retrainings) + 1,
             last_trained_us=self.last_trained_us,
+            updates=sum(each.updates for each in self.retrainings),
+            last_updated_us=self.last_updated_us,
+            learnt=learnt_of(self.variant.model, self.champion.bundle.manifest),
             reference=self.champion.reference(self.variant.model.metrics[0]),
             health=self._health(now_us) if self.variant.model.retrain.on_fall else None,
             incidents=incidents,
@@ -95,11 +100,21 @@ class Simulation:
     def _train(self, step: Train, now_us: int) -> None:
         order = order_of(step, self.variant.model, self.history.readings.sources.root, self.champion.name)
         name = f"v{len(self.retrainings) + 2}"
-        self.last_trained_us = self.written[step.run_key] = now_us
+        self.written[step.run_key] = now_us
+        if order.updates is None:
+            self.last_trained_us = now_us
+        else:
+            self.last_updated_us = now_us
         try:
             version = self.trainings.train(order, name, self.champion.bundle)
         except REFUSALS as error:
-            row = Retraining(time=to_iso(now_us), why=step.reason, outcome="failed", detail=str(error))
+            row = Retraining(
+                time=to_iso(now_us),
+                why=step.reason,
+                outcome="failed",
+                detail=str(error),
+                updates=order.updates is not None,
+            )
             self._keep(row, order, step)
             return
         row = Retraining(
@@ -111,6 +126,7 @@ class Simulation:
             rows=version.rows,
             cpu_seconds=version.cpu_seconds,
             recalibrates=order.recalibrates_since_us is not None,
+            updates=order.updates is not None,
         )
         self._keep(row, order, step)
         if version.passed:
@@ -131,6 +147,7 @@ class Simulation:
                 ended_us=order.as_of_us,
                 cpu_seconds=None if row.outcome == "failed" else row.cpu_seconds,
                 recalibrates=row.recalibrates,
+                updates=row.updates,
             )
         )
 

@@ -6,7 +6,7 @@ from attrs import define, field, frozen
 
 from charkha.bundles.bundle import Bundle, load_bundle
 from charkha.bundles.fitting import CannotFit
-from charkha.bundles.manifest import Estimate, RuntimeChoice
+from charkha.bundles.manifest import Estimate, Manifest, RuntimeChoice
 from charkha.bundles.predictor import runtimes_of
 from charkha.operations.backtest.history import History
 from charkha.spec.durations import parse_duration
@@ -17,13 +17,15 @@ from charkha.training.describe import Birth, describe
 from charkha.training.examine import examine
 from charkha.training.fit import Fitted, OneClassOnly, fit_model
 from charkha.training.metrics import MetricUndefined
+from charkha.training.origin import with_origin
 from charkha.training.pipeline import SEED, Order
 from charkha.training.recalibrate import CannotRecalibrate, recalibrated, since_then
 from charkha.training.split import Parts, SplitTooSmall, split_by_time
+from charkha.training.update import CannotUpdate, TooFewNew, learnt_until_us, updated, updating, window_of_new
 from charkha.training.weights import row_weights
 
 # What makes a training fail, in production as here.
-REFUSALS = (SplitTooSmall, OneClassOnly, CannotFit, CannotRecalibrate, MetricUndefined)
+REFUSALS = (SplitTooSmall, TooFewNew, OneClassOnly, CannotFit, CannotRecalibrate, CannotUpdate, MetricUndefined)
 
 
 @frozen(eq=False)
@@ -64,10 +66,15 @@ class Trainings:
         began, model, as_of_us = time.process_time(), order.model, order.as_of_us
         if order.recalibrates_since_us is not None:
             model = since_then(model, order.recalibrates_since_us, as_of_us)
+        goes_on = champion.manifest if champion is not None and order.updates is not None else None
+        if goes_on is not None:
+            model = updating(model, learnt_until_us(goes_on), as_of_us)
         dataset = self.history.dataset(as_of_us, order.left_out)
-        parts = _parts(model, dataset)
+        parts = _parts(model, dataset, goes_on)
         spent = time.process_time() - began
-        if order.recalibrates_since_us is None or champion is None:
+        if goes_on is not None and champion is not None:
+            fitted, fit_seconds = updated(model, champion, dataset, parts, SEED), 0.0
+        elif order.recalibrates_since_us is None or champion is None:
             fitted, fit_seconds = self._fit(model, dataset, parts)
         else:
             fitted, fit_seconds = recalibrated(model, champion, dataset, parts), 0.0
@@ -83,6 +90,8 @@ class Trainings:
             examined=examined,
             runtime=RuntimeChoice(name=next(iter(runtimes_of(model.estimator.kind))), rows=0),
         )
+        made_of = champion.manifest if champion and fitted.schema is champion.manifest.schema else None
+        manifest = with_origin(manifest, made_of, updates=goes_on is not None)
         failed = [gate.reason for gate in examined.gates if not gate.passed]
         return Version(
             bundle=load_bundle(manifest, fitted.state),
@@ -107,8 +116,16 @@ def _rival(champion: Bundle, dataset: Dataset, parts: Parts) -> Champion:
     return Champion(champion.manifest.version, champion.score(dataset.features[parts.test]))
 
 
-def _parts(model: Model, dataset: Dataset) -> Parts:
+def _parts(model: Model, dataset: Dataset, goes_on: Manifest | None) -> Parts:
+    """Return the parts of a training, or of the update of a version. Raises SplitTooSmall and TooFewNew."""
     known_us = dataset.spine["_label_known_us"].to_numpy()
     delay_us, window = model.label.delay_us, model.retrain.window
     window_us = parse_duration(window) if window else None
-    return split_by_time(dataset.at_us, known_us, model.split, delay_us, dataset.as_of_us, window_us=window_us)
+    if goes_on is None:
+        return split_by_time(dataset.at_us, known_us, model.split, delay_us, dataset.as_of_us, window_us=window_us)
+    learnt_us = learnt_until_us(goes_on)
+    window_us = window_of_new(model, goes_on.version, learnt_us, dataset.as_of_us)
+    try:
+        return split_by_time(dataset.at_us, known_us, model.split, delay_us, dataset.as_of_us, window_us=window_us)
+    except SplitTooSmall as small:
+        raise TooFewNew(model.name, goes_on.version, small.rows, learnt_us) from None

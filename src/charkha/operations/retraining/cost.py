@@ -64,9 +64,13 @@ class Cost:
         return {"cpu_hours": hours, "inr": inr, "measured": self.measured}
 
 
-def expected_cost(past: Sequence[PastTraining], retrain: Retrain) -> Cost:
-    """Return what a training takes: the mean of the newest that were measured, between the least and the most."""
-    seconds = [each.cpu_seconds for each in past if each.is_plain and each.cpu_seconds is not None][-NEWEST:]
+def expected_cost(past: Sequence[PastTraining], retrain: Retrain, *, updates: bool = False) -> Cost:
+    """Return what a training takes: the mean of the newest that were measured, between the least and the most.
+
+    updates: what an update takes, of earlier updates.
+    """
+    alike = [each for each in past if (each.updates if updates else each.is_plain)]
+    seconds = [each.cpu_seconds for each in alike if each.cpu_seconds is not None][-NEWEST:]
     if not seconds:
         return Cost(cpu_hours=None, inr=None, measured=0)
     hours = Figure(sum(seconds) / len(seconds), min(seconds), max(seconds)).times(1 / 3600)
@@ -76,7 +80,10 @@ def expected_cost(past: Sequence[PastTraining], retrain: Retrain) -> Cost:
 
 @frozen(kw_only=True)
 class Spent:
-    """What trainings took within a period. unmeasured: how many of them took nobody knows what."""
+    """What trainings and updates took within a period; updates are not counted in `trainings`.
+
+    unmeasured: how many of all of these took nobody knows what.
+    """
 
     trainings: int
     cpu_hours: float
@@ -93,18 +100,23 @@ def spent(past: Sequence[PastTraining], retrain: Retrain, now_us: int) -> Spent:
     since_us = now_us - parse_duration(retrain.budget_period)
     within = [each for each in past if each.began_us > since_us]
     measured = [each.cpu_seconds for each in within if each.cpu_seconds is not None]
-    return Spent(trainings=len(within), cpu_hours=sum(measured) / 3600, unmeasured=len(within) - len(measured))
+    return Spent(
+        trainings=sum(not each.updates for each in within),
+        cpu_hours=sum(measured) / 3600,
+        unmeasured=len(within) - len(measured),
+    )
 
 
-def over_budget(used: Spent, cost: Cost, retrain: Retrain) -> str | None:
+def over_budget(used: Spent, cost: Cost, retrain: Retrain, *, counts: bool = True) -> str | None:
     """Return in words why the budget has no room for one training more; None where it has, or none is declared.
 
     Where nobody knows what one takes, it is refused only once all is spent: else nobody would ever know.
+    counts: whether it is a training by number; an update is not.
     """
     next_hours = cost.cpu_hours.value if cost.cpu_hours else 0.0
     unmeasured = f", {used.unmeasured} of them unmeasured" if used.unmeasured else ""
     within = f"within {retrain.budget_period}"
-    if retrain.budget_trainings is not None and used.trainings >= retrain.budget_trainings:
+    if counts and retrain.budget_trainings is not None and used.trainings >= retrain.budget_trainings:
         return (
             f"the budget is {count_of(retrain.budget_trainings, 'training')} {within}, and {used.trainings} were made"
         )

@@ -15,6 +15,7 @@ from charkha.training.pipeline import Order
 def order_of(step: Train, model: Model, root: Path, champion: str | None) -> Order:
     """Return the order of a step. champion: who serves now; a version that lacks views is compared with nobody."""
     without = tuple(cast("list[str]", step.evidence.get("without", ())))
+    updates = step.evidence.get("updates")
     since_us = step.evidence.get("recalibrates_since_us")
     return Order(
         model=model,
@@ -25,4 +26,5 @@ def order_of(step: Train, model: Model, root: Path, champion: str | None) -> Ord
         left_out=from_evidence(step.evidence),
         without=without,
         recalibrates_since_us=since_us if isinstance(since_us, int) else None,
+        updates=updates if isinstance(updates, str) else None,
     )

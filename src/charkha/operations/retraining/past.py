@@ -6,6 +6,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
+from charkha.operations.retraining.keys import is_of_update
 from charkha.operations.rollout.trial import ABORT, RETRACT
 from charkha.storage.ledger import Decision, Run
 
@@ -21,7 +22,8 @@ class PastTraining:
 
     began_us: when it was decided on. incidents: those it was to answer. version: what it made, if it has. fate: of that
     version; ended_us: since when. cpu_seconds, wall_seconds: what it took, None where that was not measured.
-    recalibrates, without: of a version that is another one's calibration, or lacks views; of neither where it is plain.
+    recalibrates, without, updates: of a version that calibrates another anew, lacks views, or goes on from another;
+    of none of these where it is plain.
     """
 
     run_key: str
@@ -34,11 +36,12 @@ class PastTraining:
     wall_seconds: float | None = None
     recalibrates: bool = False
     without: tuple[str, ...] = ()
+    updates: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether it learnt all anew, from all views."""
-        return not self.recalibrates and not self.without
+        return not self.recalibrates and not self.without and not self.updates
 
 
 def past_trainings(
@@ -76,6 +79,7 @@ def _past(
         wall_seconds=_number(result.get("wall_seconds")),
         recalibrates=evidence.get("recalibrates_since_us") is not None,
         without=_names(evidence.get("without")),
+        updates=is_of_update(key),
     )
 
 

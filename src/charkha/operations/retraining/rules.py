@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from charkha.operations.retraining.cost import Cost, expected_cost, over_budget, spent
 from charkha.operations.retraining.gain import does_not_pay, expected_gain
+from charkha.operations.retraining.keys import is_of_update
 from charkha.operations.retraining.triggers import Trigger, answered_in_all, new_from_us, triggers, unripe
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Evidence, Note, NoteFailure, Step, Train, TrainFirst
@@ -37,13 +38,13 @@ def note_failed_training(situation: Situation, model: Model) -> Step | None:
     training = situation.training
     if training is None or training.state != "failed" or training.noted:
         return None
-    again = may_train_from_us(situation, model)
+    again = f"The next may begin at {moment(may_train_from_us(situation, model))}"
+    said = f"the training decided on at {moment(training.decided_us)} failed: {training.error}. {again}"
+    if is_of_update(training.run_key):
+        said = f"the update decided on at {moment(training.decided_us)} was not made: {training.error}"
     return NoteFailure(
         run_key=training.run_key,
-        reason=(
-            f"the training decided on at {moment(training.decided_us)} failed: {training.error}. "
-            f"The next may begin at {moment(again)}"
-        ),
+        reason=said,
         evidence={"run_key": training.run_key, "error": training.error},
     )
 
@@ -63,10 +64,7 @@ def train_first(situation: Situation, model: Model) -> Step | None:
 
 def retrain(situation: Situation, model: Model) -> Step | None:
     """Train a challenger where that is due, may be, and pays; else say once why not."""
-    stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
-    # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
-    under_way = situation.contest or (situation.progress and situation.progress.trial)
-    if under_way or stale or situation.deployment.champion is None:
+    if is_held_up(situation) or situation.deployment.champion is None:
         return None
     found = triggers(situation, model)
     if not found:
@@ -77,6 +75,13 @@ def retrain(situation: Situation, model: Model) -> Step | None:
     if not cooled_down(situation, model):
         return None
     return unless_broken(_train(situation, model, found, cost), situation, model)
+
+
+def is_held_up(situation: Situation) -> bool:
+    """Say whether nothing is trained beside a champion now: while a version is on trial, or a source is stale."""
+    # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
+    stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
+    return bool(situation.contest or (situation.progress and situation.progress.trial)) or stale
 
 
 def next_run_key(situation: Situation, model: Model) -> str:

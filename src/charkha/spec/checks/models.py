@@ -16,7 +16,8 @@ from charkha.spec.checks.values import listing, name_faults, quote, repeated, st
 from charkha.spec.checks.views import feature_names, feature_types
 from charkha.spec.faults import Fault
 from charkha.spec.fields import POLARS_TYPES, TIME, FieldType
-from charkha.spec.model import METRICS, Estimator, Model
+from charkha.spec.model import METRICS, ContinualEstimator, Estimator, Model
+from charkha.spec.policies import Retrain
 from charkha.spec.rules import SCORE, Rule
 from charkha.spec.sources import Entity, Source
 from charkha.spec.views import FeatureView, RequestFeatures
@@ -214,13 +215,21 @@ def _estimator_faults(where: str, model: Model) -> Iterator[Fault]:
     estimator: object = model.estimator
     if isinstance(estimator, type) or not _is_estimator(estimator):
         remedy = (
-            "Write ck.LightGBM(), ck.XGBoost(), ck.CatBoost(), ck.HistGradientBoosting(), ck.RandomForest() or "
-            "ck.Linear(), with the brackets."
+            "Write ck.LightGBM(), ck.XGBoost(), ck.CatBoost(), ck.HistGradientBoosting(), ck.RandomForest(), "
+            "ck.Linear() or ck.OnlineLinear(), with the brackets."
         )
         yield Fault(where, "an estimator", quote(estimator), remedy)
     elif model.task not in model.estimator.tasks:
         remedy = f"It can learn {listing(model.estimator.tasks)}: choose another estimator or task."
         yield Fault(where, f"an estimator that can learn {model.task}", quote(model.estimator.kind), remedy)
+    elif isinstance(model.retrain, Retrain) and model.retrain.update is not None:
+        yield from _update_faults(where, model.estimator)
+
+
+def _update_faults(where: str, estimator: Estimator) -> Iterator[Fault]:
+    if not isinstance(estimator, ContinualEstimator):
+        remedy = "ck.OnlineLinear() can; or leave update= out of ck.Retrain, and train anew with every=."
+        yield Fault(where, "an estimator that can go on learning, for retrain.update", quote(estimator.kind), remedy)
 
 
 def _is_estimator(candidate: object) -> bool:

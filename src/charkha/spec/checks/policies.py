@@ -27,6 +27,9 @@ GATES = (
 )
 
 
+_OPTIONAL_DURATIONS = ("every", "update", "update_held_out", "window", "half_life")
+
+
 def is_task(task: object) -> bool:
     """Say whether a task is one that Charkha knows."""
     return isinstance(task, str) and task in METRICS
@@ -136,9 +139,9 @@ def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
     if not isinstance(retrain, Retrain):
         yield Fault(f"{where}, retrain", "a ck.Retrain", quote(retrain), 'Write ck.Retrain(cooldown="14d").')
         return
-    for parameter in ("every", "cooldown", "window", "half_life", "budget_period", "horizon"):
+    for parameter in (*_OPTIONAL_DURATIONS, "cooldown", "budget_period", "horizon"):
         text = getattr(retrain, parameter)
-        if text is not None or parameter not in ("every", "window", "half_life"):
+        if text is not None or parameter not in _OPTIONAL_DURATIONS:
             yield from duration_faults(f"{where}, retrain.{parameter}", text)
     for parameter in ("budget_cpu_hours", "budget_inr", "inr_per_cpu_hour", "inr_per_cost"):
         value = getattr(retrain, parameter)
@@ -152,6 +155,9 @@ def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
     if retrain.budget_inr is not None and retrain.inr_per_cpu_hour is None:
         remedy = "Give inr_per_cpu_hour=, or write budget_cpu_hours= instead."
         yield Fault(f"{where}, retrain.budget_inr", "a price of what is bounded", "none", remedy)
+    if retrain.update_held_out is not None and retrain.update is None:
+        remedy = 'Give update="1d" as well, or leave it out.'
+        yield Fault(f"{where}, retrain.update_held_out", "updates", "none", remedy)
 
 
 def autonomy_faults(where: str, autonomy: object) -> Iterator[Fault]:
