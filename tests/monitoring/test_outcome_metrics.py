@@ -75,7 +75,9 @@ def test_nothing_told_is_null(home: Home) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(calls=CALLS)
-def test_the_last_of_each_counts(tmp_path_factory: pytest.TempPathFactory, calls: list[tuple]) -> None:
+def test_the_last_of_each_counts(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[int, int, float | None, float | None, bool]]
+) -> None:
     """As a dictionary would have it, however the calls were collected."""
     with open_home(tmp_path_factory.mktemp("home")) as home:
         ids = predict(home, START_US, [CHAMPION])

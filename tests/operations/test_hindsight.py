@@ -241,6 +241,8 @@ def test_a_decision_that_rested_on_costs_is_measured_by_them(project: Project, h
     assert by_cost.actual.value * by_cost.labels == pytest.approx(round(by_cost.actual.value * by_cost.labels))
     unknown = evolve(promoted, evidence={**promoted.evidence, "metric": "margin"})
     assert otherwise(home, model, unknown, midnight(DAYS)) == by_loss
+    earned = otherwise(home, evolve(model, business={"margin": "higher"}), unknown, midnight(DAYS))
+    assert earned.reason == f"{by_loss.reason}; by log loss, for nobody knows the margin of other answers"
 
 
 def test_where_nothing_can_be_measured_it_is_said_why(project: Project, home: Home) -> None:

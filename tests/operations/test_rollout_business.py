@@ -1,5 +1,6 @@
 """Rollouts that a business metric decides: against the log loss where it must, on what was told of users' answers."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from operator_world import FIRST_DAY, NAME, Traffic, make_operator, make_project, midnight
+from attrs import evolve
+from operator_world import FIRST_DAY, NAME, Traffic, make_operator, make_project, midnight, project_in
 from situations import NOW_US, model
 
 import charkha as ck
 from charkha.clock import SimulatedClock
 from charkha.monitoring.outcomes import OutcomeReader
-from charkha.monitoring.performance import Span
+from charkha.monitoring.performance import Span, contest
 from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.hindsight.rerun import rerun
 from charkha.operations.look import look
@@ -23,6 +25,8 @@ from charkha.operations.rollout.plan import Plan, is_about_zero, plan_test
 from charkha.operations.rollout.status import status_of
 from charkha.operations.rollout.verdicts import sequence, verdict
 from charkha.operations.rollout.words import broken_guards, means_in_words, plan_in_words
+from charkha.operations.steps import Promote
+from charkha.operations.verdict import judge
 from charkha.serving.routing import assign, positions
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.project import Project
@@ -287,3 +291,37 @@ def test_status_says_which_way_is_better(world: World) -> None:
     assert found["difference"]["words"] == "the difference is not known yet"
     assert found["ends_when"][0] == "the whole sequence above zero: champion; below zero: rolled back"
     assert "(5 % of the champion's margin)" in found["ends_when"][-1]
+
+
+def test_a_shadow_before_the_test_is_measured_by_a_loss(world: World, tmp_path: Path) -> None:
+    """Nobody hears it, so the margin says nothing of it."""
+    rollout = ck.shadow("2d") >> ck.compare("margin", mde=0.05, share=0.5)
+    project = project_in(world.project.root, rollout=rollout, business={"margin": "higher"})
+    by = project.models[NAME]
+    with open_home(shutil.copytree(world.project.home, tmp_path / "home")) as home:
+        clock = SimulatedClock(midnight(world.day) + HOUR_US)
+        start_rollout(home, clock, by, world.newer, actor="ravi", reason="once more", force=True)
+        found = look(by, home, clock.now())
+        assert found.contest is not None
+        assert found.contest.metric == "log_loss"
+        told = status_of(found, by, home.ledger.decisions(NAME))
+    assert (told["stage"], told["metric"]) == ("shadow", "margin")
+    assert told["ends_when"][-1].startswith("To find a difference of 0.5")
+    assert "(5 % of the champion's margin)" in told["ends_when"][-1]
+    assert found.progress is not None
+    even = evolve(found, progress=evolve(found.progress, plan=None, usual=ClusterMean(0.01, 0.0004, 900, 800)))
+    assert status_of(even, by, [])["ends_when"][-1] == (
+        "no A/B test yet: margin of v1 is 0.010 (95 % -0.030 to 0.050), about 0: 5 % of that is no difference that an "
+        "A/B test can be planned for"
+    )
+
+
+def test_a_shadow_is_judged_by_what_its_own_decisions_would_have_cost() -> None:
+    rows = answered(0, 0).with_columns(version=pl.lit("v1"), role=pl.lit("champion"))
+    shadow = rows.with_columns(version=pl.lit("v2"), role=pl.lit("shadow"), decision=pl.col("_label") > 0.5)
+    found = contest(pl.concat([rows, shadow]), "v1", "v2", ck.compare("cost"), SPAN, costs=ck.Costs(false_negative=4))
+    assert found.difference is not None
+    step = judge(1, found, found.difference)
+    assert isinstance(step, Promote)
+    assert step.reason.startswith("cost per decision 0.000 against the champion's 1.5")
+    assert step.evidence["metric"] == "cost"

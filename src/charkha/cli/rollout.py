@@ -200,7 +200,10 @@ def shadow_in_words(found: dict[str, Any]) -> str:
 
 
 def arm_table(arms: list[dict[str, Any]], metric: str) -> Table:
-    """Return both arms as a table, the champion first. metric: what is compared, whose mean each shows."""
+    """Return both arms as a table, the champion first. metric: what is compared.
+
+    Of each its mean, over those of the matured predictions of which it is known.
+    """
     from charkha.operations.wording import metric_name
 
     heads = ("arm", "share", "requests", "entities", "errors", "p95 ms", "matured", metric_name(metric))
@@ -209,6 +212,7 @@ def arm_table(arms: list[dict[str, Any]], metric: str) -> Table:
         latency = "" if arm["latency_p95_ms"] is None else f"{arm['latency_p95_ms']:.3g}"
         mean = "" if arm["mean"] is None else f"{arm['mean']:.5g}"
         counts = (arm["requests"], arm["entities"], arm["failed_entities"])
-        figures = [f"{arm['share']:.4g}", *(f"{count:,}" for count in counts), latency, f"{arm['labels']:,}", mean]
+        known = f"{arm['labels']:,} of {arm['of_matured_predictions']:,}"
+        figures = [f"{arm['share']:.4g}", *(f"{count:,}" for count in counts), latency, known, mean]
         table.add_row(escape(str(arm["version"])), *figures)
     return table

@@ -44,6 +44,8 @@ class LabelSchema(RowSchema):
     def told(self, body: bytes) -> ToldRows:
         """Return what a body tells. Raises as `decode`, and Invalid for a row that tells nothing of its prediction."""
         rows, is_many = self.decode(body)
+        if not self.metrics:
+            return ToldRows([str(id_) for id_, _ in rows], [float(label) for _, label in rows], {})
         of_rows = [self._values(row) for row in rows]
         for number, values in enumerate(of_rows):
             if all(value is None for value in values):
@@ -54,12 +56,12 @@ class LabelSchema(RowSchema):
 
     def _values(self, row: Row) -> list[float | None]:
         """Return the label and the metrics of a decoded row."""
-        told = row[2] if self.metrics else UNSET
+        told = row[2]
         values = (UNSET,) * len(self.metrics) if told is UNSET else msgspec.structs.astuple(told)
         return [None if value is UNSET else float(value) for value in (row[1], *values)]
 
     def _keys(self, structs: Sequence[msgspec.Struct]) -> int:
-        return sum(_keys_of(struct) for struct in structs)
+        return sum(map(_keys_of, structs)) if self.metrics else super()._keys(structs)
 
     def _expected(self, path: str) -> str:
         field = path.rpartition("].")[2]

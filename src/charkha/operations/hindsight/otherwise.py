@@ -16,6 +16,7 @@ from charkha.bundles.store import BundleCorrupt, BundleStore, UnknownBundle
 from charkha.monitoring.outcomes import OutcomeReader
 from charkha.monitoring.performance import Span, floats
 from charkha.operations.hindsight.alternatives import Alternative, Nothing, alternative_to
+from charkha.operations.wording import metric_name
 from charkha.serving.prediction_frames import FEATURES_LOGGED, REQUEST_PREFIX, as_asked, features_logged
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import COST, ROW_LOSSES, Costs, FloatArray, Model
@@ -74,12 +75,16 @@ class _Rows:
 
 @frozen(eq=False)
 class _Measure:
-    """By what both are measured. loss: by its name. other: the bundle that can score again; None where none can."""
+    """By what both are measured. loss: by its name. other: the bundle that can score again; None where none can.
+
+    untold: the business metric that the decision rested on.
+    """
 
     loss: str
     costs: Costs
     found: Alternative
     other: Bundle | None
+    untold: str | None = None
 
     def losses(self, rows: pl.DataFrame, scores: pl.Series, decided: pl.Series) -> FloatArray:
         """Return what rows with a label lost by scores and decisions, both (n,)."""
@@ -95,7 +100,7 @@ def otherwise(home: Home, model: Model, decision: Decision, now_us: int) -> Othe
     until_us = min(found.span.until_us, now_us - model.label.delay_us)
     span = Span(found.span.since_us, max(found.span.since_us, until_us))
     other, trouble = _usable(bundles, model.name, found)
-    measure = _Measure(_loss(model, decision), model.costs, found, other)
+    measure = _Measure(_loss(model, decision), model.costs, found, other, _untold(model, decision))
     parts = list(_limited(_parts(_reader(home, model, other), span, now_us, measure)))
     if not parts:
         why = f"no labelled prediction since then can be scored by {found.instead}"
@@ -195,6 +200,8 @@ def _measured(rows: _Rows, measure: _Measure, span: Span) -> Otherwise:
     except MetricUndefined:
         difference = None
     lacking = "" if difference else "; for an interval there have to be labels of two days at least"
+    if measure.untold:
+        lacking += f"; by {metric_name(loss)}, for nobody knows the {metric_name(measure.untold)} of other answers"
     return Otherwise(
         question=found.question,
         reason=f"{how}logged features{lacking}",
@@ -211,12 +218,15 @@ def _measured(rows: _Rows, measure: _Measure, span: Span) -> Otherwise:
 
 
 def _loss(model: Model, decision: Decision) -> str:
-    """Return the loss that a decision rested on; the task's first where it is another metric.
-
-    What another version's answers would have led to, nobody was told: a business metric has no otherwise.
-    """
+    """Return the loss that a decision rested on; the task's first where it is another metric."""
     named, losses = decision.evidence.get("metric"), ROW_LOSSES[model.task]
     return str(named) if named in (*losses, COST) else losses[0]
+
+
+def _untold(model: Model, decision: Decision) -> str | None:
+    """Return the business metric that a decision rested on: what other answers would have led to, nobody was told."""
+    named = decision.evidence.get("metric")
+    return str(named) if named in model.business else None
 
 
 def _estimate(loss: str, losses: FloatArray, days: Clusters) -> Estimate | None:

@@ -84,15 +84,14 @@ def ends_when(trial: Trial, progress: Progress, situation: Situation, model: Mod
         left_us = trial.since_us + parse_duration(rollout.shadow.period)
         further = "a live stage" if rollout.live else f"a verdict on {rollout.shadow.min_labels:,} matured labels"
         ended = [f"from {moment(left_us)}: {further}", "a limit of the shadow that breaks: rejected"]
-        return [*ended, *_unplanned(trial, progress, model)] if len(rollout.shares) == 1 else ended
+        return [*ended, *_planned(trial, progress, model, situation.now_us)] if len(rollout.shares) == 1 else ended
     guards = "a guardrail that breaks: rolled back"
     if trial.stage == "canary":
         canary = rollout.guardrails
         next_us = trial.since_us + parse_duration(canary.period)
         share = rollout.shares[min(trial.step + 1, len(rollout.shares) - 1)]
         needed = count_of(canary.min_requests, "request")
-        planned = [plan_in_words(progress.plan, model, situation.now_us)] if progress.plan else []
-        planned += _unplanned(trial, progress, model)
+        planned = _planned(trial, progress, model, situation.now_us)
         return [f"from {moment(next_us)} and after {needed}: {percent(share)} of the entities", guards, *planned]
     over_us = trial.since_us + parse_duration(rollout.compare.within) + model.label.delay_us
     better, worse = ("above", "below") if model.compared_higher else ("below", "above")
@@ -104,9 +103,11 @@ def ends_when(trial: Trial, progress: Progress, situation: Situation, model: Mod
     return [*ended, plan_in_words(trial.plan, model, trial.since_us)] if trial.plan else ended
 
 
-def _unplanned(trial: Trial, progress: Progress, model: Model) -> list[str]:
-    """Return why there is no plan of the A/B test, where one is looked for."""
-    if progress.usual is None or progress.plan is not None:
+def _planned(trial: Trial, progress: Progress, model: Model, now_us: int) -> list[str]:
+    """Return what the A/B test would need, or why none can be planned."""
+    if progress.plan is not None:
+        return [plan_in_words(progress.plan, model, now_us)]
+    if progress.usual is None:
         return []
     return [f"no A/B test yet: {unplanned_in_words(progress.usual, trial.champion, model)}"]
 
