@@ -4,12 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+import charkha as ck
 from charkha.monitoring.performance import Span, contest, performance, performances
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import FloatArray
 from charkha.spec.rollout import Compare
 from charkha.training.compare import paired_difference
 from charkha.training.metrics import estimate
+from charkha.training.threshold import total_cost
 
 WEEK = Span(0, 7 * DAY_US)
 COUNT = 700
@@ -24,6 +26,7 @@ def scored(version: str, role: str, scores: FloatArray, labels: FloatArray) -> p
             "version": version,
             "role": role,
             "score": scores,
+            "decision": scores >= 0.5,
             "_label": pl.Series(labels).fill_nan(None),
         }
     )
@@ -119,6 +122,35 @@ def test_the_same_scores_make_no_difference(outcomes: pl.DataFrame) -> None:
     found = contest(pl.concat([same, same.with_columns(version=pl.lit("v2"))]), "v1", "v2", Compare("log_loss"), WEEK)
     assert found.difference is not None
     assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
+
+
+def test_a_cost_is_of_the_decision_that_each_version_made(
+    outcomes: pl.DataFrame, truth: tuple[FloatArray, FloatArray, FloatArray]
+) -> None:
+    labels, good, _ = truth
+    costs = ck.Costs(false_positive=1, false_negative=5, true_positive=-2)
+    # A rule decided some rows otherwise than the score says.
+    ruled = (pl.col("version") == "v1") & (pl.col("_at_us") % DAY_US < 3 * HOUR_US)
+    served = outcomes.with_columns(decision=pl.when(ruled).then(True).otherwise(pl.col("decision")))
+    found = contest(served, "v1", "v2", Compare("cost"), WEEK, costs=costs)
+    theirs = served.filter(pl.col("version") == "v1")["decision"].to_numpy()
+    assert found.champion_loss is not None
+    assert found.champion_loss.value == pytest.approx(total_cost(labels, theirs, costs) / COUNT)
+    assert found.challenger_loss is not None
+    assert found.challenger_loss.value == pytest.approx(total_cost(labels, good >= 0.5, costs) / COUNT)
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx(found.challenger_loss.value - found.champion_loss.value)
+    undecided = served.with_columns(
+        decision=pl.when(pl.col("version") == "v2").then(None).otherwise(pl.col("decision"))
+    )
+    assert contest(undecided, "v1", "v2", Compare("cost"), WEEK, costs=costs).labels == 0
+
+
+def test_a_cost_below_zero_has_a_whole_interval(outcomes: pl.DataFrame) -> None:
+    gains = ck.Costs(false_positive=-1, false_negative=-1, true_positive=-3, true_negative=-3)
+    found = contest(outcomes, "v1", "v2", Compare("cost"), WEEK, costs=gains)
+    assert found.champion_loss is not None
+    assert found.champion_loss.low < found.champion_loss.value < found.champion_loss.high < 0
 
 
 def test_a_span_knows_its_length() -> None:

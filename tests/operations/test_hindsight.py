@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 from operator_world import DAYS, FIRST_DAY, NAME, Traffic, make_operator, make_project, midnight
 
+import charkha as ck
 from charkha.bundles.store import BundleStore
 from charkha.clock import SimulatedClock
 from charkha.monitoring.outcomes import OutcomeReader
@@ -17,7 +18,7 @@ from charkha.monitoring.performance import Span
 from charkha.operations.hindsight.alternatives import Alternative
 from charkha.operations.hindsight.as_of import LedgerAsOf, WouldDecide, home_as_of
 from charkha.operations.hindsight.explain import evidence_in_words, explain
-from charkha.operations.hindsight.otherwise import _parts, otherwise
+from charkha.operations.hindsight.otherwise import _Measure, _parts, otherwise
 from charkha.operations.hindsight.rerun import rerun
 from charkha.operations.hindsight.standing import standing_at
 from charkha.operations.kill import kill, revive
@@ -224,8 +225,24 @@ def test_what_was_logged_beside_the_answers_is_not_scored_again(project: Project
         span=span,
     )
     reader = OutcomeReader(home, project.models[NAME])
-    parts = list(_parts(reader, asked, span, midnight(DAYS), None))
-    assert sum(part.logged for part in parts) == sum(len(part.labels) for part in parts) > 0
+    parts = list(_parts(reader, span, midnight(DAYS), _Measure("log_loss", ck.Costs(), asked, None)))
+    assert sum(part.logged for part in parts) == sum(len(part.at_us) for part in parts) > 0
+
+
+def test_a_decision_that_rested_on_costs_is_measured_by_them(project: Project, home: Home) -> None:
+    promoted = decided(home, "promote")[-1]
+    model = evolve(project.models[NAME], costs=ck.Costs(false_negative=2))
+    by_cost = otherwise(home, model, evolve(promoted, evidence={**promoted.evidence, "metric": "cost"}), midnight(DAYS))
+    by_loss = otherwise(home, model, promoted, midnight(DAYS))
+    assert (by_cost.loss, by_loss.loss, by_cost.labels) == ("cost", "log_loss", by_loss.labels)
+    assert by_cost.actual is not None
+    assert by_cost.difference is not None
+    assert by_cost.difference.value > 0
+    assert by_cost.actual.value * by_cost.labels == pytest.approx(round(by_cost.actual.value * by_cost.labels))
+    unknown = evolve(promoted, evidence={**promoted.evidence, "metric": "margin"})
+    assert otherwise(home, model, unknown, midnight(DAYS)) == by_loss
+    earned = otherwise(home, evolve(model, business={"margin": "higher"}), unknown, midnight(DAYS))
+    assert earned.reason == f"{by_loss.reason}; by log loss, for nobody knows the margin of other answers"
 
 
 def test_where_nothing_can_be_measured_it_is_said_why(project: Project, home: Home) -> None:

@@ -123,6 +123,12 @@ def at_canary(days: float = 5, step: int = 0, plan: Plan | None = PLAN, **mine: 
     return situation(Progress(trial=trial("canary", step, share, days), live=live(share, **mine), plan=plan))
 
 
+def planless(found: Situation, usual: ClusterMean) -> Situation:
+    """Return a situation in which nothing can be planned by what the champion shows."""
+    assert found.progress is not None
+    return evolve(found, progress=evolve(found.progress, plan=None, usual=usual))
+
+
 def at_test(loss: float, labels: int = 20_000, **changes: Any) -> Situation:
     found = trial("ab", 2, 0.5, **changes)
     return situation(Progress(trial=found, live=live(0.5, loss=loss, labels=labels)))
@@ -243,9 +249,30 @@ def test_no_traffic_and_no_labels_end_in_words() -> None:
     assert isinstance(quiet, Retract)
     assert "it has answered only 12 requests, where 200 are needed: inconclusive, v1 stays" in quiet.reason
     assert step(at_canary(days=5, step=1, plan=None)) is None
-    unplanned = step(at_canary(days=9, step=1, plan=None))
+    unplanned = step(planless(at_canary(days=9, step=1, plan=None), ClusterMean(0.45, 0.01, 60, 60)))
     assert isinstance(unplanned, Retract)
-    assert "too few labels of v1 have matured to plan the A/B test by" in unplanned.reason
+    assert "too few labels of v1 have matured to plan the A/B test by: those of 60 entities, where 100 are needed" in (
+        unplanned.reason
+    )
+    crowded = step(at_canary(days=9, step=1, plan=None))
+    assert isinstance(crowded, Retract)
+    assert "another challenger is in the way: inconclusive, v1 stays" in crowded.reason
+
+
+def test_a_shadow_that_no_test_can_follow_ends_in_words() -> None:
+    direct = ck.shadow("2d") >> ck.compare("log_loss", share=0.5)
+    found = planless(at_shadow(), ClusterMean(0.45, 0.01, 60, 60))
+    assert step(found, direct) is None  # for four times the period and the delay it may still get its labels
+    assert found.progress is not None
+    late = evolve(found, progress=evolve(found.progress, trial=trial("shadow", 0, 1.0, days=12)))
+    ended = step(late, direct)
+    assert isinstance(ended, Reject)
+    assert ended.reason == (
+        "v2: after 12 days too few labels of v1 have matured to plan the A/B test by: those of 60 entities, where 100 "
+        "are needed"
+    )
+    assert late.progress is not None
+    assert isinstance(step(evolve(late, progress=evolve(late.progress, plan=PLAN)), direct), Expose)
 
 
 @pytest.mark.parametrize(

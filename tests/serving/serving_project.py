@@ -1,6 +1,6 @@
 """A project small enough to read, its bundles written by hand: serving is tested without training anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from charkha.features.feed import Feed
 from charkha.features.plan import plan_features
 from charkha.serving.observer import Observer
 from charkha.serving.service import Service
+from charkha.spec.business import Better
 from charkha.spec.model import Model
 from charkha.spec.policies import Fallback, LogPolicy
 from charkha.spec.project import Project, load_project
@@ -191,9 +192,10 @@ def open_stage(
     fallback: Fallback | None = None,
     rules: Sequence[RuleSpec] = (),
     log: LogPolicy | None = None,
+    business: Mapping[str, Better] | None = None,
 ) -> Iterator[Stage]:
     project = write_project(folder)
-    late = evolve(project.models["late_trip"], fallback=fallback, log=log or LogPolicy())
+    late = evolve(project.models["late_trip"], fallback=fallback, log=log or LogPolicy(), business=business or {})
     project = evolve(project, models={**project.models, "late_trip": late})
     with open_home(project.home) as home:
         clock = SimulatedClock(NOW_US)

@@ -1,6 +1,7 @@
 """What makes no call is said by one type, before anything is sent; what must not be answered twice is sent once."""
 
 import asyncio
+import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,10 @@ WRONG: list[tuple[Callable[[Any], object], str | None, str]] = [
     (lambda c: c.label("m", "id", True), "ids", "expected a list, of one for each prediction, got 'id'"),
     (lambda c: c.label("m", ["id"], True), "labels", "expected a list"),
     (lambda c: c.label("m", ["id"], [True, False]), "labels", "one label for each of 1 ids, got 2 labels"),
+    (lambda c: c.label("m", ["id"]), "labels", "expected labels, metrics or both, got neither"),
+    (lambda c: c.label("m", ["id"], metrics=[1.0]), "metrics", "expected names with a list for each"),
+    (lambda c: c.label("m", ["id"], metrics={"margin": 1.0}), "metrics.margin", "expected a list"),
+    (lambda c: c.label("m", ["id"], metrics={"margin": [1.0, 2.0]}), "metrics.margin", "one value of 'margin'"),
 ]  # fmt: skip
 
 
@@ -79,6 +84,21 @@ def test_labels_may_be_arrays() -> None:
 
     with ck.Client("http://app", transport=transport(answer)) as client:
         assert client.label("m", (each for each in "ab"), np.array([True, False])).accepted == 2
+
+
+def test_what_is_not_known_of_metrics_is_left_out() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        rows = json.loads(request.content)["rows"]
+        assert rows == [
+            {"id": "a", "label": True, "metrics": {"margin": 12.5, "complaints": 0}},
+            {"id": "b", "metrics": {"complaints": 1}},
+            {"id": "c", "label": False},
+        ]
+        return httpx.Response(200, json={"accepted": 3})
+
+    told: dict[str, Any] = {"margin": np.array([12.5, np.nan, np.nan]), "complaints": [0, 1, None]}
+    with ck.Client("http://app", transport=transport(answer)) as client:
+        assert client.label("m", ["a", "b", "c"], [True, None, False], metrics=told).accepted == 3
 
 
 def test_reasons_are_typed() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from serving_project import write_project
 
 from charkha.serving.flaws import count_keys
+from charkha.serving.label_schemas import label_schema
 from charkha.serving.refusals import Refused
-from charkha.serving.schemas import RowSchema, event_schema, label_schema, request_frame, request_schema
+from charkha.serving.schemas import RowSchema, event_schema, request_frame, request_schema
 from charkha.spec.fields import TIME
 
 ID = "013dc2cb-b400-7000-8000-000000000000"

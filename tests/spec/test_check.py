@@ -478,6 +478,15 @@ REQUEST = ["flight", "origin", "carrier", "distance"]
         (put("model", metrics=[]), "metrics: expected at least one metric, got none"),
         (put("model", gates=["roc_auc > 0.6"]), "gates: expected a gate, got 'roc_auc > 0.6'"),
         (put("model", costs={"false_positive": 3}), "costs: expected a ck.Costs, got {'false_positive': 3}"),
+        (put("model", business={"margin": "up"}), "business['margin']: expected 'higher' or 'lower', got 'up'"),
+        (
+            put("model", business=["margin"]),
+            "business: expected a dict of names and 'higher' or 'lower', got ['margin']",
+        ),
+        (
+            put("model", business={"margin": "higher"}, rollout=ck.shadow("7d") >> ck.compare("margin")),
+            "rollout.compare: expected an A/B test, for 'margin' tells what answers led to, got a comparison on the",
+        ),
         (only("model", label=None), "label: expected a ck.Label, got None"),
     ],
 )

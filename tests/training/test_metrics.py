@@ -16,7 +16,6 @@ from charkha.training.metrics import (
     estimate_slices,
     higher_is_better,
     influence_of,
-    row_losses,
 )
 
 PEERS = {
@@ -220,14 +219,6 @@ def test_unusable_numbers_are_refused() -> None:
         estimate("auc", labels, labels)
     with pytest.raises(ValueError, match="one cluster for each of 2 rows, got 1"):
         estimate("brier", labels, labels, clusters=np.zeros(1))
-
-
-def test_row_losses_average_to_the_metric() -> None:
-    labels, scores = rows_of("binary", 1)
-    for metric in ROW_LOSSES["binary"]:
-        assert row_losses("binary", metric, labels, scores).mean() == pytest.approx(PEERS[metric](labels, scores))
-    with pytest.raises(ValueError, match=r"a loss of binary rows \(log_loss, brier\), got 'roc_auc'"):
-        row_losses("binary", "roc_auc", labels, scores)
 
 
 def test_direction_of_metrics() -> None:

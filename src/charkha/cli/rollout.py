@@ -166,7 +166,7 @@ def show(session: Session, found: dict[str, Any]) -> None:
     if found["shadow"]:
         line("shadow", shadow_in_words(found["shadow"]))
     if found["arms"]:
-        session.out.print(arm_table(found["arms"]))
+        session.out.print(arm_table(found["arms"], found["metric"]))
     if found["difference"]:
         line("difference", found["difference"]["words"])
         line("planned", f"{found['difference']['of_planned_information']:.0%} of the planned information is there")
@@ -199,14 +199,20 @@ def shadow_in_words(found: dict[str, Any]) -> str:
     return "; ".join(said)
 
 
-def arm_table(arms: list[dict[str, Any]]) -> Table:
-    """Return both arms as a table, the champion first."""
-    heads = ("arm", "share", "requests", "entities", "errors", "p95 ms", "labels", "loss")
+def arm_table(arms: list[dict[str, Any]], metric: str) -> Table:
+    """Return both arms as a table, the champion first. metric: what is compared.
+
+    Of each its mean, over those of the matured predictions of which it is known.
+    """
+    from charkha.operations.wording import metric_name
+
+    heads = ("arm", "share", "requests", "entities", "errors", "p95 ms", "matured", metric_name(metric))
     table = Table(*heads, box=None, header_style="dim", pad_edge=False)
     for arm in arms:
         latency = "" if arm["latency_p95_ms"] is None else f"{arm['latency_p95_ms']:.3g}"
-        loss = "" if arm["loss"] is None else f"{arm['loss']:.5f}"
+        mean = "" if arm["mean"] is None else f"{arm['mean']:.5g}"
         counts = (arm["requests"], arm["entities"], arm["failed_entities"])
-        figures = [f"{arm['share']:.4g}", *(f"{count:,}" for count in counts), latency, f"{arm['labels']:,}", loss]
+        known = f"{arm['labels']:,} of {arm['of_matured_predictions']:,}"
+        figures = [f"{arm['share']:.4g}", *(f"{count:,}" for count in counts), latency, known, mean]
         table.add_row(escape(str(arm["version"])), *figures)
     return table

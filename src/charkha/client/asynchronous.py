@@ -13,6 +13,7 @@ from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedMo
 from charkha.client.bodies import MOST_ROWS, Row
 from charkha.client.coalescing import Coalescer
 from charkha.client.errors import WrongCall
+from charkha.client.labels import Columns
 from charkha.client.places import NoPlace, limits_of
 from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
@@ -92,9 +93,16 @@ class AsyncClient:
         """Push rows of a source; what was there already counts once. Calls are made one after the other."""
         return requests.pushed_in_all([await self._call(call) for call in self._settings.push(source, rows)])
 
-    async def label(self, model: str, ids: Iterable[str], labels: Iterable[bool | float]) -> Labelled:
-        """Say what became true of predictions. A later label of the same id corrects the earlier one."""
-        calls = self._settings.label(model, ids, labels)
+    async def label(
+        self,
+        model: str,
+        ids: Iterable[str],
+        labels: Iterable[bool | float | None] | None = None,
+        *,
+        metrics: Columns | None = None,
+    ) -> Labelled:
+        """Say what became true of predictions, and business metrics of them; as `Client.label`."""
+        calls = self._settings.label(model, ids, labels, metrics)
         return Labelled(sum([(await self._call(call)).accepted for call in calls]))
 
     async def models(self) -> list[ServedModel]:

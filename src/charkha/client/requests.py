@@ -16,6 +16,7 @@ from attrs import Factory, evolve, field, frozen
 from charkha.client.answers import Labelled, Models, Prediction, Predictions, Pushed, Ready
 from charkha.client.bodies import MOST_ROWS, Row, cut, encoded, encoded_one, many, one
 from charkha.client.errors import Refused, Unreachable, WrongCall
+from charkha.client.labels import Columns, told_rows
 from charkha.client.retrying import Attempt, Patience, Response, Steps, steps
 
 T = TypeVar("T")
@@ -142,14 +143,12 @@ class Settings:
         each = [rows] if isinstance(rows, Mapping) else rows
         return self._parts(f"/v1/sources/{_named(source, 'source')}/events", Pushed, encoded(each))
 
-    def label(self, model: str, ids: Iterable[str], labels: Iterable[Any]) -> list[Request[Labelled]]:
+    def label(
+        self, model: str, ids: Iterable[str], labels: Iterable[Any] | None, metrics: Columns | None
+    ) -> list[Request[Labelled]]:
         """Return the calls that say what became true. Raises WrongCall."""
         path = f"/v1/models/{_named(model, 'model')}/labels"
-        each, truths = _listed(ids, "ids"), _listed(labels, "labels")
-        if len(each) != len(truths):
-            raise WrongCall(f"expected one label for each of {len(each)} ids, got {len(truths)} labels", "labels")
-        rows = ({"id": id_, "label": label} for id_, label in zip(each, truths, strict=True))
-        return self._parts(path, Labelled, encoded(rows))
+        return self._parts(path, Labelled, encoded(told_rows(ids, labels, metrics)))
 
     def _parts(self, path: str, answer: type[T], rows: Sequence[bytes]) -> list[Request[T]]:
         calls, first = [], 0
@@ -201,9 +200,3 @@ def _named(name: str, what: str) -> str:
     if not isinstance(name, str) or not name:
         raise WrongCall(f"expected the name of a {what}, got {name!r}", what)
     return quote(name, safe="", errors="replace")
-
-
-def _listed(values: Iterable[Any], what: str) -> list[Any]:
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise WrongCall(f"expected a list, of one for each prediction, got {values!r:.80}", what)
-    return list(values)

@@ -14,6 +14,7 @@ from charkha.client.answers import Labelled, Prediction, Pushed, Ready, ServedMo
 from charkha.client.bodies import MOST_ROWS, Row
 from charkha.client.errors import WrongCall
 from charkha.client.in_time import limited
+from charkha.client.labels import Columns
 from charkha.client.places import NoPlace, limits_of
 from charkha.client.requests import IN_FLIGHT, PARTS_IN_FLIGHT, Request, Settings
 from charkha.client.retrying import Attempt, Outcome, Response
@@ -95,9 +96,21 @@ class Client:
         """Push rows of a source; what was there already counts once. Calls are made one after the other."""
         return requests.pushed_in_all([self._call(call) for call in self._settings.push(source, rows)])
 
-    def label(self, model: str, ids: Iterable[str], labels: Iterable[bool | float]) -> Labelled:
-        """Say what became true of predictions. A later label of the same id corrects the earlier one."""
-        return Labelled(sum(self._call(call).accepted for call in self._settings.label(model, ids, labels)))
+    def label(
+        self,
+        model: str,
+        ids: Iterable[str],
+        labels: Iterable[bool | float | None] | None = None,
+        *,
+        metrics: Columns | None = None,
+    ) -> Labelled:
+        """Say what became true of predictions. A later label of the same id corrects the earlier one.
+
+        metrics: of the model's business metrics, a value for each id, such as {"margin": [12.5, None]}, beside labels
+        or in place of them. With metrics, None and NaN are what is not known yet.
+        """
+        calls = self._settings.label(model, ids, labels, metrics)
+        return Labelled(sum(self._call(call).accepted for call in calls))
 
     def models(self) -> list[ServedModel]:
         """Return the models of the project, and what serves them."""

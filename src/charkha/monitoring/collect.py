@@ -28,7 +28,10 @@ FULL_PART_ROWS = 50_000
 
 @frozen
 class Collected:
-    """How many rows a collection added: predictions (one per version that scored a request) and labels."""
+    """How many rows a collection added: predictions (one per version that scored a request) and labels.
+
+    A row of labels may tell a business metric alone.
+    """
 
     predictions: int
     labels: int

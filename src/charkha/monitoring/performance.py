@@ -5,14 +5,16 @@ there, and fast ones differ (a flight that lands early is known early), so young
 their label is known. Intervals take the days as the independent units: rows of one day share its weather.
 """
 
+import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.spec.durations import DAY_US
-from charkha.spec.model import FloatArray
+from charkha.spec.model import Costs, FloatArray
 from charkha.spec.rollout import Compare
-from charkha.training.compare import paired_difference
-from charkha.training.metrics import Clusters, Estimate, MetricUndefined, estimate
+from charkha.training.compare import paired_means
+from charkha.training.metrics import Clusters, Estimate, MetricUndefined, estimate, estimate_mean
+from charkha.training.row_losses import row_losses
 
 
 @frozen
@@ -96,25 +98,32 @@ def performances(outcomes: pl.DataFrame, metrics: tuple[str, ...], span: Span) -
     ]
 
 
-def contest(outcomes: pl.DataFrame, champion: str, challenger: str, compare: Compare, span: Span) -> Contest:
-    """Compare two versions on the predictions of a span that both scored and that have a label.
+def contest(
+    outcomes: pl.DataFrame, champion: str, challenger: str, compare: Compare, span: Span, *, costs: Costs | None = None
+) -> Contest:
+    """Compare two versions on the predictions of a span that both made and that have a label.
 
-    outcomes: as `monitoring.outcomes.outcomes` returns them.
+    outcomes: as `monitoring.outcomes.outcomes` returns them. compare: by a loss, or by `cost`: then each version is
+    judged by its own decisions, and `costs` is what they cost.
     """
-    labelled = _labelled(_within(outcomes, span))
-    theirs = labelled.filter(pl.col("version") == challenger).select("id", pl.col("score").alias("challenger"))
+    labelled = _within(outcomes, span).filter(pl.col("_label").is_not_null())
+    theirs = labelled.filter(pl.col("version") == challenger).select(
+        "id", pl.col("score").alias("_theirs"), pl.col("decision").alias("_their_decision")
+    )
     both = labelled.filter(pl.col("version") == champion).join(theirs, on="id", how="inner", maintain_order="left")
-    labels, a, b = _numbers(both, "_label"), _numbers(both, "challenger"), _numbers(both, "score")
-    days = _days(both)
+    a = _losses(compare.metric, both, ("_theirs", "_their_decision"), costs or Costs())
+    b = _losses(compare.metric, both, ("score", "decision"), costs or Costs())
+    known = ~np.isnan(a) & ~np.isnan(b)
+    a, b, days = a[known], b[known], _days(both)[known]
     return Contest(
         champion=champion,
         challenger=challenger,
         metric=compare.metric,
         confidence=compare.confidence,
-        champion_loss=_estimate(compare.metric, labels, b, days),
-        challenger_loss=_estimate(compare.metric, labels, a, days),
-        difference=_difference(compare, labels, a, b, days),
-        labels=both.height,
+        champion_loss=_mean(compare.metric, b, days),
+        challenger_loss=_mean(compare.metric, a, days),
+        difference=_difference(compare, a, b, days),
+        labels=len(days),
         days=_distinct(days),
         span=span,
     )
@@ -147,8 +156,27 @@ def _estimate(metric: str, labels: FloatArray, scores: FloatArray, days: Cluster
         return None
 
 
-def _difference(compare: Compare, labels: FloatArray, a: FloatArray, b: FloatArray, days: Clusters) -> Estimate | None:
+def _losses(metric: str, both: pl.DataFrame, judged: tuple[str, str], costs: Costs) -> FloatArray:
+    """Return what rows lost by a version. judged: the columns with its scores and decisions."""
+    labels, scores, decided = (floats(both[name]) for name in ("_label", *judged))
+    return row_losses(metric, labels, scores, decided, costs)
+
+
+def floats(values: pl.Series) -> FloatArray:
+    """Return numbers or truth values as float64 (n,), NaN for null."""
+    found: FloatArray = values.cast(pl.Float64).to_numpy()
+    return found
+
+
+def _mean(metric: str, losses: FloatArray, days: Clusters) -> Estimate | None:
     try:
-        return paired_difference(compare.metric, labels, a, b, clusters=days, confidence=compare.confidence)
+        return estimate_mean(metric, losses, days)
+    except MetricUndefined:
+        return None
+
+
+def _difference(compare: Compare, a: FloatArray, b: FloatArray, days: Clusters) -> Estimate | None:
+    try:
+        return paired_means(compare.metric, a, b, clusters=days, confidence=compare.confidence)
     except MetricUndefined:
         return None

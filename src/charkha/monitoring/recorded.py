@@ -138,7 +138,7 @@ def _is_feature(name: str) -> bool:
 def _labels(home: Home, model: Model, ids: pl.Series, as_of_us: int) -> pl.DataFrame:
     tables = home.tables
     frames = (tables.read(labels_table(model.name), name) for name in _parts(home, labels_table(model.name)))
-    known = pl.col("_label_known_us") <= as_of_us
+    known = (pl.col("_label_known_us") <= as_of_us) & pl.col("label").is_not_null()
     of_these = pl.DataFrame({"id": ids.unique()}, schema={"id": pl.String()})
     found = [frame.filter(known).join(of_these, on="id", how="semi").select(LABELS.names()) for frame in frames]
     return pl.concat([pl.DataFrame(schema=LABELS), *found]).sort("_label_known_us", maintain_order=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import polars as pl
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from charkha.bundles.manifest import Estimate, Manifest
 from charkha.bundles.store import BundleStore
@@ -136,7 +136,8 @@ class Lookout:
         health = performance(rows, champion, self.model.metrics[0], window)
         if shadow is None:
             return health, None
-        return health, contest(rows, champion, shadow.version, self.model.rollout.compare, together)
+        compare = evolve(self.model.rollout.compare, metric=self.model.row_loss)
+        return health, contest(rows, champion, shadow.version, compare, together, costs=self.model.costs)
 
     def _findings(self, deployment: Deployment, now_us: int) -> list[Finding]:
         monitors = self.model.monitors

@@ -23,7 +23,7 @@ from charkha.operations.replay_summary import (
     ReplaySummary,
     VersionSummary,
 )
-from charkha.serving.labels import decode_labels, label_stream
+from charkha.serving.labels import LABEL_SCHEMA, decode_labels, label_stream
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.durations import DAY_US
 from charkha.spec.fields import TIME
@@ -79,7 +79,8 @@ def served_predictions(stage: Stage, bundles: BundleStore) -> pl.DataFrame:
     """Return what versions answered, with `label` where it came, and the `month` (UTC) of the prediction."""
     name, log = stage.model.name, stage.home.log
     predictions = logged_predictions(stage.home, name, bundles).filter(pl.col("role").is_in(["champion", "challenger"]))
-    labels = decode_labels(log.read(label_stream(name))).unique("id", keep="last")
+    told = decode_labels(log.read(label_stream(name))).select(LABEL_SCHEMA.names())
+    labels = told.drop_nulls("label").unique("id", keep="last")
     served = predictions.join(labels, on="id", how="left", maintain_order="left")
     return served.with_columns(month=pl.col("_at_us").cast(TIME).dt.strftime("%Y-%m"))
 

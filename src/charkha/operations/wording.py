@@ -34,6 +34,7 @@ METRIC_NAMES = {
     "r2": "R²",
     "absolute_error": "absolute error",
     "squared_error": "squared error",
+    "cost": "cost per decision",
 }
 
 _PLAINLY: dict[type[Step], str] = {

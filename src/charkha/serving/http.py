@@ -21,6 +21,7 @@ from charkha.serving.desk import Asked, Desk
 from charkha.serving.docs_page import docs_page
 from charkha.serving.ending import Looked
 from charkha.serving.keyring import ANY_KEY, OPEN, Keyring, Need
+from charkha.serving.label_schemas import label_schema
 from charkha.serving.metrics import CONTENT_TYPE, Current, ServingMetrics
 from charkha.serving.openapi import Schemas, openapi_document
 from charkha.serving.openapi_keys import secured
@@ -42,7 +43,7 @@ from charkha.serving.responses import (
     served_rules,
 )
 from charkha.serving.router import Route, Router
-from charkha.serving.schemas import event_schema, label_schema
+from charkha.serving.schemas import event_schema
 from charkha.serving.service import Service, UnknownModel
 from charkha.serving.supervised import OfServer, Place
 
@@ -166,9 +167,9 @@ class Api:
     async def labels(self, name: str, call: Call) -> Reply:
         """`POST /v1/models/{model}/labels`."""
         deadline = Deadline.of(call)
-        rows, _ = self._schemas.labels[name].decode(await read_body(call, self._limits, self._patience))
-        ids, labels = [str(id_) for id_, _ in rows], [float(label) for _, label in rows]
-        count = await self.desk.threads.labels.run(deadline.before, self._service.label, name, ids, labels)
+        told = self._schemas.labels[name].told(await read_body(call, self._limits, self._patience))
+        logged = partial(self._service.label, name, told.ids, told.labels, told.metrics)
+        count = await self.desk.threads.labels.run(deadline.before, logged)
         self._metrics.labelled(name, count)
         return json_reply(LabelsTaken(count))
 

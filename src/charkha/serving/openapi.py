@@ -10,6 +10,7 @@ from attrs import frozen
 from charkha.serving.body import REASONS
 from charkha.serving.contracts import EventsRefused
 from charkha.serving.deadline import TIMEOUT_HEADER
+from charkha.serving.label_schemas import LabelSchema
 from charkha.serving.protocols.openapi import KINDS, ONCE, arrow_content, protocol_paths
 from charkha.serving.reasons import MOST_REASONS
 from charkha.serving.responses import (
@@ -60,7 +61,7 @@ class Schemas:
 
     requests: Mapping[str, RowSchema]
     events: Mapping[str, RowSchema]
-    labels: Mapping[str, RowSchema]
+    labels: Mapping[str, LabelSchema]
 
     def all(self) -> list[RowSchema]:
         """Return every one of them."""
@@ -111,10 +112,12 @@ def _predict(model: Model, schema: RowSchema) -> dict[str, Any]:
     return paths
 
 
-def _labels(model: Model, schema: RowSchema) -> dict[str, Any]:
+def _labels(model: Model, schema: LabelSchema) -> dict[str, Any]:
     text = (
         "Report what became true of predictions, by their ids. A later label of the same id corrects the earlier one."
     )
+    if schema.metrics:
+        text += " A row tells its label, business metrics, or both; what it leaves out is not told, and no zero."
     paths = _post(f"Label {model.name}", text, schema, _ref(LabelsTaken.__name__), _REFUSALS | _LATE)
     paths["post"]["parameters"] = [_TIMEOUT]
     return paths

@@ -6,24 +6,23 @@ it should hear of.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, datetime
 from difflib import get_close_matches
 from functools import partial
 from math import isfinite
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import polars as pl
 from attrs import frozen
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from charkha.clock import to_datetime, to_micros
 from charkha.serving.flaws import count_keys, duplicate, malformed, may_hold_nul, nul_field
 from charkha.serving.refusals import Invalid, Malformed, TooLarge
 from charkha.spec.fields import TIME, FieldType, polars_schema
-from charkha.spec.model import Model, Task
+from charkha.spec.model import Model
 from charkha.spec.sources import Source
 
 LONGEST_TEXT = 4096
@@ -47,8 +46,6 @@ _EXAMPLES: Mapping[FieldType, object] = {
     bool: True,
     datetime: "2013-04-01T06:30:00Z",
 }
-_LABELS: Mapping[Task, Any] = {"binary": bool | Literal[0, 1], "regression": float}
-_LABEL_WORDS: Mapping[Task, str] = {"binary": "true, false, 1 or 0", "regression": "a number"}
 
 # The whole body is {"rows": [...]}. A field called "rows" cannot be meant: no field holds an array.
 _MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*[^\s"0-9tf-]')
@@ -59,6 +56,8 @@ _FOUND = re.compile(r", got `(?P<kind>\w+)`$")
 _KINDS = {"str": "text", "int": "a whole number", "float": "a decimal", "bool": "a boolean", "null": "null"}
 
 Row = tuple[Any, ...]
+Schema = TypeVar("Schema", bound="RowSchema")
+_define = partial(msgspec.defstruct, forbid_unknown_fields=True, frozen=True, module=__name__)
 
 
 @frozen(eq=False)
@@ -90,7 +89,7 @@ class RowSchema:
             raise self._invalid(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(body, str(error)) from None
-        keys = len(structs) * len(self.words) + is_many
+        keys = self._keys(structs) + is_many
         # As many colons as keys: none is there twice. With more, some may be in text.
         if body.count(b":") != keys and count_keys(body) != keys:
             raise duplicate(body)
@@ -100,6 +99,10 @@ class RowSchema:
         if self.times:
             self._refuse_times_that_are_none(rows, is_many=is_many)
         return rows, is_many
+
+    def _keys(self, structs: Sequence[msgspec.Struct]) -> int:
+        """Return how many keys rows have, those of objects in them too."""
+        return len(structs) * len(self.words)
 
     def convert(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Return rows that came in another form than as our JSON, held to the same types.
@@ -173,14 +176,6 @@ def event_schema(source: Source, limit: int) -> RowSchema:
     return _row_schema(f"{source.name}_event", source.fields, frozenset(needed), limit)
 
 
-def label_schema(model: Model, limit: int) -> RowSchema:
-    """Return what the labels route of a model takes: the id of a prediction, and what became true."""
-    types = {"id": UUID, "label": _LABELS[model.task]}
-    words = {"id": "the id of a prediction", "label": _LABEL_WORDS[model.task]}
-    example = {"id": "013dc2cb-b400-7000-8000-000000000000", "label": model.task == "binary" or 1.5}
-    return _build(f"{model.name}_label", types, words, example, limit)
-
-
 def request_frame(fields: Mapping[str, FieldType], rows: Sequence[Row]) -> pl.DataFrame:
     """Return decoded rows as the table that `Service.predict` takes; times without a zone are UTC."""
     columns = list(zip(*rows, strict=True))
@@ -217,20 +212,35 @@ def _series(name: str, dtype: pl.DataType, values: Sequence[Any]) -> pl.Series:
 def _row_schema(name: str, fields: Mapping[str, FieldType], needed: frozenset[str | None], limit: int) -> RowSchema:
     types = {field: _TYPES[kind] if field in needed else _TYPES[kind] | None for field, kind in fields.items()}
     words = {field: _WORDS[kind] if field in needed else f"{_WORDS[kind]} or null" for field, kind in fields.items()}
-    return _build(name, types, words, {field: _EXAMPLES[kind] for field, kind in fields.items()}, limit)
-
-
-def _build(
-    name: str, types: Mapping[str, Any], words: Mapping[str, str], example: Mapping[str, object], limit: int
-) -> RowSchema:
-    """Make the types. Attributes are numbered, since a field may be called anything, also `class`."""
-    attributes = {f"f{number}": field for number, field in enumerate(types)}
-    define = partial(msgspec.defstruct, forbid_unknown_fields=True, frozen=True, module=__name__)
-    row = define(name, list(zip(attributes, types.values(), strict=True)), rename=attributes)
-    rows = define(f"{name}s", [(ROWS, Annotated[list[row], Meta(min_length=1, max_length=limit)])])  # type: ignore[valid-type]
-    decoders = (msgspec.json.Decoder(row), msgspec.json.Decoder(rows))
     times = tuple(place for place, kind in enumerate(types.values()) if kind in (_Time, _Time | None))
-    return RowSchema(words, example, limit, row, rows, *decoders, times)
+    example = {field: _EXAMPLES[kind] for field, kind in fields.items()}
+    return schema_of(RowSchema, struct_of(name, types), words, example, limit, times=times)
+
+
+def struct_of(name: str, types: Mapping[str, Any], optional: Collection[str] = ()) -> type[msgspec.Struct]:
+    """Make the type of an object with these fields and no other; `optional` ones are UNSET where they are left out.
+
+    Attributes are numbered, since a field may be called anything, also `class`.
+    """
+    attributes = {f"f{number}": field for number, field in enumerate(types)}
+    fields = [
+        (attribute, types[field] | UnsetType, UNSET) if field in optional else (attribute, types[field])
+        for attribute, field in attributes.items()
+    ]
+    return _define(name, fields, rename=attributes)
+
+
+def schema_of(
+    kind: Callable[..., Schema],
+    row: type[msgspec.Struct],
+    words: Mapping[str, str],
+    example: Mapping[str, object],
+    limit: int,
+    **more: Any,
+) -> Schema:
+    """Make the schema of a kind that takes rows of a type. more: what the kind has of its own."""
+    rows = _define(f"{row.__name__}s", [(ROWS, Annotated[list[row], Meta(min_length=1, max_length=limit)])])  # type: ignore[valid-type]
+    return kind(words, example, limit, row, rows, msgspec.json.Decoder(row), msgspec.json.Decoder(rows), **more)
 
 
 def _where(path: str) -> str:

@@ -21,7 +21,7 @@ from charkha.serving.beside import AtOnce, Beside
 from charkha.serving.catching_up import CatchingUp
 from charkha.serving.fallback import fallen_back
 from charkha.serving.kill_switch import KillSwitch
-from charkha.serving.labels import LabelLog
+from charkha.serving.labels import LabelLog, Told, UndeclaredMetric
 from charkha.serving.lineup import LineUp
 from charkha.serving.lineups import LineUps
 from charkha.serving.observer import Observer, Quiet, Stages
@@ -287,15 +287,18 @@ class Service:
                 self._gate.check(source, rows)
             return self._feed.push(source, rows)
 
-    def label(self, model: str, ids: Sequence[str], labels: Sequence[float]) -> int:
+    def label(self, model: str, ids: Sequence[str], labels: Told, metrics: Mapping[str, Told] | None = None) -> int:
         """Log what became true of predictions, known from now on; return how many.
 
-        Raises UnknownModel, InvalidPredictionId, LogFull, and ValueError for a label that is not finite; then none was
-        logged.
+        metrics: of the model's business metrics, a value for each id; None where it is not told, as of labels. Raises
+        UnknownModel, InvalidPredictionId, LogFull, UndeclaredMetric, and ValueError for what `encode_labels` does not
+        take; then none was logged.
         """
-        self._model(model)
+        declared = self._model(model).business
+        if undeclared := [name for name in metrics or () if name not in declared]:
+            raise UndeclaredMetric(model, undeclared[0], declared)
         with taken_by_log(f"model '{model}': the labels"):
-            self._labels[model].append(ids, labels, self._clock.now())
+            self._labels[model].append(ids, labels, self._clock.now(), metrics)
         return len(ids)
 
     def falls_back(self, model: str) -> bool:

@@ -8,6 +8,7 @@ import polars as pl
 from attrs import Factory, field, frozen
 
 from charkha.spec.autonomy import Autonomy
+from charkha.spec.business import Better
 from charkha.spec.durations import parse_duration
 from charkha.spec.fields import FieldType, one_or_many
 from charkha.spec.gates import Gate
@@ -26,11 +27,13 @@ METRICS: Mapping[Task, Mapping[str, bool]] = {
     "binary": {"roc_auc": True, "average_precision": True, "log_loss": False, "brier": False},
     "regression": {"mae": False, "rmse": False, "r2": True},
 }
-# Losses of one row, whose paired difference decides a rollout.
+# Losses of one row's score, which may decide a rollout.
 ROW_LOSSES: Mapping[Task, tuple[str, ...]] = {
     "binary": ("log_loss", "brier"),
     "regression": ("absolute_error", "squared_error"),
 }
+# May decide one too, of binary models: what one row's decision cost as it was served, by `Costs`.
+COST = "cost"
 
 
 @frozen(eq=False)
@@ -149,6 +152,8 @@ class Model:
     estimator: `ck.LightGBM()`, `ck.Linear()`, …
     metrics: what is reported; the first is the primary.
     slices: request fields by whose values metrics are also reported.
+    business: figures that a label call may carry beside the truth, and which way each is better: one may decide a
+        rollout, such as {"margin": "higher"}.
     fallback: what answers where the model cannot; without one, such a call fails.
     reasons: full name of a feature, or name of a view → what is said of it where it moved a score.
     log: how long predictions are kept, and what is answered while there is no room for them.
@@ -172,6 +177,7 @@ class Model:
     costs: Costs = field(default=Costs(), kw_only=True)
     metrics: tuple[str, ...] = field(converter=one_or_many, kw_only=True)
     slices: tuple[str, ...] = field(default=(), converter=one_or_many, kw_only=True)
+    business: Mapping[str, Better] = field(factory=dict, kw_only=True)
     gates: tuple[Gate, ...] = field(default=(), converter=tuple[Gate, ...], kw_only=True)
     rules: tuple[Rule, ...] = field(default=(), converter=tuple[Rule, ...], kw_only=True)
     rollout: Rollout = field(kw_only=True)
@@ -228,3 +234,19 @@ class Model:
     def higher_is_better(self) -> bool:
         """Whether a higher value of the primary metric is better."""
         return METRICS[self.task][self.metrics[0]]
+
+    @property
+    def business_metric(self) -> str | None:
+        """The business metric that decides a rollout; None where a loss does."""
+        metric = self.rollout.compare.metric
+        return metric if metric in self.business else None
+
+    @property
+    def compared_higher(self) -> bool:
+        """Whether a higher value of what decides a rollout is better: losses and costs are better low."""
+        return self.business.get(self.rollout.compare.metric) == "higher"
+
+    @property
+    def row_loss(self) -> str:
+        """The loss that compares versions on the same rows; the task's first where a business metric decides."""
+        return ROW_LOSSES[self.task][0] if self.business_metric else self.rollout.compare.metric

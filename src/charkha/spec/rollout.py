@@ -65,13 +65,14 @@ class Canary:
 
 @frozen
 class Compare:
-    """The decision: champion and challenger are compared by a loss of single rows, on matured labels.
+    """The decision: champion and challenger are compared by a mean over single rows, on matured labels.
 
-    metric: what decides (log_loss, brier, absolute_error, squared_error). confidence: of the interval of the
-    difference. Promotion needs the whole interval on the better side.
+    metric: what decides: a loss of the score (log_loss, brier, absolute_error, squared_error), `cost`, which is what
+    the decision as served cost by the model's `ck.Costs`, or in an A/B test a business metric of the model.
+    confidence: of the interval of the difference. Promotion needs the whole interval on the better side.
     On a shadow, both score the same requests, and one look decides. As an A/B test, after a canary or with a `share`,
     each answers its own entities, and every look may decide:
-    mde: the least difference that is to be found, as a share of the champion's loss. share: of the entities the
+    mde: the least difference that is to be found, as a share of the champion's mean. share: of the entities the
     challenger answers. alpha: how often, at most, versions that are equal end otherwise than unclear; of all the live
     stages together. power: how often a difference of `mde` is found within the planned sample. within: the longest
     that it is tried. unclear: what becomes of a difference that is not found: the champion stays, or a person is asked.
@@ -144,7 +145,7 @@ class Rollout:
 
     @property
     def mde(self) -> float:
-        """The least difference that the A/B test is to find, as a share of the champion's loss."""
+        """The least difference that the A/B test is to find, as a share of the champion's mean."""
         return MDE if self.compare.mde is None else self.compare.mde
 
     @property

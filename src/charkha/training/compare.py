@@ -2,7 +2,7 @@
 
 from charkha.bundles.manifest import Estimate
 from charkha.spec.model import FloatArray
-from charkha.training.influence import Influence
+from charkha.training.influence import Influence, MetricUndefined, mean_influence
 from charkha.training.intervals import Clusters, spread, wald
 from charkha.training.metrics import higher_is_better, influence_of
 
@@ -23,8 +23,21 @@ def paired_difference(
     clusters are the independent units, and the t quantile has one degree of freedom less than there are clusters.
     Raises MetricUndefined with fewer than two units, or as `metrics.estimate` does.
     """
-    of_a, of_b = influence_of(metric, labels, a), influence_of(metric, labels, b)
-    gain = Influence(of_a.value - of_b.value, of_a.rows - of_b.rows, of_a.support)
+    influences = influence_of(metric, labels, a), influence_of(metric, labels, b)
+    return _difference(metric, *influences, clusters, confidence)
+
+
+def paired_means(
+    metric: str, a: FloatArray, b: FloatArray, clusters: Clusters | None = None, *, confidence: float = 0.95
+) -> Estimate:
+    """Return the mean of row losses `a` minus that of `b`, (n,) over the same rows; as `paired_difference`."""
+    if len(a) == 0:
+        raise MetricUndefined(metric, "rows", "none")
+    return _difference(metric, mean_influence(a), mean_influence(b), clusters, confidence)
+
+
+def _difference(metric: str, a: Influence, b: Influence, clusters: Clusters | None, confidence: float) -> Estimate:
+    gain = Influence(a.value - b.value, a.rows - b.rows, a.support)
     return wald(gain, spread(metric, gain.rows, clusters), confidence)
 
 

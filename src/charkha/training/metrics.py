@@ -1,4 +1,4 @@
-"""Metrics with their confidence intervals: of all rows, of each slice, and as losses of single rows."""
+"""Metrics with their confidence intervals: of all rows, of each slice, and as means of what single rows lost."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -8,18 +8,19 @@ import polars as pl
 
 from charkha.bundles.manifest import Estimate
 from charkha.bundles.rules import BoolArray
-from charkha.spec.model import METRICS, ROW_LOSSES, FloatArray, Task
-from charkha.training.influence import (
-    INFLUENCES,
-    Influence,
-    MetricUndefined,
-    absolute_errors,
-    binary_log_losses,
-    squared_errors,
-)
-from charkha.training.intervals import Clusters, Spread, from_zero, spread, up_to_one, within_unit
+from charkha.spec.model import COST, METRICS, FloatArray
+from charkha.training.influence import INFLUENCES, Influence, MetricUndefined, mean_influence
+from charkha.training.intervals import Clusters, Spread, from_zero, spread, up_to_one, wald, within_unit
 
-__all__ = ["Clusters", "Estimate", "MetricUndefined", "estimate", "estimate_slices", "higher_is_better", "row_losses"]
+__all__ = [
+    "Clusters",
+    "Estimate",
+    "MetricUndefined",
+    "estimate",
+    "estimate_mean",
+    "estimate_slices",
+    "higher_is_better",
+]
 
 SMALLEST_SLICE = 50
 
@@ -27,12 +28,7 @@ _INTERVALS: Mapping[str, Callable[[Influence, Spread, float], Estimate]] = {
     "roc_auc": within_unit,
     "average_precision": within_unit,
     "r2": up_to_one,
-}
-_ROW_LOSSES: Mapping[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
-    "log_loss": binary_log_losses,
-    "brier": squared_errors,
-    "absolute_error": absolute_errors,
-    "squared_error": squared_errors,
+    COST: wald,  # gains are costs below zero
 }
 
 
@@ -98,11 +94,17 @@ def rows_of_slices(slices: pl.Series, smallest: int = SMALLEST_SLICE) -> Iterato
         yield value, (values == value).fill_null(False).to_numpy()
 
 
-def row_losses(task: Task, metric: str, labels: FloatArray, scores: FloatArray) -> FloatArray:
-    """Return each row's loss, (n,). Raises ValueError unless the task has that loss (`spec.model.ROW_LOSSES`)."""
-    if metric not in ROW_LOSSES[task]:
-        raise ValueError(f"expected a loss of {task} rows ({', '.join(ROW_LOSSES[task])}), got {metric!r}")
-    return _ROW_LOSSES[metric](labels, scores)
+def estimate_mean(
+    metric: str, losses: FloatArray, clusters: Clusters | None = None, *, confidence: float = 0.95
+) -> Estimate:
+    """Return the mean of row losses (n,), all finite, with its interval; as `estimate` of a metric that is such a mean.
+
+    Raises MetricUndefined with fewer than two rows or clusters.
+    """
+    if len(losses) == 0:
+        raise MetricUndefined(metric, "rows", "none")
+    influence = mean_influence(losses)
+    return _INTERVALS.get(metric, from_zero)(influence, spread(metric, influence.rows, clusters), confidence)
 
 
 def higher_is_better(metric: str) -> bool:

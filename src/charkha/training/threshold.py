@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from charkha.bundles.rules import BoolArray
 from charkha.spec.model import Costs, FloatArray
 
 # No probability reaches it: with this threshold the score never decides True.
@@ -37,9 +38,14 @@ def _last_smallest(values: FloatArray) -> int:
     return len(values) - 1 - int(np.argmin(values[::-1]))
 
 
-def total_cost(labels: FloatArray, decisions: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], costs: Costs) -> float:
-    """Return what the decisions, bool (n,), cost in all, given the labels, float64 (n,)."""
+def decision_costs(labels: FloatArray, decisions: BoolArray, costs: Costs) -> FloatArray:
+    """Return what each decision, bool (n,), cost, given the labels, float64 (n,)."""
     truth = labels > 0.5
     when_true = np.where(truth, costs.true_positive, costs.false_positive)
     when_false = np.where(truth, costs.false_negative, costs.true_negative)
-    return float(np.where(decisions, when_true, when_false).sum())
+    return np.where(decisions, when_true, when_false).astype(np.float64)
+
+
+def total_cost(labels: FloatArray, decisions: BoolArray, costs: Costs) -> float:
+    """Return what the decisions, bool (n,), cost in all, given the labels, float64 (n,)."""
+    return float(decision_costs(labels, decisions, costs).sum())

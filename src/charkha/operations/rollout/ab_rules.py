@@ -5,7 +5,7 @@ from charkha.operations.rollout.progress import Exposure
 from charkha.operations.rollout.promoting import asked, promoted
 from charkha.operations.rollout.trial import CONTINUED
 from charkha.operations.rollout.verdicts import sequence, verdict
-from charkha.operations.rollout.words import evidence_of, losses_in_words, time_at_stage
+from charkha.operations.rollout.words import evidence_of, means_in_words, time_at_stage
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Note, Promote, Step
 from charkha.operations.wording import percent
@@ -25,8 +25,8 @@ def judge_test(situation: Situation, model: Model) -> Step | None:
     trial = exposure.trial
     found = sequence(*exposure.live.difference, plan)
     over = situation.now_us >= trial.since_us + parse_duration(model.rollout.compare.within) + model.label.delay_us
-    comparison = losses_in_words(exposure.live, model, found, plan)
-    match verdict(found, plan, over=over):
+    comparison = means_in_words(exposure.live, model, found, plan)
+    match verdict(found, plan, over=over, higher_is_better=model.compared_higher):
         case "promote":
             return promoted(_promotion(situation, model, exposure, comparison), situation, model)
         case "roll back":

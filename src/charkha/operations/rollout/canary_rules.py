@@ -1,5 +1,6 @@
 """The canary: a share of the entities, then a larger one, as long as no guardrail breaks."""
 
+from charkha.operations.rollout.compared import unplanned_in_words
 from charkha.operations.rollout.exposing import exposed
 from charkha.operations.rollout.progress import Exposure
 from charkha.operations.rollout.words import broken_guards, evidence_of, time_at_stage
@@ -36,6 +37,7 @@ def retracted(situation: Situation, model: Model, exposure: Exposure, reason: st
 
 def _next(situation: Situation, model: Model, exposure: Exposure) -> Step | None:
     trial, canary, mine = exposure.trial, model.rollout.guardrails, exposure.live.challenger
+    progress = situation.progress
     period_us, for_so_long = parse_duration(canary.period), time_at_stage(trial, situation.now_us)
     if situation.now_us < trial.since_us + period_us:
         return None
@@ -50,9 +52,9 @@ def _next(situation: Situation, model: Model, exposure: Exposure) -> Step | None
     if mine.requests < canary.min_requests:
         said = f"after {for_so_long} it has answered only {count_of(mine.requests, 'request')}"
         reason = f"{said}, where {canary.min_requests:,} are needed: inconclusive, {trial.champion} stays"
+    elif progress and progress.usual and not progress.plan:
+        why = unplanned_in_words(progress.usual, trial.champion, model)
+        reason = f"after {for_so_long} {why}: inconclusive, {trial.champion} stays"
     else:
-        reason = (
-            f"after {for_so_long} too few labels of {trial.champion} have matured to plan the A/B test by, or another "
-            f"challenger is in the way: inconclusive, {trial.champion} stays"
-        )
+        reason = f"after {for_so_long} another challenger is in the way: inconclusive, {trial.champion} stays"
     return retracted(situation, model, exposure, reason, "inconclusive")

@@ -8,7 +8,7 @@ arrays, of as many rollouts as are simulated.
     latency     entities with a call slower than a bound                              events
     decisions   entities with a positive decision, more or fewer                      events, both ways
     scores      the largest distance of the distributions of the scores               band
-    loss        the difference of the losses                                          normal mixture
+    loss        the difference of what is compared                                    normal mixture
     slices      the same in each declared slice                                       normal mixture
 
 All rates count entities, once each, for rows of one entity are not independent, and an entity belongs to one arm.
@@ -26,7 +26,7 @@ from charkha.operations.rollout.plan import OF_COMPARISON
 from charkha.spec.rollout import Canary, Rollout
 
 GUARDS = ("failures", "assignment", "latency", "decisions", "scores", "loss", "slices")
-# The losses of guardrails are watched for differences of about this share of the champion's.
+# What is compared is watched for differences of about this share of the champion's.
 WATCHED = 0.1
 
 Pair = tuple[float | FloatArray, float | FloatArray]
@@ -37,8 +37,9 @@ class Figures:
     """What the guardrails are asked of. Pairs are the challenger's and the champion's; of one rollout, or arrays (…,).
 
     entities: those that were answered first by it. failed, slow, decided: how many of them ever had a request of which
-    that is so. scores: counts (…, bins) of the first score of each. loss: the difference of the losses and its
-    information; slices: both (…, slices). Where too little is known the information is 0. usual: the champion's loss.
+    that is so. scores: counts (…, bins) of the first score of each. loss: how much worse it is by what is
+    compared, with its information; slices: both (…, slices). Where too little is known the information is 0. usual: the
+    champion's mean, or another size of which differences are a share.
     """
 
     entities: Pair

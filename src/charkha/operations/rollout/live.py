@@ -7,21 +7,14 @@ import polars as pl
 from attrs import frozen
 
 from charkha.monitoring.performance import Span
-from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
+from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.clusters import ClusterMean, cluster_mean
 from charkha.operations.rollout.guards import Figures
 from charkha.operations.rollout.plan import LEAST_ENTITIES
+from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of, values_of
 from charkha.serving.prediction_frames import REQUEST_PREFIX
-from charkha.serving.routing import assign, positions
-from charkha.spec.model import Model
-from charkha.training.influence import absolute_errors, binary_log_losses, squared_errors
+from charkha.spec.model import ROW_LOSSES, Model
 
-ROW_LOSSES = {
-    "log_loss": binary_log_losses,
-    "brier": squared_errors,
-    "absolute_error": absolute_errors,
-    "squared_error": squared_errors,
-}
 # Of the scores, by the champion's quantiles.
 BINS = 20
 # So many slices with the most rows are looked at.
@@ -35,8 +28,8 @@ class Arm:
     """One version's part of the traffic.
 
     requests: that were to be its own, fallbacks among them. entities: that it answered first. failed, slow, decided: of
-    its entities, those with such a request. latency_us: the 95th percentile. early: its loss on all labels so far;
-    matured: on those whose delay has passed. predictions: how many of those there are to have a label.
+    its entities, those with such a request. latency_us: the 95th percentile. early: the mean of what is compared on all
+    labels so far; matured: on those whose delay has passed. predictions: how many of those there are to have a label.
     """
 
     version: str
@@ -54,7 +47,7 @@ class Arm:
 
 @frozen(kw_only=True)
 class SliceDifference:
-    """The difference of the losses in one slice, by all labels so far. information: 0 where there are too few."""
+    """The difference of the means in one slice, by all labels so far. information: 0 where there are too few."""
 
     name: str
     value: str
@@ -67,6 +60,8 @@ class Live:
     """Both arms over a span.
 
     scores: counts of first scores by the champion's quantiles, the challenger's first. slow_us: from when a call is.
+    higher_is_better: of what is compared. watched: differences of which size the guardrails watch for are a share of
+    this; of the champion's mean where it is None.
     """
 
     champion: Arm
@@ -75,29 +70,43 @@ class Live:
     slices: tuple[SliceDifference, ...]
     slow_us: float
     span: Span
+    higher_is_better: bool = False
+    watched: float | None = None
 
     @property
     def difference(self) -> tuple[float, float]:
-        """The difference of the losses on matured labels, and its information."""
+        """The difference of the means on matured labels, and its information."""
         return difference_of(self.challenger.matured, self.champion.matured)
 
     @property
     def figures(self) -> Figures:
         """What the guardrails are asked of."""
         mine, others = self.challenger, self.champion
+        worse = -1.0 if self.higher_is_better else 1.0
+        early, information = difference_of(mine.early, others.early)
+        usual = others.early.value if others.early.rows else 1.0
         return Figures(
             entities=(mine.entities, others.entities),
             failed=(mine.failed, others.failed),
             slow=(mine.slow, others.slow),
             decided=(mine.decided, others.decided),
             scores=(np.array(self.scores[0], dtype=np.float64), np.array(self.scores[1], dtype=np.float64)),
-            loss=difference_of(mine.early, others.early),
+            loss=(worse * early, information),
             slices=(
-                np.array([each.difference for each in self.slices], dtype=np.float64),
+                worse * np.array([each.difference for each in self.slices], dtype=np.float64),
                 np.array([each.information for each in self.slices], dtype=np.float64),
             ),
-            usual=others.early.value if others.early.rows else 1.0,
+            usual=usual if self.watched is None else self.watched,
         )
+
+
+def spread_of(mean: ClusterMean) -> float:
+    """Return the standard deviation of a row, as it counts in a mean; 1 where it is not known, or there is none.
+
+    What is no loss may have a mean of about 0, of which no share is a size to watch for.
+    """
+    spread = float(np.sqrt(mean.variance * mean.rows))
+    return spread if np.isfinite(spread) and spread > 0 else 1.0
 
 
 def difference_of(challenger: ClusterMean, champion: ClusterMean) -> tuple[float, float]:
@@ -109,31 +118,9 @@ def difference_of(challenger: ClusterMean, champion: ClusterMean) -> tuple[float
 
 
 @frozen(eq=False)
-class _Rows:
-    """Answered rows, one each. first: of its entity. mine: of the challenger's arm. by_mine, by_champion: who did."""
-
-    entity: IntArray
-    first: BoolArray
-    mine: BoolArray
-    by_mine: BoolArray
-    by_champion: BoolArray
-    score: FloatArray
-    decided: BoolArray
-    latency_us: FloatArray
-    at_us: IntArray
-    label: FloatArray
-
-    @property
-    def own(self) -> BoolArray:
-        """Whether a row was answered by its arm's version, and nobody in its place."""
-        return np.where(self.mine, self.by_mine, self.by_champion).astype(np.bool_)
-
-
-@frozen(eq=False)
 class _Terms:
     """By what rows are measured. matured: bool (n,): whose label has."""
 
-    metric: str
     slow_us: float
     matured: BoolArray
 
@@ -148,101 +135,50 @@ def live_of(
     """
     within = rows.filter(pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left"))
     answers = within.filter(pl.col("role") != "shadow").sort("_at_us", maintain_order=True)
-    keys = [REQUEST_PREFIX + name for name in model.sticky_fields]
-    entity, first = _entities(answers, keys)
-    arms = _assigned(answers, entity, model, challengers, pair[1])
+    entity, first = entities_of(answers, model)
+    arms = arms_of(answers, entity, model, challengers, pair[1])
     chosen = arms >= 0
-    table = _rows(answers.filter(pl.Series(chosen)), (entity[chosen], first[chosen]), arms[chosen] == 1, pair[1])
+    ours = answers.filter(pl.Series(chosen))
+    table = rows_of(ours, (entity[chosen], first[chosen]), arms[chosen] == 1, pair[1], model)
     shares = (1 - sum(each for _, each in challengers), dict(challengers)[pair[1]])
     terms = _Terms(
-        metric=model.rollout.compare.metric,
         slow_us=_slow_from(table, model.rollout.guardrails.max_slowdown),
         matured=table.at_us < span.until_us - model.label.delay_us,
     )
     scores = [_first_scores(table, mine=mine) for mine in (True, False)]
     edges = np.quantile(scores[1], np.arange(1, BINS) / BINS) if len(scores[1]) else None
+    champion = _arm(table, pair[0], shares[0], terms, mine=False)
     return Live(
-        champion=_arm(table, pair[0], shares[0], terms, mine=False),
+        champion=champion,
         challenger=_arm(table, pair[1], shares[1], terms, mine=True),
         scores=(_binned(scores[0], edges), _binned(scores[1], edges)),
-        slices=tuple(_slices(table, answers.filter(pl.Series(chosen)), model)),
+        slices=tuple(_slices(table, ours, model)),
         slow_us=terms.slow_us,
         span=span,
+        higher_is_better=model.compared_higher,
+        watched=None if model.rollout.compare.metric in ROW_LOSSES[model.task] else spread_of(champion.early),
     )
 
 
-def loss_of(rows: pl.DataFrame, model: Model, version: str) -> tuple[ClusterMean, int | None]:
-    """Return what a version's answers lost on all their labels, and when it answered first (µs); None where it never.
+def usual_of(rows: pl.DataFrame, model: Model, version: str) -> tuple[ClusterMean, int | None]:
+    """Return the mean of what is compared over a version's answers, and when it answered first (µs); None if never.
 
     rows: as of `live_of`.
     """
     own = rows.filter((pl.col("version") == version) & pl.col("role").is_in(["champion", "challenger"]))
-    usable = own.filter(pl.col("_label").is_not_null() & pl.col("score").is_finite())
-    entity, _ = _entities(usable, [REQUEST_PREFIX + name for name in model.sticky_fields])
-    labels, scores = (usable[name].cast(pl.Float64).to_numpy() for name in ("_label", "score"))
+    values = values_of(own, model)
+    known = ~np.isnan(values)
+    entity, _ = entities_of(own.filter(pl.Series(known)), model)
     first_us = own["_at_us"].min()
-    losses = ROW_LOSSES[model.rollout.compare.metric](labels, scores)
-    return cluster_mean(losses, entity), first_us if isinstance(first_us, int) else None
+    return cluster_mean(values[known], entity), first_us if isinstance(first_us, int) else None
 
 
-def _entities(answers: pl.DataFrame, keys: list[str]) -> tuple[IntArray, BoolArray]:
-    """Return a number for the entity of each row, and whether the row is its first."""
-    hashes = answers.select(pl.struct(keys).hash(seed=0)).to_series().to_numpy()
-    _, firsts, codes = np.unique(hashes, return_index=True, return_inverse=True)
-    first = np.zeros(len(hashes), dtype=np.bool_)
-    first[firsts] = True
-    return codes.astype(np.int64), first
-
-
-def _assigned(
-    answers: pl.DataFrame,
-    entity: IntArray,
-    model: Model,
-    challengers: Sequence[tuple[str, float]],
-    challenger: str,
-) -> IntArray:
-    """Return whose each row was to be: 0 the champion's, 1 the challenger's, -1 of neither.
-
-    By the place of its entity, so that what the challenger could not answer counts as its own. Where places do not
-    agree with who answered, as for keys that the log holds otherwise, whoever answered counts.
-    """
-    answered = np.where((answers["version"] == challenger) & (answers["role"] == "challenger"), 1, 0)
-    others = [version for version, _ in challengers if version != challenger]
-    answered = np.where(answers["version"].is_in(others) & (answers["role"] == "challenger"), -1, answered)
-    if not len(entity):
-        return answered.astype(np.int64)
-    _, firsts = np.unique(entity, return_index=True)
-    keys = [REQUEST_PREFIX + name for name in model.sticky_fields]
-    places = positions(model.name, answers[firsts.tolist()].select(keys).rows())
-    number = [version for version, _ in challengers].index(challenger) + 1
-    who = assign(places, [share for _, share in challengers])[entity]
-    to_be = np.where(who == number, 1, np.where(who == 0, 0, -1))
-    astray = (answered == 1) & (to_be != 1)
-    return np.asarray(answered if astray.any() else to_be, dtype=np.int64)
-
-
-def _rows(answers: pl.DataFrame, entities: tuple[IntArray, BoolArray], mine: BoolArray, challenger: str) -> _Rows:
-    role, version = answers["role"].to_numpy(), answers["version"].to_numpy()
-    return _Rows(
-        entity=entities[0],
-        first=entities[1],
-        mine=mine,
-        by_mine=((role == "challenger") & (version == challenger)).astype(np.bool_),
-        by_champion=(role == "champion").astype(np.bool_),
-        score=answers["score"].to_numpy().astype(np.float64),
-        decided=answers["decision"].fill_null(value=False).to_numpy().astype(np.bool_),
-        latency_us=answers["latency_us"].fill_null(0).to_numpy().astype(np.float64),
-        at_us=answers["_at_us"].to_numpy(),
-        label=answers["_label"].cast(pl.Float64).to_numpy().astype(np.float64),
-    )
-
-
-def _slow_from(table: _Rows, factor: float) -> float:
+def _slow_from(table: Rows, factor: float) -> float:
     usual = table.latency_us[~table.mine & table.own]
     return max(float(LEAST_SLOW_US), factor * float(np.quantile(usual, 0.95))) if len(usual) else float(LEAST_SLOW_US)
 
 
-def _arm(table: _Rows, version: str, share: float, terms: _Terms, *, mine: bool) -> Arm:
+def _arm(table: Rows, version: str, share: float, terms: _Terms, *, mine: bool) -> Arm:
     arm = table.mine == mine
     own = arm & table.own
     answered_first = table.first & (table.by_mine if mine else table.by_champion)
@@ -256,24 +192,23 @@ def _arm(table: _Rows, version: str, share: float, terms: _Terms, *, mine: bool)
         slow=_distinct(table, own & (table.latency_us > terms.slow_us)),
         decided=_distinct(table, own & table.decided),
         latency_us=float(np.quantile(latencies, 0.95)) if len(latencies) else None,
-        early=_loss(table, own, terms.metric),
-        matured=_loss(table, own & terms.matured, terms.metric),
+        early=_mean(table, own),
+        matured=_mean(table, own & terms.matured),
         predictions=int((own & terms.matured).sum()),
     )
 
 
-def _distinct(table: _Rows, rows: BoolArray) -> int:
+def _distinct(table: Rows, rows: BoolArray) -> int:
     return len(np.unique(table.entity[rows]))
 
 
-def _loss(table: _Rows, rows: BoolArray, metric: str) -> ClusterMean:
-    usable = rows & np.isfinite(table.label) & np.isfinite(table.score)
-    losses: FloatArray = ROW_LOSSES[metric](table.label[usable], table.score[usable])
+def _mean(table: Rows, rows: BoolArray) -> ClusterMean:
+    usable = rows & table.known
     _, clusters = np.unique(table.entity[usable], return_inverse=True)
-    return cluster_mean(losses, clusters.astype(np.int64))
+    return cluster_mean(table.value[usable], clusters.astype(np.int64))
 
 
-def _first_scores(table: _Rows, *, mine: bool) -> FloatArray:
+def _first_scores(table: Rows, *, mine: bool) -> FloatArray:
     chosen = (table.mine == mine) & table.own & table.first & np.isfinite(table.score)
     scores: FloatArray = table.score[chosen]
     return scores
@@ -286,17 +221,15 @@ def _binned(scores: FloatArray, edges: FloatArray | None) -> tuple[int, ...]:
     return tuple(int(count) for count in counts)
 
 
-def _slices(table: _Rows, answers: pl.DataFrame, model: Model) -> list[SliceDifference]:
-    """Return the declared slices with the most labelled rows, by name and value."""
-    labelled = table.own & np.isfinite(table.label) & np.isfinite(table.score)
+def _slices(table: Rows, answers: pl.DataFrame, model: Model) -> list[SliceDifference]:
+    """Return the declared slices with the most rows of known value, by name and value."""
+    labelled = table.own & table.known
     found: list[tuple[int, SliceDifference]] = []
     for name in model.slices:
         values = answers[REQUEST_PREFIX + name].cast(pl.String).fill_null("null").to_numpy()
         for value in np.unique(values[labelled].astype(str)):
             inside = (values == value) & labelled
-            means = [
-                _loss(table, inside & (table.mine == mine), model.rollout.compare.metric) for mine in (True, False)
-            ]
+            means = [_mean(table, inside & (table.mine == mine)) for mine in (True, False)]
             difference, information = difference_of(*means)
             of_slice = SliceDifference(name=name, value=str(value), difference=difference, information=information)
             found.append((int(inside.sum()), of_slice))

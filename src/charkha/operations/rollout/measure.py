@@ -4,7 +4,8 @@ from attrs import field, frozen
 
 from charkha.monitoring.outcomes import OutcomeReader
 from charkha.monitoring.performance import Span
-from charkha.operations.rollout.live import Live, live_of, loss_of
+from charkha.monitoring.sequential.clusters import ClusterMean
+from charkha.operations.rollout.live import Live, live_of, usual_of
 from charkha.operations.rollout.plan import Plan, plan_test
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Trial, find_trial
@@ -44,16 +45,19 @@ class Gauge:
             return None
         trial = find_trial(deployments, decisions, runs)
         plans = trial is not None and trial.stage != "ab" and self.model.rollout.live
+        usual, plan = self._plan(trial.champion, now_us) if trial and plans else (None, None)
         return Progress(
             trial=trial,
             unseen=self._unseen(trial, now_us) if trial and trial.stage == "shadow" else None,
             live=self._live(trial, deployments[-1], now_us) if trial and trial.stage != "shadow" else None,
-            plan=self._plan(trial.champion, now_us) if trial and plans else None,
+            plan=plan,
+            usual=usual,
         )
 
     def _reader(self) -> OutcomeReader:
         sticky = [REQUEST_PREFIX + name for name in self.model.sticky_fields]
-        return OutcomeReader(self.home, self.model, ("latency_us", *sticky), fallbacks=True)
+        metric = self.model.business_metric
+        return OutcomeReader(self.home, self.model, ("latency_us", *sticky), fallbacks=True, metric=metric)
 
     def _unseen(self, trial: Trial, now_us: int) -> Unseen:
         rows = self._trial.outcomes(trial.since_us, now_us, now_us)
@@ -66,11 +70,11 @@ class Gauge:
         rows = self._trial.outcomes(span.since_us, now_us, now_us)
         return live_of(rows, self.model, challengers, (trial.champion, trial.version), span)
 
-    def _plan(self, champion: str, now_us: int) -> Plan | None:
+    def _plan(self, champion: str, now_us: int) -> tuple[ClusterMean, Plan | None]:
         """Plan by the champion's matured labels of the monitors' window; where they are fewer, by those there are."""
         matured_us = now_us - self.model.label.delay_us
         span = Span(matured_us - parse_duration(self.model.monitors.window), matured_us)
         rows = self._usual.outcomes(span.since_us, span.until_us, now_us)
-        loss, first_us = loss_of(rows, self.model, champion)
+        usual, first_us = usual_of(rows, self.model, champion)
         days = (matured_us - max(span.since_us, first_us)) / DAY_US if first_us is not None else 0.0
-        return plan_test(self.model.rollout, loss, days, self.model.label.delay_us)
+        return usual, plan_test(self.model.rollout, usual, days, self.model.label.delay_us)

@@ -13,6 +13,8 @@ from charkha.spec.rollout import Rollout
 
 # Fewer entities with labels tell too little of the variance, or of a difference.
 LEAST_ENTITIES = 100
+# A mean within so many standard errors of 0 is about 0: no share of it is a difference to plan for.
+SURELY = 2.0
 # Of the declared alpha the comparison has this much, all guardrails of all live stages the rest.
 OF_COMPARISON = 0.7
 
@@ -22,8 +24,9 @@ class Plan:
     """What an A/B test needs, written down when it begins.
 
     labels: of both arms, matured. information: 1 / the variance of the difference. tau2: of the mixture by which it is
-    watched. loss: the champion's, when it was planned; effect: what is to be found, in the unit of the loss. alpha: of
-    the comparison. days: how long it takes at the traffic of then, with the label's delay; None without traffic.
+    watched. loss: the champion's mean of what is compared, when it was planned; effect: the size of the difference that
+    is to be found. alpha: of the comparison. days: how long it takes at the traffic of then, with the label's delay;
+    None without traffic.
     """
 
     labels: int
@@ -48,14 +51,15 @@ class Plan:
 
 
 def plan_test(rollout: Rollout, champion: ClusterMean, span_days: float, delay_us: int) -> Plan | None:
-    """Return the plan of a rollout's A/B test; None where too few labels of the champion have matured to plan by.
+    """Return the plan of a rollout's A/B test; None where nothing can be planned by what the champion shows.
 
-    champion: its loss over a span of so many days. The challenger is taken to vary as the champion does.
+    That is where too few of its labels have matured, or where its mean is about 0, of which `mde` is a share. champion:
+    its mean over a span of so many days. The challenger is taken to vary as the champion does.
     """
-    if champion.clusters < LEAST_ENTITIES or not np.isfinite(champion.variance) or champion.value <= 0:
+    if champion.clusters < LEAST_ENTITIES or not np.isfinite(champion.variance) or is_about_zero(champion):
         return None
     alpha, share = OF_COMPARISON * rollout.alpha, rollout.share
-    effect = rollout.mde * champion.value
+    effect = rollout.mde * abs(champion.value)
     information = float(information_needed(effect, alpha, rollout.power))
     # A row's variance as it counts in a mean: more than its own where rows of one entity are alike.
     of_a_row = champion.variance * champion.rows
@@ -72,3 +76,8 @@ def plan_test(rollout: Rollout, champion: ClusterMean, span_days: float, delay_u
         labels_per_day=per_day,
         days=labels / per_day + delay_us / DAY_US if per_day > 0 else None,
     )
+
+
+def is_about_zero(champion: ClusterMean) -> bool:
+    """Say whether a mean cannot be told from 0 by the entities that there are, enough of them for a plan."""
+    return champion.clusters >= LEAST_ENTITIES and abs(champion.value) <= SURELY * np.sqrt(champion.variance)

@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.rollout.features import FeatureChanges
 from charkha.operations.rollout.live import Live
 from charkha.operations.rollout.plan import Plan
@@ -22,14 +23,16 @@ class Progress:
     """A rollout under way, or about to begin.
 
     trial: the version on its way; None while there is none. unseen: of a shadow. live: of a challenger that answers.
-    plan: what an A/B test would need by what the champion shows now; None where too little is known. changes: of the
-    features of a shadow that would leave it; None where that was not measured.
+    usual: the champion's mean of what is compared, where an A/B test is to be planned. plan: what that would need by
+    what the champion shows now; None where nothing can be planned by it. changes: of the features of a shadow that
+    would leave it; None where that was not measured.
     """
 
     trial: Trial | None = None
     unseen: Unseen | None = None
     live: Live | None = None
     plan: Plan | None = None
+    usual: ClusterMean | None = None
     changes: FeatureChanges | None = None
 
     @property

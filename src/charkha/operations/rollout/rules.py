@@ -13,6 +13,7 @@ from collections.abc import Callable
 from charkha.monitoring.skew_watch import skew_in_words
 from charkha.operations.rollout.ab_rules import judge_test
 from charkha.operations.rollout.canary_rules import judge_canary
+from charkha.operations.rollout.compared import unplanned_in_words
 from charkha.operations.rollout.exposing import exposed
 from charkha.operations.rollout.promoting import promoted
 from charkha.operations.rollout.trial import Trial
@@ -99,7 +100,21 @@ def leave_shadow(situation: Situation, model: Model) -> Step | None:
         f"it kept its limits as a shadow for {time_at_stage(trial, situation.now_us)}, on "
         f"{count_of(unseen.requests, 'request')}"
     )
-    return exposed(situation, model, trial.version, 0, reason)
+    further = exposed(situation, model, trial.version, 0, reason)
+    return further or _unplanned(situation, model, trial, unseen)
+
+
+def _unplanned(situation: Situation, model: Model, trial: Trial, unseen: Unseen) -> Reject | None:
+    """Return the end of a shadow that an A/B test was to follow, where for all its patience none could be planned."""
+    usual = situation.progress.usual if situation.progress else None
+    patience_us = PATIENCE * (parse_duration(model.rollout.shadow.period) + model.label.delay_us)
+    test_is_next = len(model.rollout.shares) == 1
+    if not test_is_next or usual is None or situation.now_us < trial.since_us + patience_us:
+        return None
+    if situation.progress and situation.progress.plan:
+        return None  # a person's challenger is in the way
+    said = f"after {time_at_stage(trial, situation.now_us)} {unplanned_in_words(usual, trial.champion, model)}"
+    return _rejected(situation, trial, said, unseen)
 
 
 def unless_changed(step: Step | None, situation: Situation, model: Model) -> Step | None:

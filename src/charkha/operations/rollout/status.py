@@ -5,6 +5,7 @@ from typing import Any
 
 from charkha.clock import to_iso
 from charkha.operations.decide import decide
+from charkha.operations.rollout.compared import better_in_words, unplanned_in_words
 from charkha.operations.rollout.features import FeatureChanges
 from charkha.operations.rollout.guards import alpha_of_guard, excesses
 from charkha.operations.rollout.live import Live
@@ -52,11 +53,13 @@ def status_of(
         "version": trial.version if trial else None,
         "champion": situation.deployment.champion.version if situation.deployment.champion else None,
         "share": trial.share if trial and trial.stage != "shadow" else None,
+        "metric": model.rollout.compare.metric,
+        "higher_is_better": model.compared_higher,
         "since": to_iso(trial.since_us) if trial else None,
         "started_by": trial.started_by if trial else None,
         "shadow": _of_shadow(progress.unseen, changes) if progress and progress.unseen else None,
         "arms": _arms(progress.live) if progress and progress.live else None,
-        "difference": _difference(trial, progress.live) if trial and progress and progress.live else None,
+        "difference": _difference(trial, progress.live, model) if trial and progress and progress.live else None,
         "guards": _guards(progress.live, model) if progress and progress.live else None,
         "plan": trial.plan.written() if trial and trial.plan else None,
         "next": {"step": step_in_words(step), "reason": step.reason} if step else None,
@@ -80,22 +83,33 @@ def ends_when(trial: Trial, progress: Progress, situation: Situation, model: Mod
     if trial.stage == "shadow":
         left_us = trial.since_us + parse_duration(rollout.shadow.period)
         further = "a live stage" if rollout.live else f"a verdict on {rollout.shadow.min_labels:,} matured labels"
-        return [f"from {moment(left_us)}: {further}", "a limit of the shadow that breaks: rejected"]
+        ended = [f"from {moment(left_us)}: {further}", "a limit of the shadow that breaks: rejected"]
+        return [*ended, *_planned(trial, progress, model, situation.now_us)] if len(rollout.shares) == 1 else ended
     guards = "a guardrail that breaks: rolled back"
     if trial.stage == "canary":
         canary = rollout.guardrails
         next_us = trial.since_us + parse_duration(canary.period)
         share = rollout.shares[min(trial.step + 1, len(rollout.shares) - 1)]
         needed = count_of(canary.min_requests, "request")
-        planned = [plan_in_words(progress.plan, model, situation.now_us)] if progress.plan else []
+        planned = _planned(trial, progress, model, situation.now_us)
         return [f"from {moment(next_us)} and after {needed}: {percent(share)} of the entities", guards, *planned]
     over_us = trial.since_us + parse_duration(rollout.compare.within) + model.label.delay_us
+    better, worse = ("above", "below") if model.compared_higher else ("below", "above")
     ended = [
-        "the whole sequence below zero: champion; above zero: rolled back",
+        f"the whole sequence {better} zero: champion; {worse} zero: rolled back",
         f"at {moment(over_us)} at the latest: inconclusive",
         guards,
     ]
     return [*ended, plan_in_words(trial.plan, model, trial.since_us)] if trial.plan else ended
+
+
+def _planned(trial: Trial, progress: Progress, model: Model, now_us: int) -> list[str]:
+    """Return what the A/B test would need, or why none can be planned."""
+    if progress.plan is not None:
+        return [plan_in_words(progress.plan, model, now_us)]
+    if progress.usual is None:
+        return []
+    return [f"no A/B test yet: {unplanned_in_words(progress.usual, trial.champion, model)}"]
 
 
 def _of_shadow(unseen: Unseen, changes: FeatureChanges | None) -> dict[str, Any]:
@@ -128,13 +142,15 @@ def _arms(live: Live) -> list[Mapping[str, object]]:
     return [arm_in_figures(live.champion), arm_in_figures(live.challenger)]
 
 
-def _difference(trial: Trial, live: Live) -> dict[str, Any] | None:
+def _difference(trial: Trial, live: Live, model: Model) -> dict[str, Any] | None:
     if trial.plan is None:
         return None
     found = sequence(*live.difference, trial.plan)
     known = sequence_in_figures(found)
     share = found.information / trial.plan.information
-    return {**(known or {}), "words": difference_in_words(found, trial.plan), "of_planned_information": share}
+    better = better_in_words(model) if known else ""
+    words = difference_in_words(found, trial.plan) + (f", {better}" if better else "")
+    return {**(known or {}), "words": words, "of_planned_information": share}
 
 
 def _guards(live: Live, model: Model) -> dict[str, str]:

@@ -15,7 +15,7 @@ VERDICTS: tuple[Verdict, ...] = ("continue", "promote", "roll back", "inconclusi
 
 @frozen
 class Sequence:
-    """A difference of losses, challenger less champion, with its confidence sequence; infinite where nothing is known.
+    """A difference of means, challenger less champion, with its confidence sequence; infinite where nothing is known.
 
     information: 1 / the variance of the difference; 0 where too few labels have matured.
     """
@@ -33,7 +33,7 @@ def sequence(difference: float, information: float, plan: Plan) -> Sequence:
 
 
 def verdicts(difference: FloatArray, information: FloatArray, plan: Plan, over: bool | FloatArray = False) -> IntArray:
-    """Return what A/B tests come to, indices of `VERDICTS`, (…,).
+    """Return what A/B tests of losses come to, indices of `VERDICTS`, (…,).
 
     The whole sequence below zero promotes, above it rolls back, at whichever look; what neither does is inconclusive
     once the planned information is there, or the time is over.
@@ -45,7 +45,7 @@ def verdicts(difference: FloatArray, information: FloatArray, plan: Plan, over: 
     return np.asarray(found, dtype=np.int64)
 
 
-def verdict(found: Sequence, plan: Plan, *, over: bool) -> Verdict:
-    """Return what one A/B test comes to. over: whether its time is."""
-    value, information = np.array(found.value), np.array(found.information)
+def verdict(found: Sequence, plan: Plan, *, over: bool, higher_is_better: bool = False) -> Verdict:
+    """Return what one A/B test comes to. over: whether its time is. higher_is_better: of what is compared."""
+    value, information = np.array(-found.value if higher_is_better else found.value), np.array(found.information)
     return VERDICTS[int(verdicts(value, information, plan, over=over))]

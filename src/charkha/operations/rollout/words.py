@@ -6,13 +6,14 @@ from math import isfinite, log
 import numpy as np
 
 from charkha.monitoring.sequential.events import shift_at_least
+from charkha.operations.rollout.compared import better_in_words, name_of, unit_of
 from charkha.operations.rollout.guards import alpha_of_guard, excesses, slice_excesses
 from charkha.operations.rollout.live import Arm, Live
 from charkha.operations.rollout.plan import Plan
 from charkha.operations.rollout.progress import Exposure
 from charkha.operations.rollout.trial import Trial
 from charkha.operations.rollout.verdicts import Sequence, sequence
-from charkha.operations.wording import count_of, figure, length_of, metric_name, moment, percent
+from charkha.operations.wording import count_of, figure, length_of, moment, percent
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
 
@@ -22,8 +23,8 @@ def plan_in_words(plan: Plan, model: Model, now_us: int) -> str:
     digits = _digits(plan.effect)
     needs = (
         f"To find a difference of {figure(plan.effect, digits)} ({percent(model.rollout.mde)} of the champion's "
-        f"{metric_name(model.rollout.compare.metric)}) with a power of {percent(plan.power)} takes "
-        f"{count_of(plan.labels, 'matured label')}"
+        f"{name_of(model)}) with a power of {percent(plan.power)} takes "
+        f"{count_of(plan.labels, f'matured {unit_of(model)}')}"
     )
     if plan.days is None:
         return f"{needs}; at the present traffic they never come"
@@ -39,14 +40,15 @@ def difference_in_words(found: Sequence, plan: Plan) -> str:
     return f"{value} ({percent(1 - plan.alpha)} at every look {low} to {high})"
 
 
-def losses_in_words(live: Live, model: Model, found: Sequence, plan: Plan) -> str:
+def means_in_words(live: Live, model: Model, found: Sequence, plan: Plan) -> str:
     """Return how the two arms do on matured labels."""
     mine, others = live.challenger.matured, live.champion.matured
     digits = _digits(plan.effect)
-    metric = metric_name(model.rollout.compare.metric)
+    better = better_in_words(model)
     return (
-        f"{metric} {_loss(mine.value, digits)} on {count_of(mine.rows, 'matured label')} against the champion's "
-        f"{_loss(others.value, digits)} on {others.rows:,}: {difference_in_words(found, plan)}"
+        f"{name_of(model)} {_mean(mine.value, digits)} on {count_of(mine.rows, f'matured {unit_of(model)}')} against "
+        f"the champion's {_mean(others.value, digits)} on {others.rows:,}: {difference_in_words(found, plan)}"
+        f"{f', {better}' if better else ''}"
     )
 
 
@@ -61,7 +63,7 @@ def broken_guards(live: Live, model: Model) -> list[str]:
 
 def _guards_in_words(live: Live, model: Model, alpha: float) -> Iterator[tuple[str, str]]:
     mine, others, limits = live.challenger, live.champion, model.rollout.guardrails
-    metric, figures = metric_name(model.rollout.compare.metric), live.figures
+    metric, figures = name_of(model), live.figures
     yield "failures", f"it fails more often: {_rates(mine, others, 'failed', 'had a request that failed')}"
     yield (
         "assignment",
@@ -84,16 +86,22 @@ def _guards_in_words(live: Live, model: Model, alpha: float) -> Iterator[tuple[s
     )
     yield (
         "loss",
-        f"it is worse: {metric} {_loss(mine.early.value, 4)} on {count_of(mine.early.rows, 'label')} so far, "
-        f"the champion's {_loss(others.early.value, 4)} on {others.early.rows:,}",
+        f"it is worse: {metric} {_mean(mine.early.value)} on {count_of(mine.early.rows, unit_of(model))} so far, "
+        f"the champion's {_mean(others.early.value)} on {others.early.rows:,}",
     )
     if live.slices:
         worst = live.slices[int(np.argmax(slice_excesses(figures, alpha)))]
-        yield "slices", f"it is worse where {worst.name} is {worst.value}: {metric} by {worst.difference:+.4f}"
+        yield (
+            "slices",
+            f"it is worse where {worst.name} is {worst.value}: {metric} by {_mean(worst.difference, signed=True)}",
+        )
 
 
 def evidence_of(exposure: Exposure, model: Model) -> dict[str, object]:
-    """Return what was measured of a challenger that answers users, for the ledger."""
+    """Return what was measured of a challenger that answers users, for the ledger.
+
+    Of a guardrail that nothing speaks against, the excess is null: JSON has no infinity.
+    """
     trial, live = exposure.trial, exposure.live
     plan = trial.plan
     found = sequence(*live.difference, plan) if plan else None
@@ -106,9 +114,11 @@ def evidence_of(exposure: Exposure, model: Model) -> dict[str, object]:
         "share": trial.share,
         "since_us": live.span.since_us,
         "until_us": live.span.until_us,
+        "metric": model.rollout.compare.metric,
+        "higher_is_better": model.compared_higher,
         "arms": {"champion": arm_in_figures(live.champion), "challenger": arm_in_figures(live.challenger)},
         "difference": sequence_in_figures(found),
-        "guards": {name: float(excess) for name, excess in above.items()},
+        "guards": {name: float(excess) if isfinite(excess) else None for name, excess in above.items()},
         "log_bar": -log(alpha_of_guard(model.rollout)),
         "plan": plan.written() if plan else None,
     }
@@ -128,8 +138,8 @@ def arm_in_figures(arm: Arm) -> Mapping[str, object]:
         "labels": arm.matured.rows,
         "of_matured_predictions": arm.predictions,
         "labels_so_far": arm.early.rows,
-        "loss": arm.matured.value if isfinite(arm.matured.value) else None,
-        "loss_so_far": arm.early.value if isfinite(arm.early.value) else None,
+        "mean": arm.matured.value if isfinite(arm.matured.value) else None,
+        "mean_so_far": arm.early.value if isfinite(arm.early.value) else None,
     }
 
 
@@ -152,9 +162,14 @@ def _rates(mine: Arm, others: Arm, name: str, what: str) -> str:
     )
 
 
-def _loss(value: float, digits: int) -> str:
-    return figure(value, digits) if isfinite(value) else "unknown"
+def _mean(value: float, digits: int | None = None, *, signed: bool = False) -> str:
+    if not isfinite(value):
+        return "unknown"
+    return figure(value, (4 if abs(value) < 100 else 1) if digits is None else digits, signed=signed)
 
 
 def _digits(width: float) -> int:
-    return 4 if width <= 0 or not isfinite(width) else max(3, min(7, int(np.ceil(-np.log10(width))) + 1))
+    """Return how many decimals show a width with two figures: 3 to 7, fewer of what is larger than 1."""
+    if width <= 0 or not isfinite(width):
+        return 4
+    return max(3 if width < 1 else 0, min(7, int(np.ceil(-np.log10(width))) + 1))

@@ -6,6 +6,7 @@ from typing import cast
 import polars as pl
 
 from charkha.spec.checks import labels, policies
+from charkha.spec.checks.business import business_faults
 from charkha.spec.checks.expressions import expression_faults
 from charkha.spec.checks.log import log_faults
 from charkha.spec.checks.prices import price_faults
@@ -69,6 +70,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from policies.budget_faults(where, model.budget)
     yield from price_faults(where, model)
     yield from log_faults(where, model)
+    yield from business_faults(where, model.business)
     if not policies.is_task(model.task):
         remedy = way_to(model.task, METRICS, "Tasks")
         yield Fault(f"{where}, task", f"one of {listing(METRICS)}", quote(model.task), remedy)
@@ -78,7 +80,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from policies.gate_faults(where, model)
     yield from policies.decision_faults(where, model)
     yield from policies.fallback_faults(where, model, source_names)
-    yield from rollout_faults(where, model.rollout, model.task)
+    yield from rollout_faults(where, model.rollout, model.task, model.business)
 
 
 def _sources(model: Model) -> list[Source]:

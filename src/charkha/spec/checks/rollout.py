@@ -1,18 +1,18 @@
 """Checks of a rollout: its stages, the shares of the canary, the limits, and what the comparison decides by."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from charkha.spec.checks.values import duration_faults, number_faults, quote, way_to
+from charkha.spec.checks.values import duration_faults, number_faults, quote, strings, way_to
 from charkha.spec.faults import Fault
-from charkha.spec.model import ROW_LOSSES, Task
+from charkha.spec.model import COST, ROW_LOSSES, Task
 from charkha.spec.rollout import Approval, Canary, Compare, Rollout, Shadow
 
 _NEVER = 1e-9
 UNCLEAR = ("keep", "ask")
 
 
-def rollout_faults(where: str, rollout: object, task: Task) -> Iterator[Fault]:
-    """Yield what is wrong with the rollout's stages."""
+def rollout_faults(where: str, rollout: object, task: Task, business: object = ()) -> Iterator[Fault]:
+    """Yield what is wrong with the rollout's stages. business: the model's business metrics, by name."""
     inner = f"{where}, rollout"
     if not isinstance(rollout, Rollout) or not _has_its_stages(rollout):
         loss = ROW_LOSSES[task][0]
@@ -23,7 +23,9 @@ def rollout_faults(where: str, rollout: object, task: Task) -> Iterator[Fault]:
         yield from _shadow_faults(f"{inner}.shadow", rollout.unseen)
     if rollout.canary is not None:
         yield from _canary_faults(f"{inner}.canary", rollout.canary)
-    yield from _compare_faults(f"{inner}.compare", rollout, task)
+    declared = strings(business) if isinstance(business, Collection) else []
+    yield from _metric_faults(f"{inner}.compare", rollout, task, declared)
+    yield from _compare_faults(f"{inner}.compare", rollout)
     if rollout.approval is not None and not isinstance(rollout.approval.two_persons, bool):
         found = quote(rollout.approval.two_persons)
         yield Fault(f"{inner}.approval, two_persons", "True or False", found, "Write ck.approval(two_persons=True).")
@@ -64,14 +66,26 @@ def _canary_faults(where: str, canary: Canary) -> Iterator[Fault]:
     yield from number_faults(f"{where}, max_score_shift", canary.max_score_shift, "a distance from 0 to 1", 0, 1)
 
 
-def _compare_faults(where: str, rollout: Rollout, task: Task) -> Iterator[Fault]:
+def _metric_faults(where: str, rollout: Rollout, task: Task, business: Collection[str]) -> Iterator[Fault]:
+    metric = rollout.compare.metric
+    losses = (*ROW_LOSSES[task], *((COST,) if task == "binary" else ()))
+    if not isinstance(metric, str) or metric not in (*losses, *business):
+        remedy = way_to(metric, (*losses, *business), f"{task.capitalize()} models have")
+        if not business:
+            remedy += ' A business metric is declared with the model: business={"margin": "higher"}.'
+        yield Fault(where, f"a loss of single rows of {task}", quote(metric), remedy)
+    elif metric in business and not rollout.live:
+        remedy = "Give a share=, or put a ck.canary(…) before it: nobody hears a shadow, so its answers change nothing."
+        yield Fault(
+            where, f"an A/B test, for {metric!r} tells what answers led to", "a comparison on the shadow", remedy
+        )
+
+
+def _compare_faults(where: str, rollout: Rollout) -> Iterator[Fault]:
     compare = rollout.compare
-    if not isinstance(compare.metric, str) or compare.metric not in ROW_LOSSES[task]:
-        remedy = way_to(compare.metric, ROW_LOSSES[task], f"Row losses of {task}")
-        yield Fault(where, f"a loss of single rows of {task}", quote(compare.metric), remedy)
     yield from number_faults(f"{where}, confidence", compare.confidence, "a confidence from 0.5 to 0.9999", 0.5, 0.9999)
     limits = {
-        "mde": ("a share of the champion's loss above 0, such as 0.02", _NEVER, 1.0),
+        "mde": ("a share of the champion's mean above 0, such as 0.02", _NEVER, 1.0),
         "share": ("a share of the entities above 0 and below 1", _NEVER, 1 - _NEVER),
         "alpha": ("a probability from 0.0001 to 0.5", 1e-4, 0.5),
         "power": ("a probability from 0.5 to 0.999", 0.5, 0.999),
