@@ -124,7 +124,7 @@ def test_one_that_harms_a_slice_is_taken_out_by_the_canary(world: World) -> None
     assert (ended.evidence["stage"], ended.evidence["outcome"]) == ("canary", "rolled back")
     assert "stopped with 40 % of the entities: it is worse where kind is b: log loss by +" in ended.reason
     arms: Any = ended.evidence["arms"]
-    assert arms["challenger"]["mean_so_far"] < arms["champion"]["loss_so_far"]
+    assert arms["challenger"]["mean_so_far"] < arms["champion"]["mean_so_far"]
     guards: Any = ended.evidence["guards"]  # null where there is nothing at all against it
     assert {name for name, excess in guards.items() if excess is not None and excess > 0} == {"slices"}
     assert world.answered["biased"] == {"v1", "v2"}
