@@ -111,11 +111,18 @@ def test_a_look_that_does_not_know_merges_nothing(ledger: Ledger) -> None:
 
 def test_a_second_fault_that_stands_beside_is_kept_open(ledger: Ledger) -> None:
     observe(ledger, skewed(NOW_US, "v.x"))
-    beside = Hypothesis(cause="skew", kind="another window", culprit=Culprit(features="v.x"))
     later = NOW_US + 3 * DAY_US
-    assert len(observe(ledger, diagnosis(later, rivals=(beside,)))) == 2
+    assert len(observe(ledger, diagnosis(later, also=(skewed(later, "v.x"),)))) == 2
     ruled_out = Hypothesis(cause="skew", kind="other", culprit=Culprit(features="v.x"), against="it agrees")
     assert len(observe(ledger, diagnosis(later + 2 * DAY_US, rivals=(ruled_out,)))) == 1
+
+
+def test_two_faults_of_one_look_are_two_incidents(ledger: Ledger) -> None:
+    found = observe(ledger, diagnosis(also=(skewed(NOW_US, "v.x"), skewed(NOW_US, "w.y"))))
+    assert [(each.id, each.cause) for each in found] == [("late-1", "source"), ("late-2", "skew"), ("late-3", "skew")]
+    again = NOW_US + HOUR_US
+    assert observe(ledger, diagnosis(again, also=(skewed(again, "v.x"), skewed(again, "w.y"))))[2].seen_us == again
+    assert actions(ledger) == ["incident_open"] * 3
 
 
 def test_what_a_person_closed_stays_closed_for_a_while(ledger: Ledger) -> None:

@@ -6,11 +6,13 @@ import pytest
 from attrs import evolve
 from drill_world import PLAN, RESCORE, START_US, traffic
 
+from charkha.monitoring.changes import Change
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.diagnose import diagnose
+from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.monitoring.traffic import Traffic
-from charkha.operations.drills.catalogue import INCIDENTS, inject
+from charkha.operations.drills.catalogue import INCIDENTS, inject, inject_all
 from charkha.operations.drills.fault import Fault
 from charkha.spec.durations import DAY_US, HOUR_US
 
@@ -94,3 +96,51 @@ def test_evidence_that_is_missing_is_no_evidence() -> None:
         recomputed=WORLD.recomputed.clear(),
     )
     assert diagnose(case_of(bare)).cause is None
+
+
+def both(first: Fault, second: Fault) -> Diagnosis:
+    return diagnose(case_of(inject_all(WORLD, (first, second), RESCORE)))
+
+
+def test_a_slow_server_hides_no_fault_of_data() -> None:
+    unit = Fault("unit_change", ONSET_US, subject="weather.temp", size=60.0)
+    found = both(unit, Fault("latency", ONSET_US + 2 * HOUR_US))
+    assert (found.cause, [each.cause for each in found.also]) == ("infrastructure", ["source"])
+    assert "weather.temp" in found.also[0].kind
+    assert found.also[0].remedy.action == "page_source_owner"
+
+
+def test_a_fault_of_one_source_hides_none_of_another() -> None:
+    unit = Fault("unit_change", ONSET_US, subject="weather.temp", size=60.0)
+    found = both(unit, Fault("late_events", ONSET_US, subject="rides"))
+    assert {found.cause, *(each.cause for each in found.also)} == {"source"}
+    told = " ".join([found.kind, *(each.kind for each in found.also)])
+    assert "weather.temp" in told
+    assert "of rides" in told
+
+
+def test_one_fault_is_told_once() -> None:
+    for kind in ("unit_change", "null_flood", "bad_replica", "error_burst", "new_segment", "skew_transform"):
+        fault = Fault(kind, ONSET_US, subject="weather.temp" if kind in OF_A_FIELD else None)
+        assert diagnose(case_of(inject(WORLD, fault, RESCORE))).also == (), kind
+
+
+def test_answers_that_take_a_little_longer_are_no_incident() -> None:
+    for size in (1.03, 1.15):
+        assert diagnose(case_of(inject(WORLD, Fault("latency", ONSET_US, size=size), RESCORE))).cause is None
+
+
+def test_what_is_hit_is_a_share_of_all_traffic() -> None:
+    found = diagnose(case_of(inject(WORLD, Fault("bad_replica", ONSET_US), RESCORE)))
+    assert 0.05 < found.share < 0.6  # one of a few replicas
+    failing = diagnose(case_of(inject(WORLD, Fault("error_burst", ONSET_US), RESCORE)))
+    assert 0.0 < failing.share < 0.9
+
+
+def test_a_change_about_when_it_began_is_told_and_counts() -> None:
+    bent = inject(WORLD, Fault("unit_change", ONSET_US, subject="weather.temp", size=60.0), RESCORE)
+    change = Change(ONSET_US - HOUR_US, "schema", "weather", "the schema of weather changed")
+    alone, told = (diagnose(case_of(evolve(bent, changes=changes))) for changes in ((), (change,)))
+    assert alone.changes == ()
+    assert [words.partition(" ")[2] for words in told.changes] == ["the schema of weather changed"]
+    assert told.margin > alone.margin

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from attrs import evolve
+
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.ages import age_signals
 from charkha.monitoring.diagnosis.checks.arrivals import arrival_signals
@@ -16,7 +18,7 @@ from charkha.monitoring.diagnosis.checks.replicas import replica_signals
 from charkha.monitoring.diagnosis.checks.server import server_signals
 from charkha.monitoring.diagnosis.checks.skew import skew_signals
 from charkha.monitoring.diagnosis.evidence import Evidence
-from charkha.monitoring.diagnosis.explain import explain
+from charkha.monitoring.diagnosis.explain import explain, standing
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.diagnosis.losses import with_performance
 from charkha.monitoring.diagnosis.signal import Signal
@@ -38,7 +40,10 @@ CHECKS: Sequence[Callable[[Case], list[Signal]]] = (
 
 def diagnose(case: Case) -> Diagnosis:
     """Return what is wrong with a case, or that nothing is."""
-    return with_performance(explain(gather(case)), case)
+    evidence = gather(case)
+    found = explain(evidence)
+    also = tuple(with_performance(each, case) for each in standing(evidence, found))
+    return evolve(with_performance(found, case), also=also)
 
 
 def gather(case: Case) -> Evidence:

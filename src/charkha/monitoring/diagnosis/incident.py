@@ -145,9 +145,10 @@ class Diagnosis:
     that harms nobody. kind: in words, as of `Hypothesis`. began_us: since when, most likely; earliest_us, latest_us:
     its 95 % interval. until_us: when it was over; None while it lasts. evidence: what was found of it, the strongest
     first. rivals: the other hypotheses, each with what rules it out, or nothing where it stands as well. share: of the
-    traffic since it began that is hit, 0 to 1. loss: None where neither labels nor an estimate tell. before_labels: how
-    well the model does over what was looked at; None where that cannot be told. margin: log odds to the next
-    hypothesis.
+    traffic since it began that is hit, 0 to 1. changes: what was changed about when it began, of what may bring it
+    about, each with its time. also: what stands beside it, a fault of its own each. loss: None where neither labels nor
+    an estimate tell. before_labels: how well the model does over what was looked at; None where that cannot be told.
+    margin: log odds to the next hypothesis.
 
     Raises WrongRemedy for an action that does not go with the cause.
     """
@@ -165,10 +166,12 @@ class Diagnosis:
     evidence: tuple[Signal, ...] = ()
     rivals: tuple[Hypothesis, ...] = ()
     share: float = 0.0
+    changes: tuple[str, ...] = ()
     loss: Loss | None = None
     before_labels: PerformanceEstimate | None = None
     remedy: Remedy = Remedy()
     margin: float = 0.0
+    also: tuple["Diagnosis", ...] = ()
 
     def __attrs_post_init__(self) -> None:
         allowed = ALLOWED[self.cause] if self.cause else ("none",)

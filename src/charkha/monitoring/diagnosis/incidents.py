@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from attrs import evolve
 
 from charkha.monitoring.diagnosis.documents import as_document, from_document
-from charkha.monitoring.diagnosis.incident import Diagnosis, Hypothesis
+from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.spec.durations import DAY_US
 from charkha.storage.ledger import Draft, Incident, Ledger, Revision, UnknownIncident
@@ -60,13 +60,15 @@ def revisions(known: Sequence[Incident], diagnosis: Diagnosis) -> list[Revision]
     now_us = diagnosis.watched.until_us
     if any(each.looked_us >= now_us and each.status == "open" for each in known):
         return []
-    still_open = [each for each in known if each.status == "open"]
-    same = [each for each in still_open if diagnosis.is_incident and is_same(each, diagnosis)]
-    if diagnosis.cause == "unknown":  # it says of one that it lasts, and of none that they are the same
-        same = sorted(same, key=lambda each: each.cause != "unknown")[:1]
-    found = [*_found(known, same, diagnosis)]
-    others = [each for each in still_open if each not in same]
-    return [*found, *(_passed_by(each, diagnosis) for each in others)]
+    others = [each for each in known if each.status == "open"]
+    found: list[Revision] = []
+    for told in (diagnosis, *diagnosis.also):
+        same = [each for each in others if told.is_incident and is_same(each, told)]
+        if told.cause == "unknown":  # it says of one that it lasts, and of none that they are the same
+            same = sorted(same, key=lambda each: each.cause != "unknown")[:1]
+        found += _found([*known, *(each.incident for each in found)], same, told)
+        others = [each for each in others if each not in same]
+    return [*found, *(_passed_by(each, now_us) for each in others)]
 
 
 def hit(incident: Incident) -> Span:
@@ -84,7 +86,7 @@ def is_same(incident: Incident, diagnosis: Diagnosis) -> bool:
     return _agree(before, diagnosis)
 
 
-def _agree(one: Diagnosis, other: Diagnosis | Hypothesis) -> bool:
+def _agree(one: Diagnosis, other: Diagnosis) -> bool:
     return one.cause == other.cause and one.culprit.meets(other.culprit)
 
 
@@ -145,11 +147,8 @@ def _updated(incident: Incident, diagnosis: Diagnosis) -> Revision:
     return Revision(fresh, _draft(fresh, RENAME, now_us, f"was {incident.cause}; now {diagnosis.headline}"))
 
 
-def _passed_by(incident: Incident, diagnosis: Diagnosis) -> Revision:
-    """Return an incident that a look is not about: closed once it says nothing of it for long enough."""
-    now_us, before = diagnosis.watched.until_us, from_document(incident.diagnosis)
-    if any(not each.against and _agree(before, each) for each in diagnosis.rivals):
-        return Revision(evolve(incident, looked_us=now_us, seen_us=now_us))
+def _passed_by(incident: Incident, now_us: int) -> Revision:
+    """Return an incident that a look is not about: closed once none says anything of it for long enough."""
     if now_us >= incident.seen_us + PATIENCE_US:
         return _closed(incident, now_us, _gone(incident.seen_us, now_us))
     return Revision(evolve(incident, looked_us=now_us))

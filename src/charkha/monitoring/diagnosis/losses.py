@@ -16,10 +16,14 @@ ESTIMABLE: tuple[DiagnosedCause, ...] = ("label", "population", "unknown")
 
 
 def with_performance(found: Diagnosis, case: Case) -> Diagnosis:
-    """Return a diagnosis with the performance estimated before labels, and what it costs; for binary models only."""
+    """Return a diagnosis with the performance estimated before labels, and what it costs; for binary models only.
+
+    Nothing is estimated where scores do not mean what they did: after a fault of what serves, computes or comes.
+    """
     if case.task != "binary":
         return found
-    watched = estimated_performance(case, case.watched, METRIC)
+    means_it = not found.is_incident or found.cause in ESTIMABLE or found.cause in ("concept", "prior")
+    watched = estimated_performance(case, case.watched, METRIC) if means_it else None
     return evolve(found, before_labels=watched, loss=_loss(found, case))
 
 

@@ -20,11 +20,16 @@ def facts(found: Diagnosis) -> list[tuple[str, str]]:
     if found.until_us is not None:
         said.append(("until", moment(found.until_us)))
     said.append(("hits", f"{found.share:.1%} of the traffic"))
+    if found.changes:
+        said.append(("changed", "; ".join(found.changes)))
     if found.loss is not None:
         said.append(("costs", loss_in_words(found.loss)))
     said += looked
     said.append(("to do", f"{found.remedy.words} [{found.remedy.action}]"))
     said.append(("confidence", f"{found.confidence:.1%}"))
+    if found.also:
+        beside = (f"{each.headline} ({each.culprit.words})" for each in found.also)
+        said.append(("beside it", "; ".join(beside)))
     return said
 
 

@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator, Sequence
 from charkha.monitoring.diagnosis.causes.silence import stopped
 from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
+from charkha.monitoring.diagnosis.service import is_worth_telling
 from charkha.monitoring.diagnosis.signal import Signal
 from charkha.spec.durations import HOUR_US
 
@@ -125,6 +126,7 @@ def may_be_behind(evidence: Evidence, view: str, skew: Signal) -> bool:
 
 
 def _server(evidence: Evidence) -> Iterator[Hypothesis]:
+    """How often and how soon a server answers: one fault, for calls that take long fail, and are answered otherwise."""
     words = {
         "errors": "calls fail",
         "fallbacks": "the model fails, and the fallback answers",
@@ -132,14 +134,13 @@ def _server(evidence: Evidence) -> Iterator[Hypothesis]:
         "latency": "answers take longer",
         "sheds": "calls are refused for overload",
     }
-    for check, kind in words.items():
-        found = evidence.of(check)
-        if found:
-            replicas = tuple(signal.subject for signal in found if signal.subject)
-            yield Hypothesis(
-                cause="infrastructure",
-                kind=kind,
-                culprit=Culprit(replicas=replicas),
-                support=sum(min(signal.evidence, 100.0) for signal in found),
-                evidence=tuple(found),
-            )
+    found = [signal for check in words for signal in evidence.of(check) if is_worth_telling(evidence.case, signal)]
+    if found:
+        kinds = dict.fromkeys(words[signal.check] for signal in found)
+        yield Hypothesis(
+            cause="infrastructure",
+            kind="; ".join(kinds),
+            culprit=Culprit(replicas=tuple(signal.subject for signal in found if signal.subject)),
+            support=sum(min(signal.evidence, 100.0) for signal in found),
+            evidence=tuple(found),
+        )

@@ -13,15 +13,18 @@ _LABELS = {
 }
 # By how much more of the labels must be missing, or wrong, to be worth somebody's attention.
 WORTH = 0.05
+MOST = 0.5
 # A feature whose values moved at the onset by so much more (Kolmogorov) than they ever did says that others ask.
 OTHERS = 0.1
 
 
 def label_hypotheses(evidence: Evidence) -> Iterator[Hypothesis]:
     """Yield what is wrong with the labels themselves."""
+    told = {check: [each for each in evidence.of(check) if each.now - each.usual >= WORTH] for check in _LABELS}
+    if any(signal.now >= MOST for signal in told["arrival"]):  # of the few that come one need not say which they are
+        told["label_bias"] = []
     for check, kind in _LABELS.items():
-        found = [signal for signal in evidence.of(check) if signal.now - signal.usual >= WORTH]
-        if found:
+        if found := told[check]:
             yield Hypothesis(cause="label", kind=kind, support=_support(found), evidence=tuple(found))
 
 
