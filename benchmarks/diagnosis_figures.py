@@ -11,6 +11,8 @@ FIGURES = (
     in_words("drills", "harmful_found_where_it_was_learnt", "reported: the data the checks were made on"),
     in_words("drills", "cause_right_where_it_was_learnt", "reported"),
     in_words("drills", "harmful_of_half_the_size_found", "reported"),
+    in_words("pairs", "pairs_found_within_their_window", "reported"),
+    in_words("pairs", "cause_right_of_pairs_found", "reported"),
     at_most("weeks", "alarms_of_a_model_year_without_incident", 1),
     in_words("weeks", "alarms_of_natural_weeks", "reported"),
     in_words("weeks", "alarms_of_benign_shifts", "reported"),

@@ -20,6 +20,7 @@ from charkha.monitoring.performance import Span
 from charkha.monitoring.traffic import Traffic
 from charkha.operations.drills.catalogue import INCIDENTS, inject
 from charkha.operations.drills.fault import BadFault, Fault
+from charkha.operations.drills.pairs import kind_of
 from charkha.operations.drills.seen import Seen as FirstSeen
 from charkha.operations.drills.seen import first_seen
 from charkha.serving.vitals_log import MINUTE_US
@@ -43,7 +44,8 @@ class Seen(msgspec.Struct, frozen=True):
     day: of the world, on which the watched time begins. kind: of incident; "" for a natural week. size: in the kind's
     unit. expected: the cause. harmful: whether it had to be found. window_hours: until when, after the onset.
     after_hours: when it was found, after the onset, of a natural week after its beginning; None: never. cause, words,
-    culprit, action: what was said then. named: whether the culprit that was named first is right; None where none is.
+    culprit, action: what was said then. named: whether all that was named first of each kind (source, feature, segment,
+    replica, version) is right; None where none is.
     """
 
     world: str
@@ -120,7 +122,7 @@ def _natural(name: str, day: int) -> Seen:
 
 def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | None:
     """Return what was seen of a drill; None where this world cannot have it, or ends before it had to be found."""
-    made, incident = _world(name), INCIDENTS[kind]
+    made, incident = _world(name), kind_of(kind, INCIDENTS)
     since_us = start_us(made.traffic, day)
     size = min(1.0, incident.size * scale) if incident.unit.startswith("share") else incident.size * scale
     fault = Fault(kind, since_us + ONSET_US, seed=day + seed, size=size)
@@ -142,6 +144,8 @@ def _drilled(name: str, day: int, kind: str, scale: float, seed: int) -> Seen | 
     )
     case = evolve(of_world(made, Span(since_us, traffic.span.until_us)), traffic=bent)
     found = first_seen(case, fault.since_us + 1, every_us=LOOK_US)
+    if found is not None and found.diagnosis.cause in incident.causes:  # of a pair either is right
+        seen = msgspec.structs.replace(seen, expected=found.diagnosis.cause)
     return _named(_told(seen, found, fault.since_us), found, incident.culprits(fault, made.rescore.plan))
 
 
@@ -223,4 +227,4 @@ def _named(seen: Seen, found: FirstSeen | None, right: tuple[str, ...]) -> Seen:
     if found is None or not right:
         return seen
     first: list[Any] = [names[0] for _, names in found.diagnosis.culprit.named()]
-    return msgspec.structs.replace(seen, named=bool(set(first) & set(right)))
+    return msgspec.structs.replace(seen, named=bool(first) and set(first) <= set(right))

@@ -37,6 +37,17 @@ def drills(bench: Bench) -> Found:
         yield "harmful_of_half_the_size_found", _share([each.in_time for each in smaller])
 
 
+def pairs(bench: Bench) -> Found:
+    """Two incidents at once, one of which has to be found: neither may hide the other."""
+    harmful = _must_be_found(bench.pairs)
+    for each in harmful:
+        if not each.in_time:
+            bench.tell(f"    {each.world}: {each.kind} of {each.subject}: not found in {each.window_hours:.0f} h")
+    yield "pairs_found_within_their_window", _share([each.in_time for each in harmful])
+    found = [each for each in harmful if each.in_time]
+    yield "cause_right_of_pairs_found", _share([each.cause == each.expected for each in found])
+
+
 def weeks(bench: Bench) -> Found:
     """Weeks into which nothing was put, and those with a shift that harms nobody."""
     benign = [each for each in (*bench.shown, *bench.learnt) if each.expected == "benign"]
@@ -93,6 +104,7 @@ def _table(seen: Sequence[Seen]) -> Iterator[str]:
 
 STEPS = (
     Step("drills", "incidents put into recorded weeks", drills),
+    Step("pairs", "two incidents at once", pairs),
     Step("weeks", "weeks in which nothing happened, and shifts that harm nobody", weeks),
     Step("minutes", "ten questions a minute", minutes),
     Step("months", "simulated months in which nothing happens", model_months),

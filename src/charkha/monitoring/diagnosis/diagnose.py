@@ -47,7 +47,9 @@ def diagnose(case: Case) -> Diagnosis:
 
 
 def gather(case: Case) -> Evidence:
-    """Return all that the checks find."""
+    """Return all that the checks find; each kind of check has the same part of the budget of false alarms."""
     view = FeatureView.of(case)
-    found = [signal for check in CHECKS for signal in check(case)]
-    return Evidence(case, [*found, *feature_signals(case, view)], view)
+    alarms = case.budget.alarms_per_year / (len(CHECKS) + 1)
+    part = evolve(case, budget=evolve(case.budget, alarms_per_year=alarms))
+    found = [signal for check in CHECKS for signal in check(part)]
+    return Evidence(case, [*found, *feature_signals(part, view)], view)

@@ -1,9 +1,9 @@
 """Where no hypothesis explains anything: is the model worse, and nobody can say why; or did inputs move without harm?
 
 *Degraded*: the loss of labels that are there is above what was to be expected of the scores, by half as much again as
-where as many windows as a year has make no more alarms than its budget, for other checks may yet say why; and it is
-further above the usual one than that of any healthy stretch as long. *Benign*: inputs moved by so much that one would
-ask, and labels, or the estimate before them, say that the model does as well as before.
+where as many windows as a year has make no more alarms than its budget, and was so a day before, for other checks may
+yet say why; and it is further above the usual one than that of any healthy stretch as long. *Benign*: inputs moved by
+so much that one would ask, and labels, or the estimate before them, say that the model does as well as before.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from attrs import evolve
 
 from charkha.bundles.profile import NumericShape
+from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.checks.estimate import estimated_performance
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Diagnosis, Remedy
@@ -28,6 +29,8 @@ from charkha.spec.durations import DAY_US
 LEVEL, VOLUME, MOST = 1.5, 1.5, 0.5
 SHARES = {"strangers": 0.05, "unseen": 0.05, "far": 0.05, "top": 0.2}
 NAMED = 3
+# So long the other checks have to say why a model does worse: it has to have been so then.
+PATIENCE_US = DAY_US
 MOST_SUPPORT = 100.0
 
 
@@ -43,12 +46,11 @@ def degraded(evidence: Evidence, healthy: Diagnosis) -> Diagnosis | None:
         return None
     # Of both sides; looks within one window see nearly the same, so that windows are what is counted.
     level = min(0.05, case.budget.alarms_per_year * case.watched.days / 365)
-    now = estimated_performance(case, case.watched, METRIC, confidence=1 - level)
-    if now is None or now.realised is None or not is_measured(now):
+    now = _beyond_expected(case, case.watched, level)
+    earlier = Span(case.watched.since_us, max(case.watched.since_us, case.watched.until_us - PATIENCE_US))
+    if now is None or _beyond_expected(case, earlier, level) is None:  # other checks may yet say why
         return None
-    if now.realised - now.estimated <= BEYOND * (now.high - now.estimated):  # other checks may yet say why
-        return None
-    if now.realised <= _most_before(evidence):
+    if now.realised is None or now.realised <= _most_before(evidence):
         return None
     kind = (
         f"the log loss is {now.realised:.3g}, where the scores lead one to expect {now.estimated:.3g} "
@@ -66,6 +68,16 @@ def degraded(evidence: Evidence, healthy: Diagnosis) -> Diagnosis | None:
         share=1.0,
         remedy=Remedy(action="none", words=words),
     )
+
+
+def _beyond_expected(case: Case, span: Span, level: float) -> PerformanceEstimate | None:
+    """Return how a model does in a span, if its loss is beyond what its scores lead one to expect; else None."""
+    if span.until_us <= span.since_us:
+        return None
+    now = estimated_performance(case, span, METRIC, confidence=1 - level)
+    if now is None or now.realised is None or not is_measured(now):
+        return None
+    return now if now.realised - now.estimated > BEYOND * (now.high - now.estimated) else None
 
 
 def _most_before(evidence: Evidence) -> float:

@@ -17,7 +17,7 @@ from charkha.operations.drills.declared import with_declared
 from charkha.operations.drills.drilled import MEANINGS, Power
 from charkha.operations.drills.own_traffic import drill_case
 from charkha.operations.drills.pairs import kind_of
-from charkha.operations.drills.power import CannotDrill, NoBundles, drill
+from charkha.operations.drills.power import CannotDrill, NoBundles, NotHealthy, drill
 from charkha.operations.drills.rescoring import BundleRescore
 from charkha.operations.wording import count_of
 from charkha.serving.prediction_frames import FEATURES_LOGGED
@@ -47,6 +47,8 @@ def drilling(project: Project, model: Model, home: Home, now_us: int, engine: En
             case = drill_case(project, model, home, question, engine=engine, on_step=on_step)
             case = served_by(bundle, case, BundleStore(home.bundles))
             return judge(gate, drilled(gate, project, case, on_step))
+        except NotHealthy as reason:  # what is wrong now is what the gate is there for
+            return GateResult(gate.name, passed=False, value=None, target=gate.share, reason=str(reason))
         except (TooLittleHistory, CannotDrill) as reason:
             return _not_judged(gate, str(reason))
 

@@ -10,7 +10,7 @@ from charkha.monitoring.diagnosis.evidence import Evidence
 from charkha.monitoring.diagnosis.explain import explain
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 
 # How long after an alarm one looks.
 LATER_US = tuple(round(hours * HOUR_US) for hours in (0, 0.5, 1, 2, 4, 8, 24))
@@ -32,8 +32,8 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
 
     Checks are asked once for all of it. Signals know when their evidence was enough, and mostly it is then that an
     answer changes, or within hours: when it goes beyond all that ever was, or can be told from something else. So these
-    looks, and the last one, are explained by the signals there were. What that finds is asked again with nothing after
-    that look, so that the diagnosis is the one that would have been made then.
+    looks, one a day and the last one are explained by the signals there were. What that finds is asked again with
+    nothing after that look, so that the diagnosis is the one that would have been made then.
     """
     evidence = gather(case)
     for at_us in _looks(evidence, since_us, every_us):
@@ -45,13 +45,14 @@ def first_seen(case: Case, since_us: int = 0, *, every_us: int = HOUR_US) -> See
 
 
 def _looks(evidence: Evidence, since_us: int, every_us: int) -> Iterator[int]:
-    """Yield the looks by which a signal has come and some after each, in order, and the last one.
+    """Yield the looks by which a signal has come and some after each, one a day, and the last one, in order.
 
     Signals from before `since_us` come with the first look after it.
     """
     end_us = evidence.case.watched.until_us
     came = {max(signal.alarmed_us, since_us) for signal in evidence.signals}
     times = {time_us + waited_us for time_us in came for waited_us in LATER_US}
+    times |= {end_us, *range(max(since_us, evidence.case.watched.since_us) + DAY_US, end_us, DAY_US)}
     yield from sorted({min(next_look(time_us, every_us), end_us) for time_us in times})
 
 
