@@ -1,10 +1,16 @@
 """What the gate of drills says of drills that were made; `tests/cli/test_drill.py` has them made."""
 
+from typing import Any
+
 import pytest
 
+from charkha.monitoring.diagnosis.incident import Diagnosis, Remedy
 from charkha.monitoring.performance import Span
+from charkha.operations.drills import gate
 from charkha.operations.drills.drilled import Drilled, Power, Verdict
-from charkha.operations.drills.gate import judge
+from charkha.operations.drills.gate import drilling, judge
+from charkha.operations.drills.power import CannotDrill, NoBundles, NotHealthy
+from charkha.operations.drills.seen import Seen
 from charkha.spec.gates import survives_drill
 
 GATE = survives_drill("unit_change", "holiday", share=0.6, times=2)
@@ -37,3 +43,38 @@ def test_drills_that_cannot_be_told_do_not_count() -> None:
     nothing = judge(GATE, power_of("too_soon", "left_out"))
     assert (nothing.passed, nothing.value) == (True, None)
     assert nothing.reason.startswith("passed without a drill: none of 2 drills could be told; kind_0: not found")
+
+
+@pytest.mark.parametrize(
+    ("reason", "passes"),
+    [
+        (
+            NotHealthy(
+                "late",
+                Seen(
+                    1,
+                    Diagnosis(
+                        model="late",
+                        watched=Span(1, 2),
+                        healthy=Span(0, 1),
+                        cause="source",
+                        kind="temp is null",
+                        remedy=Remedy(action="page_source_owner"),
+                    ),
+                ),
+            ),
+            False,
+        ),
+        (NoBundles("late"), True),
+    ],
+)
+def test_traffic_that_is_broken_as_it_is_passes_nothing(
+    reason: CannotDrill, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise reason
+
+    monkeypatch.setattr(gate, "drill_case", refuse)
+    nothing: Any = None
+    result = drilling(nothing, nothing, nothing, 0, nothing)(GATE, nothing, lambda text: None)
+    assert (result.passed, str(reason) in result.reason) == (passes, True)
