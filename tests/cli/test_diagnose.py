@@ -15,6 +15,7 @@ from charkha.monitoring.diagnosis.incident import Culprit, Diagnosis, Loss, Reme
 from charkha.monitoring.diagnosis.money import priced
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Costs
+from charkha.web import incident_page
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
 from serving_project import MODEL, NOW_US, Stage, open_stage
@@ -127,6 +128,7 @@ def test_a_window_in_the_past_is_looked_at_and_not_recorded(shell: Shell, cases:
         (["--since", "2013-04-01", "--window", "1d"], "got both"),
         (["--since", "2014-01-01"], "before the end"),
         (["--report", "nowhere/x.html"], "expected a folder that is there"),
+        (["--postmortem", "nowhere/x.md"], "expected a folder that is there"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: list[str], words: str, shell: Shell, cases: list[Case]) -> None:
@@ -134,6 +136,24 @@ def test_what_cannot_be_meant_is_refused(options: list[str], words: str, shell: 
     assert found.code == 2
     assert words in found.err
     assert cases == []
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_report_that_fails_loses_neither_diagnosis_nor_incident(
+    as_json: list[str], shell: Shell, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(case: Case, found: Diagnosis) -> str:
+        raise KeyError("request.km")
+
+    monkeypatch.setattr(incident_page, "render_incident", failing)
+    found = shell("diagnose", MODEL, "--window", "4d", "--report", "r.html", "--postmortem", "p.md", *as_json)
+    assert found.code == 1
+    assert "null flood of weather.rain" in found.out
+    assert "late_trip-1" in found.out
+    assert "expected to write r.html, got KeyError: 'request.km'" in found.err
+    assert "not foreseen" not in found.err
+    assert Path("p.md").read_text("utf-8").startswith("# late")
+    assert "late_trip-1" in shell("incidents").out
 
 
 def test_an_incident_is_listed_shown_and_closed(shell: Shell, cases: list[Case]) -> None:

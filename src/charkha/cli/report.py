@@ -10,6 +10,7 @@ from rich.table import Table
 
 from charkha.cli import status
 from charkha.cli.options import AsJson, ModelName
+from charkha.cli.pages import require_folder, write_page
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
@@ -61,16 +62,17 @@ def drift(
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)
+    require_folder("--html", html)
     with opened(project) as home:
         report = report_of(project, chosen, home, window or chosen.monitors.window, version)
-    if html is not None:
-        from charkha.web.drift_page import render_drift
-
-        html.write_text(render_drift(report), "utf-8")
     if json:
         session.print_json(report)
     else:
         show(session, report)
+    if html is not None:
+        from charkha.web.drift_page import render_drift
+
+        write_page(html, lambda: render_drift(report))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"drift": drift}
