@@ -56,8 +56,8 @@ def drift(
 ) -> None:
     """Report how far each feature and the score have moved since training, and the quality of data and answers.
 
-    PSI and CSI come with the action bands of banks: below 0.1 stable, up to 0.25 watch, above it act. That something
-    moved does not say that it harms: charkha diagnose does.
+    PSI and CSI come with the action bands of banks: below 0.1 stable, up to 0.25 watch, above it act; none with too few
+    rows to say so. That something moved does not say that it harms: charkha diagnose does.
     """
     session = session_of(context)
     project = session.project()
@@ -143,15 +143,14 @@ def feature_table(report: "DriftReport") -> Table:
     table = Table("feature", "band", box=None, header_style="dim", pad_edge=False)
     for name in ("PSI", "95 %", "null", "was", "stranger", "was", ""):
         table.add_column(name, justify="right")
-    moved = sorted(report.features, key=lambda each: -(each.index.value if each.index else -1.0))
-    for each in (report.score, *moved):
+    for each in (report.score, *report.by_movement):
         index = (
             ("", "")
             if each.index is None
             else (f"{each.index.value:.3f}", f"{each.index.low:.2f} to {each.index.high:.2f}")
         )
         shares = (f"{share:.1%}" for pair in (each.nulls, each.strangers) for share in reversed(pair))
-        band = f"[{COLOURS[each.band]}]{each.band or 'no values'}[/]"
+        band = f"[{COLOURS[each.band]}]{each.band_words}[/]"
         table.add_row(escape(each.name), band, *index, *shares, "constant" if each.constant else "")
     return table
 

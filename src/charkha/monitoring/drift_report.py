@@ -4,8 +4,6 @@ It reads profiles, labels and how the rows of sources came, never the features o
 is at fault or what to do: that is what a diagnosis is for.
 """
 
-from typing import Literal
-
 import numpy as np
 import polars as pl
 from attrs import frozen
@@ -13,14 +11,10 @@ from attrs import frozen
 from charkha.bundles.manifest import Estimate, Manifest
 from charkha.bundles.profile import NumericShape, Profile, ProfileShape
 from charkha.monitoring.performance import Span
-from charkha.monitoring.psi import Psi, psi_interval
+from charkha.monitoring.psi import Band, Psi, psi_interval
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
 from charkha.training.metrics import MetricUndefined, estimate, estimate_slices
-
-Band = Literal["stable", "watch", "act"]
-# The convention of banks: below the first nothing has moved, above the second something must be done.
-WATCH, ACT = 0.1, 0.25
 
 
 @frozen
@@ -37,8 +31,9 @@ class Bin:
 class FeatureDrift:
     """One feature, or the score: its index (PSI of the score, CSI of a feature) by its bins, and its data quality.
 
-    index, band: None without values on either side. nulls, strangers: shares of rows that are null, and of values that
-    the reference did not have; each as (reference, now). constant: whether all values now lie in one bin and did not.
+    index: None without values on either side. band: None then, and with too few rows to say it. nulls,
+    strangers: shares of rows that are null, and of values that the reference did not have; each as (reference, now).
+    constant: whether all values now lie in one bin and did not.
     """
 
     name: str
@@ -49,6 +44,11 @@ class FeatureDrift:
     nulls: tuple[float, float]
     strangers: tuple[float, float]
     constant: bool
+
+    @property
+    def band_words(self) -> str:
+        """The band, or why there is none."""
+        return self.band or ("no values" if self.index is None else "too few rows")
 
 
 @frozen
@@ -84,6 +84,11 @@ class DriftReport:
     target: tuple[float, float] | None
     labels: int
 
+    @property
+    def by_movement(self) -> list[FeatureDrift]:
+        """The features, those that moved most first; those of which it cannot be said last."""
+        return sorted(self.features, key=lambda each: (each.band is None, -(each.index.value if each.index else -1.0)))
+
 
 def drift_report(
     model: Model, manifest: Manifest, span: Span, *, current: Profile, outcomes: pl.DataFrame, arrivals: pl.DataFrame
@@ -107,11 +112,6 @@ def drift_report(
         target=(manifest.positive_share, float(labelled["_label"].to_numpy().mean())) if labelled.height else None,
         labels=labelled.height,
     )
-
-
-def band_of(index: float) -> Band:
-    """Return what the convention of banks says of an index."""
-    return "stable" if index < WATCH else "watch" if index < ACT else "act"
 
 
 def _of_feature(name: str, shape: ProfileShape, reference: Profile, current: Profile) -> FeatureDrift:
@@ -143,7 +143,7 @@ def _measured(
     return FeatureDrift(
         name=name,
         index=index,
-        band=None if index is None else band_of(index.value),
+        band=None if index is None else index.band,
         bins=lines if index is not None else (),
         rows=sum(counts[1]),
         nulls=(counts[0][-1] / max(1, sum(counts[0])), counts[1][-1] / max(1, sum(counts[1]))),

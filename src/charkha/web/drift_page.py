@@ -12,8 +12,8 @@ from charkha.web.templating import page_environment
 
 def render_drift(report: DriftReport) -> str:
     """Return the report as HTML. Text of the data is data: whatever it holds, it is shown and never run."""
-    moved = sorted(report.features, key=lambda each: -(each.index.value if each.index else -1.0))
-    return _environment().get_template("drift.html.j2").render(report=report, parts=(report.score, *moved))
+    parts = (report.score, *report.by_movement)
+    return _environment().get_template("drift.html.j2").render(report=report, parts=parts)
 
 
 @cache
