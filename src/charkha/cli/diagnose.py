@@ -32,6 +32,8 @@ EXAMPLES = {
 }
 FOUND = 3
 WAIT_SECONDS = 10.0
+# For a webhook that did not answer of late: enough for one that is there again.
+SILENT_SECONDS = 0.5
 
 
 def diagnose(
@@ -152,7 +154,7 @@ def telling(session: Session, project: "Project", home: "Home") -> Iterator[None
 
 
 def _waited(session: Session, notifier: "Notifier") -> None:
-    if not notifier.wait(WAIT_SECONDS):
+    if not notifier.wait(WAIT_SECONDS, for_silent=SILENT_SECONDS):
         session.err.print("a webhook has not answered yet: it is told at the next look", highlight=False)
     for trouble in notifier.troubles:
         session.err.print(escape(trouble), highlight=False)
