@@ -105,14 +105,44 @@ def test_nothing_wrong_exits_with_0(shell: Shell, monkeypatch: pytest.MonkeyPatc
     assert shell("incidents").out == "no incident is open\n"
 
 
-def test_too_little_history_says_how_much_is_needed(shell: Shell, cases: list[Case]) -> None:
-    found = shell("diagnose", MODEL, "--window", "8d")
+@pytest.mark.parametrize(
+    ("options", "found_words", "choice"),
+    [
+        (
+            ["--window", "8d"],
+            "7 days in the 28d before 2013-04-05T12:00 to compare with, found 20 predictions on 4 days.",
+            "--window 3d",
+        ),
+        (["--healthy", "1m"], "7 days in the 1m before 2013-04-06T12:00", "--window 3d --healthy 28d"),
+        (["--window", "4000d"], "found 0 predictions on 0 days.", "--window 3d"),
+        (["--window", "1d", "--healthy", "2d"], "found 10 predictions on 2 days.", "--healthy 28d"),
+    ],
+)
+def test_too_little_history_says_what_there_is_and_what_would_do(
+    options: list[str], found_words: str, choice: str, shell: Shell, cases: list[Case]
+) -> None:
+    found = shell("diagnose", MODEL, *options)
     assert (found.code, found.out) == (1, "")
-    assert "expected predictions on at least 7 days before 2013-04-05T12:00 to compare with" in found.err
-    assert "found 20 predictions on 4 days. Look again when it has served 3 days more, or at less: --window 1d" in (
-        found.err
-    )
+    assert found_words in found.err
+    assert "In all there are 60 predictions on 12 days, since 2013-04-01T12:00. " in found.err
+    assert found.err.endswith(f"This would do: {choice}\n")
     assert cases == []
+    for name in ("--window", "--healthy"):  # what is named does do
+        given = options[options.index(name) + 1] if name in options else None
+        words = choice.split()
+        value = words[words.index(name) + 1] if name in words else given
+        options = [*options, *([name, value] if value else [])]
+    assert shell("diagnose", MODEL, *options).code == 3
+
+
+def test_where_no_choice_would_do_it_says_how_long_to_wait(shell: Shell, cases: list[Case]) -> None:
+    found = shell("diagnose", MODEL, "--until", "2013-04-05T13:00")
+    assert found.code == 1
+    there = "In all there are 25 predictions on 5 days, since 2013-04-01T12:00"
+    assert f"{there}; no --window or --healthy would do yet. Look again when it has served on 3 days more" in found.err
+    nothing = shell("diagnose", MODEL, "--until", "2013-03-01")
+    assert nothing.code == 1
+    assert "It served nothing before 2013-03-01T00:00: no --window or --healthy would do. " in nothing.err
 
 
 def test_a_window_in_the_past_is_looked_at_and_not_recorded(shell: Shell, cases: list[Case]) -> None:
