@@ -88,10 +88,30 @@ def test_it_reports_what_was_served(stage: Stage, shell: Shell) -> None:
     plain = shell("report", "drift", MODEL, "--json").json
     assert plain["score"]["band"] is None  # two rows of training are no reference
     assert "too few rows" in found.out
+    assert plain["data"]["rows"] == 60
+    assert plain["data"]["duplicates"] == 0  # the same questions, but at another hour
+    columns = {each["name"]: each for each in plain["data"]["columns"]}
+    assert columns["request.km"] | {"name": ""} == {
+        **{"name": "", "rows": 60, "nulls": 0, "distinct": 30, "least": 0.0, "mean": 14.5, "most": 29.0},
+        "commonest": None,
+    }
+    assert columns["request.city"]["commonest"] == "<b>Pune"
+    answers = plain["answers"]
+    assert answers["rows"] == sum(each["rows"] for each in answers["calibration"]) == 60
+    assert answers["threshold"] is None or sum(answers["confusion"]) == 60
+    assert answers["log_loss"] == pytest.approx(
+        next(each["estimate"]["value"] for each in plain["quality"] if each["metric"] == "log_loss")
+    )
+    assert "duplicate rows: 0 of 60 (0.0%)" in found.out
+    assert "probabilities: ROC AUC" in found.out
     assert {each["name"] for each in plain["features"]} >= {"ask.per_stop", "traffic.driver"}
     page = Path("drift.html").read_text("utf-8")
     assert "<script" not in page
     assert page.count("<details>") >= 3
+    assert page.count("<svg") >= 4
+    assert "calibration: what came true" in page
+    assert "&lt;b&gt;Pune" in page
+    assert "<b>Pune" not in page
 
 
 def test_it_says_why_there_is_nothing_to_report(stage: Stage, shell: Shell) -> None:

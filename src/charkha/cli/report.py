@@ -11,6 +11,7 @@ from rich.table import Table
 from charkha.cli import status
 from charkha.cli.options import AsJson, ModelName
 from charkha.cli.pages import require_folder, write_page
+from charkha.cli.quality_text import show_answers, show_data
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def report_of(project: "Project", model: "Model", home: "Home", window: str, ver
     from charkha.bundles.store import BundleStore
     from charkha.cli.deploy import require_version
     from charkha.monitoring.collect import collect
+    from charkha.monitoring.data_quality import served_rows
     from charkha.monitoring.drift_report import drift_report
     from charkha.monitoring.outcomes import OutcomeReader
     from charkha.monitoring.performance import Span
@@ -111,7 +113,8 @@ def report_of(project: "Project", model: "Model", home: "Home", window: str, ver
     outcomes = OutcomeReader(home, model).outcomes(span.since_us, max(span.since_us, matured_us), now_us)
     came = [arrivals(source, project.root, home.log, span) for source in model.sources]
     frames = pl.concat([pl.DataFrame(schema=ARRIVALS), *came])
-    return drift_report(model, manifest, span, current=profile, outcomes=outcomes, arrivals=frames)
+    given = served_rows(home, model, manifest.version, list(manifest.shape.parts), span)
+    return drift_report(model, manifest, span, current=profile, outcomes=outcomes, arrivals=frames, given=given)
 
 
 def _champion(home: "Home", model: str) -> str:
@@ -127,8 +130,10 @@ def show(session: Session, report: "DriftReport") -> None:
     """Print a report: the index of each feature with its band and quality, then answers by slice, then the target."""
     session.out.print(f"[bold]{report.model}[/] {report.version}: {report.score.rows:,} predictions", highlight=False)
     session.out.print(feature_table(report))
+    show_data(session, report.data)
     if report.quality:
         session.out.print(quality_table(report))
+    show_answers(session, report)
     if report.target is not None:
         before, now = report.target
         words = f"target: mean label {now:.4g} over {report.labels:,} labels, {before:.4g} in training"
