@@ -114,6 +114,17 @@ def test_it_reports_what_was_served(stage: Stage, shell: Shell) -> None:
     assert "<b>Pune" not in page
 
 
+def test_without_scikit_learn_the_rest_is_told(stage: Stage, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = stage.service.answer([stage.service.ask_rows(MODEL, [("Pune", 3.0, 2, True)] * 2)])[0].ids
+    stage.service.label(MODEL, ids, [0.0, 1.0])
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    found = shell("report", "drift", MODEL)
+    assert found.code == 0
+    assert "pip install 'charkha[train]'" in found.out
+    assert "duplicate rows: 1 of 2 (50.0%)" in found.out
+    assert shell("report", "drift", MODEL, "--json").json["answers"] is None
+
+
 def test_it_says_why_there_is_nothing_to_report(stage: Stage, shell: Shell) -> None:
     found = shell("report", "drift", MODEL)
     assert (found.code, found.out) == (1, "")
