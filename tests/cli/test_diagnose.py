@@ -15,6 +15,7 @@ from charkha.monitoring.diagnosis.incident import Culprit, Diagnosis, Loss, Reme
 from charkha.monitoring.diagnosis.money import priced
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Costs
+from charkha.web import incident_page
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
 from serving_project import MODEL, NOW_US, Stage, open_stage
@@ -104,14 +105,44 @@ def test_nothing_wrong_exits_with_0(shell: Shell, monkeypatch: pytest.MonkeyPatc
     assert shell("incidents").out == "no incident is open\n"
 
 
-def test_too_little_history_says_how_much_is_needed(shell: Shell, cases: list[Case]) -> None:
-    found = shell("diagnose", MODEL, "--window", "8d")
+@pytest.mark.parametrize(
+    ("options", "found_words", "choice"),
+    [
+        (
+            ["--window", "8d"],
+            "7 days in the 28d before 2013-04-05T12:00 to compare with, found 20 predictions on 4 days.",
+            "--window 3d",
+        ),
+        (["--healthy", "1m"], "7 days in the 1m before 2013-04-06T12:00", "--window 3d --healthy 28d"),
+        (["--window", "4000d"], "found 0 predictions on 0 days.", "--window 3d"),
+        (["--window", "1d", "--healthy", "2d"], "found 10 predictions on 2 days.", "--healthy 28d"),
+    ],
+)
+def test_too_little_history_says_what_there_is_and_what_would_do(
+    options: list[str], found_words: str, choice: str, shell: Shell, cases: list[Case]
+) -> None:
+    found = shell("diagnose", MODEL, *options)
     assert (found.code, found.out) == (1, "")
-    assert "expected predictions on at least 7 days before 2013-04-05T12:00 to compare with" in found.err
-    assert "found 20 predictions on 4 days. Look again when it has served 3 days more, or at less: --window 1d" in (
-        found.err
-    )
+    assert found_words in found.err
+    assert "In all there are 60 predictions on 12 days, since 2013-04-01T12:00. " in found.err
+    assert found.err.endswith(f"This would do: {choice}\n")
     assert cases == []
+    for name in ("--window", "--healthy"):  # what is named does do
+        given = options[options.index(name) + 1] if name in options else None
+        words = choice.split()
+        value = words[words.index(name) + 1] if name in words else given
+        options = [*options, *([name, value] if value else [])]
+    assert shell("diagnose", MODEL, *options).code == 3
+
+
+def test_where_no_choice_would_do_it_says_how_long_to_wait(shell: Shell, cases: list[Case]) -> None:
+    found = shell("diagnose", MODEL, "--until", "2013-04-05T13:00")
+    assert found.code == 1
+    there = "In all there are 25 predictions on 5 days, since 2013-04-01T12:00"
+    assert f"{there}; no --window or --healthy would do yet. Look again when it has served on 3 days more" in found.err
+    nothing = shell("diagnose", MODEL, "--until", "2013-03-01")
+    assert nothing.code == 1
+    assert "It served nothing before 2013-03-01T00:00: no --window or --healthy would do. " in nothing.err
 
 
 def test_a_window_in_the_past_is_looked_at_and_not_recorded(shell: Shell, cases: list[Case]) -> None:
@@ -127,6 +158,7 @@ def test_a_window_in_the_past_is_looked_at_and_not_recorded(shell: Shell, cases:
         (["--since", "2013-04-01", "--window", "1d"], "got both"),
         (["--since", "2014-01-01"], "before the end"),
         (["--report", "nowhere/x.html"], "expected a folder that is there"),
+        (["--postmortem", "nowhere/x.md"], "expected a folder that is there"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: list[str], words: str, shell: Shell, cases: list[Case]) -> None:
@@ -134,6 +166,24 @@ def test_what_cannot_be_meant_is_refused(options: list[str], words: str, shell: 
     assert found.code == 2
     assert words in found.err
     assert cases == []
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_report_that_fails_loses_neither_diagnosis_nor_incident(
+    as_json: list[str], shell: Shell, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(case: Case, found: Diagnosis) -> str:
+        raise KeyError("request.km")
+
+    monkeypatch.setattr(incident_page, "render_incident", failing)
+    found = shell("diagnose", MODEL, "--window", "4d", "--report", "r.html", "--postmortem", "p.md", *as_json)
+    assert found.code == 1
+    assert "null flood of weather.rain" in found.out
+    assert "late_trip-1" in found.out
+    assert "expected to write r.html, got KeyError: 'request.km'" in found.err
+    assert "not foreseen" not in found.err
+    assert Path("p.md").read_text("utf-8").startswith("# late")
+    assert "late_trip-1" in shell("incidents").out
 
 
 def test_an_incident_is_listed_shown_and_closed(shell: Shell, cases: list[Case]) -> None:

@@ -77,7 +77,7 @@ def test_what_would_be_missed_exits_with_3(shell: Shell) -> None:
 def test_too_little_history_says_how_much_is_needed(shell: Shell) -> None:
     found = shell("drill", MODEL, "--kind", "latency", "--window", "8d")
     assert (found.code, found.out) == (1, "")
-    assert "expected predictions on at least 7 days before" in found.err
+    assert "expected predictions on at least 7 days in the 28d before" in found.err
 
 
 @pytest.mark.parametrize(

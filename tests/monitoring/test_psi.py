@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charkha.monitoring.psi import psi, psi_interval
+from charkha.monitoring.psi import band_of, psi, psi_interval
 
 COUNTS = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 10_000)), min_size=1, max_size=20)
 
@@ -70,6 +70,35 @@ def test_interval_covers_the_true_index_of_a_real_drift() -> None:
     drawn = [psi_interval(random.multinomial(4_000, q), random.multinomial(1_500, p)) for _ in range(400)]
     covered = np.mean([interval.low <= truth <= interval.high for interval in drawn])
     assert 0.92 < covered < 0.98
+
+
+def test_bands_are_those_of_banks() -> None:
+    assert [band_of(each) for each in (0.0, 0.0999, 0.1, 0.2499, 0.25)] == ["stable", "stable", "watch", "watch", "act"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "current", "band"),
+    [
+        ([1, 1, 0], [4_000, 0, 9_000], None),  # a reference of two rows
+        ([2, 0], [2, 0], None),  # the same twice, and nothing known
+        ([2, 0], [0, 9_000], None),  # far apart, and nothing known of one side
+        ([500] * 12, [4] * 12, None),  # chance alone is beyond 0.1
+        ([500] * 12, [0] * 11 + [100], "act"),  # few rows, but beyond doubt
+        ([5_000, 5_000], [5_000, 5_000], "stable"),
+        ([50_000, 50_000], [30_000, 70_000], "watch"),
+        ([50_000, 50_000], [20_000, 80_000], "act"),
+        ([500, 500], [350, 650], None),  # 0.09: this side of 0.1 or that
+    ],
+)
+def test_a_band_is_said_where_there_are_rows_enough(reference: list[int], current: list[int], band: str | None) -> None:
+    assert psi_interval(reference, current).band == band
+
+
+@given(COUNTS)
+def test_a_band_holds_the_whole_interval(pairs: list[tuple[int, int]]) -> None:
+    found = psi_interval([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    assert found.band in (None, band_of(found.low))
+    assert found.band is None or band_of(found.low) == band_of(found.high)
 
 
 @pytest.mark.parametrize(("reference", "current"), [([1, 2], [1]), ([], []), ([[1]], [[1]])])

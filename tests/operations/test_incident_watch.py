@@ -19,8 +19,8 @@ from charkha.clock import SimulatedClock
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.diagnosis.incidents import observe
 from charkha.monitoring.performance import Span
-from charkha.operations.case import TooLittleHistory
 from charkha.operations.diagnosis_child import LookFailed, diagnose_in_child
+from charkha.operations.history import TooLittleHistory
 from charkha.operations.incident_watch import IncidentWatch
 from charkha.operations.notifier import Notifier
 from charkha.operations.operator import Operator
@@ -165,7 +165,7 @@ def test_a_child_diagnoses_what_was_served(tmp_path: Path) -> None:
         model = stage.project.models[MODEL]
         found = diagnose_in_child(stage.project, model, now_us)
         assert (found.model, found.watched) == (MODEL, Span(now_us - 7 * DAY_US, now_us))
-        with pytest.raises(TooLittleHistory, match=r"found 15 predictions on 3 days. Look again"):
+        with pytest.raises(TooLittleHistory, match=r"found 15 predictions on 3 days\. In all .* since"):
             diagnose_in_child(stage.project, model, SERVING_US + 10 * DAY_US)
         with pytest.raises(LookFailed, match=r"it took longer than 0.001 minutes and was ended"):
             diagnose_in_child(stage.project, model, now_us, minutes=0.001)

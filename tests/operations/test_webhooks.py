@@ -15,7 +15,7 @@ from attrs import define, field
 from charkha.monitoring.diagnosis.incidents import PATIENCE_US, observe
 from charkha.monitoring.diagnosis.messages import message
 from charkha.operations import webhooks
-from charkha.operations.notifier import Notifier, tell_webhook
+from charkha.operations.notifier import SILENT_US, Notifier, Silence, tell_webhook
 from charkha.operations.proposal_messages import proposal_message
 from charkha.spec.durations import DAY_US
 from charkha.spec.faults import DefinitionError
@@ -183,6 +183,39 @@ def test_a_receiver_that_hangs_is_given_up(ledger: Ledger, receiver: Receiver, m
     receiver.hold.clear()
     observe(ledger, diagnosis())
     assert tell(ledger, receiver).startswith("webhook at 127.0.0.1 could not be told: TimeoutError")
+
+
+def test_one_that_hangs_is_waited_for_once_in_ten_minutes(
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waited(now_us: int) -> float:
+        notifier, began = Notifier(ledger, {"json": receiver.url}), time.perf_counter()
+        notifier.tell(now_us)
+        told = notifier.wait(1.0, for_silent=0.02)
+        assert told is receiver.hold.is_set()
+        return time.perf_counter() - began
+
+    observe(ledger, diagnosis())
+    receiver.hold.clear()
+    silence = Silence(ledger, "json", receiver.url)
+    assert waited(NOW_US) >= 1.0
+    assert silence.holds(NOW_US + SILENT_US - 1)
+    assert waited(NOW_US + SILENT_US - 1) < 0.5
+    assert not silence.holds(NOW_US + SILENT_US)  # the second did not prolong it
+    assert not Silence(ledger, "slack", receiver.url).holds(NOW_US)
+    receiver.hold.set()
+    assert tell(ledger, receiver, NOW_US + 1) == ""
+    assert not silence.holds(NOW_US + 1)
+    assert {key for key, _ in receiver.told} == {"incident_open:late-1"}
+
+
+def test_one_that_cannot_be_reached_is_remembered(ledger: Ledger, receiver: Receiver) -> None:
+    observe(ledger, diagnosis())
+    receiver.answers[:] = [503] * 3
+    tell(ledger, receiver)
+    assert Silence(ledger, "json", receiver.url).holds(NOW_US)
+    assert tell(ledger, receiver) == ""
+    assert not Silence(ledger, "json", receiver.url).holds(NOW_US)
 
 
 def test_slack_shows_text_as_it_is(ledger: Ledger) -> None:

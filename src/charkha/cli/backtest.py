@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charkha.cli.options import AlsoFrom, AsJson, ModelName
+from charkha.cli.pages import require_folder, write_page
 from charkha.cli.progress import parts, stoppable
 from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
@@ -91,6 +92,7 @@ def backtest(
 
     session = session_of(context)
     project = session.project()
+    require_folder("--html", html)
     chosen = choose_model(project, model)
     variants = variants_in(chosen, policy, window)
     look_us = duration_us("--look-every", look_every)
@@ -184,15 +186,16 @@ def with_incidents(history: "History", incident: str | None, span: "Span") -> "t
 
 def write(session: Session, shown: "Backtest", html: Path | None, *, json: bool) -> None:
     """Show a backtest, as a table or as JSON, and write its page."""
-    if html is not None:
-        from charkha.web.backtest_page import render_backtest
-
-        html.write_text(render_backtest(shown), "utf-8")
     if json:
         session.print_json(shown)
-        return
-    from charkha.cli.backtest_text import show_backtest
+    else:
+        from charkha.cli.backtest_text import show_backtest
 
-    show_backtest(session, shown)
-    if html is not None:
+        show_backtest(session, shown)
+    if html is None:
+        return
+    from charkha.web.backtest_page import render_backtest
+
+    write_page(html, lambda: render_backtest(shown))
+    if not json:
         session.out.print(f"page: {html}", highlight=False, soft_wrap=True)

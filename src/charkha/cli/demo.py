@@ -9,6 +9,7 @@ import typer
 
 from charkha.cli.demo_incidents import tell_incidents
 from charkha.cli.options import JsonFile
+from charkha.cli.pages import require_folder
 from charkha.cli.progress import steps
 from charkha.cli.replay import clear, period_of, play, show, write_json
 from charkha.cli.session import Session, choose_model, session_of
@@ -44,6 +45,7 @@ def demo(context: typer.Context, json: JsonFile = None) -> None:
     from attrs import evolve
 
     session = session_of(context)
+    require_folder("--json", json)
     folder = Path(__file__).resolve().parents[3] / "examples" / "flights"
     if not (folder / "charkha.toml").is_file():
         raise DemoNotHere(folder)

@@ -10,12 +10,14 @@ from rich.markup import escape
 
 from charkha.cli import status
 from charkha.cli.options import AsJson, HealthyBefore, ModelName, Recomputed
+from charkha.cli.pages import require_folder, write_page
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
     from charkha.monitoring.diagnosis.case import Case
     from charkha.monitoring.diagnosis.incident import Diagnosis
     from charkha.operations.case import Question
+    from charkha.operations.notifier import Notifier
     from charkha.spec.model import Model
     from charkha.spec.project import Project
     from charkha.storage.home import Home
@@ -30,6 +32,8 @@ EXAMPLES = {
 }
 FOUND = 3
 WAIT_SECONDS = 10.0
+# For a webhook that did not answer of late: enough for one that is there again.
+SILENT_SECONDS = 0.5
 
 
 def diagnose(
@@ -65,21 +69,15 @@ def diagnose(
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)
-    for option, file in (("--report", report), ("--postmortem", postmortem)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise typer.BadParameter(f"expected a folder that is there, got {file.parent}.", param_hint=option)
+    require_folder("--report", report)
+    require_folder("--postmortem", postmortem)
     with opened(project) as home:
         question = question_of(home, window=window, since=since, until=until, healthy=healthy, sample=sample)
         case, found = look(session, project, chosen, home, question)
         standing = [] if until else observe(home.ledger, found)
         with telling(session, project, home):
+            show(session, found, standing, json=json)
             written(case, found, report, postmortem)
-    if json:
-        session.print_json(plain(found, standing))
-    else:
-        from charkha.cli.diagnosis_text import show_diagnosis
-
-        show_diagnosis(session, found, standing)
     raise typer.Exit(FOUND if found.is_incident else 0)
 
 
@@ -149,22 +147,36 @@ def telling(session: Session, project: "Project", home: "Home") -> Iterator[None
 
     notifier = Notifier(home.ledger, project.webhooks)
     notifier.tell(status.now())
-    yield
-    if not notifier.wait(WAIT_SECONDS):
+    try:
+        yield
+    finally:
+        _waited(session, notifier)
+
+
+def _waited(session: Session, notifier: "Notifier") -> None:
+    if not notifier.wait(WAIT_SECONDS, for_silent=SILENT_SECONDS):
         session.err.print("a webhook has not answered yet: it is told at the next look", highlight=False)
     for trouble in notifier.troubles:
         session.err.print(escape(trouble), highlight=False)
 
 
+def show(session: Session, found: "Diagnosis", standing: "list[Incident]", *, json: bool) -> None:
+    """Print a diagnosis, as text or as JSON, with the incidents that are open."""
+    if json:
+        session.print_json(plain(found, standing))
+    else:
+        from charkha.cli.diagnosis_text import show_diagnosis
+
+        show_diagnosis(session, found, standing)
+
+
 def written(case: "Case", found: "Diagnosis", report: Path | None, postmortem: Path | None) -> None:
-    """Write the files that were asked for."""
+    """Write the files that were asked for. Raises NotWritten."""
     from charkha.web.incident_page import render_incident
     from charkha.web.postmortem import render_postmortem
 
-    if report is not None:
-        report.write_text(render_incident(case, found), "utf-8")
-    if postmortem is not None:
-        postmortem.write_text(render_postmortem(found, case.traffic.changes), "utf-8")
+    write_page(postmortem, lambda: render_postmortem(found, case.traffic.changes))
+    write_page(report, lambda: render_incident(case, found))
 
 
 def plain(found: "Diagnosis", standing: "list[Incident]") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from charkha.cli.diagnose import question_of
 from charkha.cli.options import AsJson, HealthyBefore, ModelName, Recomputed
+from charkha.cli.pages import require_folder, write_page
 from charkha.cli.progress import parts, stoppable
 from charkha.cli.session import choose_model, opened, session_of
 
@@ -77,6 +78,7 @@ def drill(
 
     session = session_of(context)
     project = session.project()
+    require_folder("--html", html)
     chosen, kinds = choose_model(project, model), kinds_of(project, kind or [])
     remains = "nothing was changed; --quick and fewer --kind are quicker"
     with opened(project) as home, stoppable(session.err, remains), parts(session.err) as on_progress:
@@ -85,17 +87,17 @@ def drill(
             project, chosen, home, question, engine=LocalEngine(), on_step=lambda text: on_progress(0, 0, text)
         )
         power = drill_in(case, kinds, list(dict.fromkeys(seed or [1])), sizes=not quick, on_progress=on_progress)
-    if html is not None:
-        from charkha.web.drill_page import render_drills
-
-        html.write_text(render_drills(power), "utf-8")
     if json:
         session.print_json(plain(power))
     else:
         from charkha.cli.drill_text import show_power
 
         show_power(session, power, sizes=not quick)
-        if html is not None:
+    if html is not None:
+        from charkha.web.drill_page import render_drills
+
+        write_page(html, lambda: render_drills(power))
+        if not json:
             session.out.print(f"page: {html}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if len(power.survived) == len(power.judged) else NOT_SURVIVED)
 

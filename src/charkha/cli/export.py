@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from charkha.cli.options import ModelName
+from charkha.cli.pages import require_folder, write_page
 from charkha.cli.session import choose_model, session_of
 
 EXAMPLES = {
@@ -45,6 +46,7 @@ def airflow(
     from charkha.spec.durations import parse_duration
 
     session = session_of(context)
+    require_folder("--output", output)
     project = session.project()
     chosen = choose_model(project, model)
     try:
@@ -55,7 +57,7 @@ def airflow(
     if output is None:
         print(written, end="")
     else:
-        output.write_text(written, "utf-8")
+        write_page(output, lambda: written)
         session.out.print(f"charkha_{chosen.name} is written to {output}", highlight=False, soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from charkha.cli.options import AsJson
+from charkha.cli.pages import require_folder
 from charkha.cli.session import Session, choose_model, opened_to_read, session_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def history(
     Exits with 1 when --verify finds that the chain is broken.
     """
     session = session_of(context)
+    require_folder("--export", export)
     if verify and model is not None and Path(model).is_file():
         print_verified_file(session, Path(model), anchors, json=json)
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charkha.cli.options import AlsoSince, JsonFile, ModelName
+from charkha.cli.pages import require_folder
 from charkha.cli.progress import parts
 from charkha.cli.session import Session, as_json, choose_model, opened, session_of
 
@@ -68,6 +69,7 @@ def replay(
     from attrs import evolve
 
     session = session_of(context)
+    require_folder("--json", json)
     own = own_home(session)
     project = session.project()
     chosen = choose_model(project, model)

@@ -10,6 +10,8 @@ from rich.table import Table
 
 from charkha.cli import status
 from charkha.cli.options import AsJson, ModelName
+from charkha.cli.pages import require_folder, write_page
+from charkha.cli.quality_text import show_answers, show_data
 from charkha.cli.session import Session, choose_model, opened, session_of
 
 if TYPE_CHECKING:
@@ -55,22 +57,23 @@ def drift(
 ) -> None:
     """Report how far each feature and the score have moved since training, and the quality of data and answers.
 
-    PSI and CSI come with the action bands of banks: below 0.1 stable, up to 0.25 watch, above it act. That something
-    moved does not say that it harms: charkha diagnose does.
+    PSI and CSI come with the action bands of banks: below 0.1 stable, up to 0.25 watch, above it act; none with too few
+    rows to say so. That something moved does not say that it harms: charkha diagnose does.
     """
     session = session_of(context)
     project = session.project()
     chosen = choose_model(project, model)
+    require_folder("--html", html)
     with opened(project) as home:
         report = report_of(project, chosen, home, window or chosen.monitors.window, version)
-    if html is not None:
-        from charkha.web.drift_page import render_drift
-
-        html.write_text(render_drift(report), "utf-8")
     if json:
         session.print_json(report)
     else:
         show(session, report)
+    if html is not None:
+        from charkha.web.drift_page import render_drift
+
+        write_page(html, lambda: render_drift(report))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"drift": drift}
@@ -83,6 +86,7 @@ def report_of(project: "Project", model: "Model", home: "Home", window: str, ver
     from charkha.bundles.store import BundleStore
     from charkha.cli.deploy import require_version
     from charkha.monitoring.collect import collect
+    from charkha.monitoring.data_quality import served_rows
     from charkha.monitoring.drift_report import drift_report
     from charkha.monitoring.outcomes import OutcomeReader
     from charkha.monitoring.performance import Span
@@ -109,7 +113,8 @@ def report_of(project: "Project", model: "Model", home: "Home", window: str, ver
     outcomes = OutcomeReader(home, model).outcomes(span.since_us, max(span.since_us, matured_us), now_us)
     came = [arrivals(source, project.root, home.log, span) for source in model.sources]
     frames = pl.concat([pl.DataFrame(schema=ARRIVALS), *came])
-    return drift_report(model, manifest, span, current=profile, outcomes=outcomes, arrivals=frames)
+    given = served_rows(home, model, manifest.version, list(manifest.shape.parts), span)
+    return drift_report(model, manifest, span, current=profile, outcomes=outcomes, arrivals=frames, given=given)
 
 
 def _champion(home: "Home", model: str) -> str:
@@ -125,8 +130,10 @@ def show(session: Session, report: "DriftReport") -> None:
     """Print a report: the index of each feature with its band and quality, then answers by slice, then the target."""
     session.out.print(f"[bold]{report.model}[/] {report.version}: {report.score.rows:,} predictions", highlight=False)
     session.out.print(feature_table(report))
+    show_data(session, report.data)
     if report.quality:
         session.out.print(quality_table(report))
+    show_answers(session, report)
     if report.target is not None:
         before, now = report.target
         words = f"target: mean label {now:.4g} over {report.labels:,} labels, {before:.4g} in training"
@@ -141,15 +148,14 @@ def feature_table(report: "DriftReport") -> Table:
     table = Table("feature", "band", box=None, header_style="dim", pad_edge=False)
     for name in ("PSI", "95 %", "null", "was", "stranger", "was", ""):
         table.add_column(name, justify="right")
-    moved = sorted(report.features, key=lambda each: -(each.index.value if each.index else -1.0))
-    for each in (report.score, *moved):
+    for each in (report.score, *report.by_movement):
         index = (
             ("", "")
             if each.index is None
             else (f"{each.index.value:.3f}", f"{each.index.low:.2f} to {each.index.high:.2f}")
         )
         shares = (f"{share:.1%}" for pair in (each.nulls, each.strangers) for share in reversed(pair))
-        band = f"[{COLOURS[each.band]}]{each.band or 'no values'}[/]"
+        band = f"[{COLOURS[each.band]}]{each.band_words}[/]"
         table.add_row(escape(each.name), band, *index, *shares, "constant" if each.constant else "")
     return table
 

@@ -1,26 +1,27 @@
 """The usual reports on one version, as one: drift in bank form, data quality, quality by slice, drift of the target.
 
-It reads profiles, labels and how the rows of sources came, never the features of single rows. No part of it says what
-is at fault or what to do: that is what a diagnosis is for.
+No part of it says what is at fault or what to do: that is what a diagnosis is for.
 """
-
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from attrs import frozen
 
 from charkha.bundles.manifest import Estimate, Manifest
+from charkha.bundles.predictor import RuntimeMissing
 from charkha.bundles.profile import NumericShape, Profile, ProfileShape
+from charkha.monitoring.answer_quality import (
+    ClassificationQuality,
+    RegressionQuality,
+    classification_quality,
+    regression_quality,
+)
+from charkha.monitoring.data_quality import DataQuality, data_quality
 from charkha.monitoring.performance import Span
-from charkha.monitoring.psi import Psi, psi_interval
+from charkha.monitoring.psi import Band, Psi, psi_interval
 from charkha.spec.durations import DAY_US
 from charkha.spec.model import Model
 from charkha.training.metrics import MetricUndefined, estimate, estimate_slices
-
-Band = Literal["stable", "watch", "act"]
-# The convention of banks: below the first nothing has moved, above the second something must be done.
-WATCH, ACT = 0.1, 0.25
 
 
 @frozen
@@ -37,8 +38,9 @@ class Bin:
 class FeatureDrift:
     """One feature, or the score: its index (PSI of the score, CSI of a feature) by its bins, and its data quality.
 
-    index, band: None without values on either side. nulls, strangers: shares of rows that are null, and of values that
-    the reference did not have; each as (reference, now). constant: whether all values now lie in one bin and did not.
+    index: None without values on either side. band: None then, and with too few rows to say it. nulls,
+    strangers: shares of rows that are null, and of values that the reference did not have; each as (reference, now).
+    constant: whether all values now lie in one bin and did not.
     """
 
     name: str
@@ -49,6 +51,11 @@ class FeatureDrift:
     nulls: tuple[float, float]
     strangers: tuple[float, float]
     constant: bool
+
+    @property
+    def band_words(self) -> str:
+        """The band, or why there is none."""
+        return self.band or ("no values" if self.index is None else "too few rows")
 
 
 @frozen
@@ -72,7 +79,12 @@ class Arrived:
 
 @frozen(kw_only=True)
 class DriftReport:
-    """All of it. target: the mean label in training and now, None without labels; labels: how many have matured."""
+    """All of it.
+
+    data: what the version was given. answers: how good its answers were; None without labels, and where remark says why
+    it could not be told. target: the mean label in training and now, None without labels; labels: how many have
+    matured.
+    """
 
     model: str
     version: str
@@ -83,19 +95,35 @@ class DriftReport:
     quality: tuple[SliceQuality, ...]
     target: tuple[float, float] | None
     labels: int
+    data: DataQuality
+    answers: ClassificationQuality | RegressionQuality | None
+    remark: str
+
+    @property
+    def by_movement(self) -> list[FeatureDrift]:
+        """The features, those that moved most first; those of which it cannot be said last."""
+        return sorted(self.features, key=lambda each: (each.band is None, -(each.index.value if each.index else -1.0)))
 
 
 def drift_report(
-    model: Model, manifest: Manifest, span: Span, *, current: Profile, outcomes: pl.DataFrame, arrivals: pl.DataFrame
+    model: Model,
+    manifest: Manifest,
+    span: Span,
+    *,
+    current: Profile,
+    outcomes: pl.DataFrame,
+    arrivals: pl.DataFrame,
+    given: pl.DataFrame,
 ) -> DriftReport:
     """Return the report of a version over a span.
 
     current: the profile of what it scored. outcomes: as of `OutcomeReader`, of predictions that have matured. arrivals:
-    as of `traffic.ARRIVALS`.
+    as of `traffic.ARRIVALS`. given: as of `served_rows`.
     """
     shape, reference = manifest.shape, manifest.reference
     of_version = outcomes.filter((pl.col("version") == manifest.version) & pl.col("score").is_finite())
     labelled = of_version.filter(pl.col("_label").is_not_null())
+    answers, remark = _answers(model, manifest, labelled)
     return DriftReport(
         model=model.name,
         version=manifest.version,
@@ -106,12 +134,25 @@ def drift_report(
         quality=_quality(model, labelled),
         target=(manifest.positive_share, float(labelled["_label"].to_numpy().mean())) if labelled.height else None,
         labels=labelled.height,
+        data=data_quality(given),
+        answers=answers,
+        remark=remark,
     )
 
 
-def band_of(index: float) -> Band:
-    """Return what the convention of banks says of an index."""
-    return "stable" if index < WATCH else "watch" if index < ACT else "act"
+def _answers(
+    model: Model, manifest: Manifest, labelled: pl.DataFrame
+) -> tuple[ClassificationQuality | RegressionQuality | None, str]:
+    """Return how good the answers were, or None with the reason."""
+    labels, scores = labelled["_label"].to_numpy(), labelled["score"].to_numpy()
+    if not len(labels):
+        return None, "no label has matured yet"
+    try:
+        if model.task == "regression":
+            return regression_quality(labels, scores), ""
+        return classification_quality(labels, scores, manifest.threshold), ""
+    except RuntimeMissing as missing:
+        return None, str(missing)
 
 
 def _of_feature(name: str, shape: ProfileShape, reference: Profile, current: Profile) -> FeatureDrift:
@@ -143,7 +184,7 @@ def _measured(
     return FeatureDrift(
         name=name,
         index=index,
-        band=None if index is None else band_of(index.value),
+        band=None if index is None else index.band,
         bins=lines if index is not None else (),
         rows=sum(counts[1]),
         nulls=(counts[0][-1] / max(1, sum(counts[0])), counts[1][-1] / max(1, sum(counts[1]))),

@@ -6,23 +6,51 @@ A bin that is empty on one side would make it infinite, so half an observation i
 (the prior of Jeffreys). By the convention of banks, below 0.1 nothing has moved and above 0.25 much has.
 """
 
+from typing import Literal
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike
 
 from charkha.spec.model import FloatArray
 
+Band = Literal["stable", "watch", "act"]
+# The convention of banks: below the first nothing has moved, above the second something must be done.
+WATCH, ACT = 0.1, 0.25
+# With fewer rows on a side than this the interval itself is not to be trusted.
+LEAST_ROWS = 30
 HALF_AN_OBSERVATION = 0.5
 Z_95 = 1.959963984540054
 
 
 @frozen
 class Psi:
-    """An index and its 95 % interval, in no unit; none is below zero."""
+    """An index and its 95 % interval, in no unit; none is below zero.
+
+    by_chance: what the index of so many rows is expected to be where nothing moved. rows: of the smaller side.
+    """
 
     value: float
     low: float
     high: float
+    by_chance: float
+    rows: int
+
+    @property
+    def band(self) -> Band | None:
+        """What the convention of banks says of the index; None where there are too few rows to say it.
+
+        There are too few where the interval reaches into another band, where a side has fewer than `LEAST_ROWS`, and
+        where chance alone would take what did not move out of its band: only "act" can be said then.
+        """
+        band = band_of(self.low)
+        told = self.rows >= LEAST_ROWS and band == band_of(self.high) and (self.by_chance < WATCH or band == "act")
+        return band if told else None
+
+
+def band_of(index: float) -> Band:
+    """Return what the convention of banks says of an index that is known exactly."""
+    return "stable" if index < WATCH else "watch" if index < ACT else "act"
 
 
 def psi(reference: ArrayLike, current: ArrayLike) -> float:
@@ -49,7 +77,9 @@ def psi_interval(reference: ArrayLike, current: ArrayLike) -> Psi:
     by_chance = (len(p) - 1) * (1 / rows + 1 / reference_rows)
     value = float(((p - q) * log_ratio).sum())
     half_width = Z_95 * float(np.sqrt(variance))
-    return Psi(value, max(0.0, value - by_chance - half_width), max(0.0, value - by_chance + half_width))
+    low, high = (max(0.0, value - by_chance + side * half_width) for side in (-1, 1))
+    smaller = min(int(np.sum(reference)), int(np.sum(current)))
+    return Psi(value, low, high, by_chance, smaller)
 
 
 def _smoothed_shares(reference: ArrayLike, current: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -7,7 +7,6 @@ import polars as pl
 from attrs import evolve, frozen
 
 from charkha.bundles.store import BundleStore
-from charkha.clock import to_iso
 from charkha.engines.engine import Engine
 from charkha.features.plan import plan_features
 from charkha.monitoring.collect import collect
@@ -18,30 +17,18 @@ from charkha.monitoring.recorded import SAMPLE, read_traffic
 from charkha.monitoring.traffic import Traffic
 from charkha.monitoring.verify import Recomputer
 from charkha.operations.drills.rescoring import BundleRescore
+from charkha.operations.history import HEALTHY_US, TooLittleHistory, choice_of, require_history, served_until
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Model
 from charkha.spec.project import Project
 from charkha.storage.home import Home
 from charkha.storage.ledger import Incident
 
-WINDOW_US, HEALTHY_US = 7 * DAY_US, 28 * DAY_US
-# Each hour of the week has then been seen once: with fewer days a week-end would be an incident.
-LEAST_DAYS = 7
+__all__ = ["WINDOW_US", "OnStep", "Question", "TooLittleHistory", "case_of", "spans", "without"]
+
+WINDOW_US = 7 * DAY_US
 
 OnStep = Callable[[str], None]
-
-
-class TooLittleHistory(Exception):
-    """A model that has not served long enough for anything to be out of the ordinary."""
-
-    def __init__(self, model: str, days: int, predictions: int, healthy: Span) -> None:
-        self.model, self.days, self.predictions, self.healthy = model, days, predictions, healthy
-        missing = LEAST_DAYS - days
-        super().__init__(
-            f"model {model!r}: expected predictions on at least {LEAST_DAYS} days before "
-            f"{to_iso(healthy.until_us)[:16]} to compare with, found {predictions:,} predictions on {days} days. Look "
-            f"again when it has served {missing} day{'' if missing == 1 else 's'} more, or at less: --window 1d"
-        )
 
 
 @frozen(kw_only=True)
@@ -83,7 +70,11 @@ def case_of(project: Project, model: Model, home: Home, question: Question, *, e
     traffic = without(
         traffic, [Span(each.since_us, min(each.until_us, healthy.until_us)) for each in map(hit, incidents)]
     )
-    require_history(traffic, healthy)
+    try:
+        require_history(traffic, healthy)
+    except TooLittleHistory as little:
+        choice = _choice(home, model.name, question, incidents)
+        raise TooLittleHistory(model.name, little.days, little.predictions, healthy, choice) from None
     return Case(
         traffic=traffic,
         healthy=healthy,
@@ -96,11 +87,24 @@ def case_of(project: Project, model: Model, home: Home, question: Question, *, e
     )
 
 
+def _choice(home: Home, model: str, question: Question, incidents: Sequence[Incident]) -> str:
+    """Return what history there is, and which other choice of times would do."""
+    served = served_until(home, model, question.now_us).to_frame()
+    left = _outside(served, "_at_us", [hit(each) for each in incidents if each.status != "open"])["_at_us"]
+    given = (question.window_us, question.healthy_us)
+    return choice_of(
+        left,
+        question.now_us,
+        given,
+        lambda window_us, healthy_us: spans(evolve(question, window_us=window_us, healthy_us=healthy_us), incidents)[0],
+    )
+
+
 def spans(question: Question, incidents: Sequence[Incident]) -> tuple[Span, Span]:
     """Return the healthy span and the watched one, which begins with the first incident that is open."""
     began = [hit(each).since_us for each in incidents if each.status == "open"]
-    since_us = min([question.now_us - question.window_us, *(each // HOUR_US * HOUR_US for each in began)])
-    return Span(since_us - question.healthy_us, since_us), Span(since_us, question.now_us)
+    since_us = max(0, min([question.now_us - question.window_us, *(each // HOUR_US * HOUR_US for each in began)]))
+    return Span(max(0, since_us - question.healthy_us), since_us), Span(since_us, question.now_us)
 
 
 def without(traffic: Traffic, cut: Sequence[Span]) -> Traffic:
@@ -116,17 +120,10 @@ def without(traffic: Traffic, cut: Sequence[Span]) -> Traffic:
 
 
 def _outside(frame: pl.DataFrame, time: str, cut: Sequence[Span]) -> pl.DataFrame:
+    if not cut:
+        return frame
     inside = [pl.col(time).is_between(each.since_us, each.until_us, closed="left") for each in cut]
     return frame.filter(~reduce(pl.Expr.or_, inside))
-
-
-def require_history(traffic: Traffic, healthy: Span) -> None:
-    """Raise TooLittleHistory unless there were predictions on enough days of the healthy span."""
-    at_us = traffic.predictions["_at_us"]
-    inside = at_us.filter(at_us.is_between(healthy.since_us, healthy.until_us, closed="left"))
-    days = (inside // DAY_US).n_unique()
-    if days < LEAST_DAYS:
-        raise TooLittleHistory(traffic.model, days, len(inside), healthy)
 
 
 def _rescore(traffic: Traffic, model: str, bundles: BundleStore) -> BundleRescore | None:

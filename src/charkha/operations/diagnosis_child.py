@@ -16,7 +16,8 @@ from charkha.monitoring.diagnosis.documents import as_document, from_document
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.diagnosis.money import priced
 from charkha.monitoring.performance import Span
-from charkha.operations.case import Question, TooLittleHistory, case_of
+from charkha.operations.case import Question, case_of
+from charkha.operations.history import TooLittleHistory
 from charkha.spec.model import Model
 from charkha.spec.policies import Budget
 from charkha.spec.project import Project, load_project
@@ -52,6 +53,7 @@ class Lacking(msgspec.Struct, frozen=True):
     predictions: int
     since_us: int
     until_us: int
+    choice: str = ""
 
 
 class LookResult(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ def diagnose_in_child(
     if result.lacking is not None:
         lacking = result.lacking
         healthy = Span(lacking.since_us, lacking.until_us)
-        raise TooLittleHistory(model.name, lacking.days, lacking.predictions, healthy)
+        raise TooLittleHistory(model.name, lacking.days, lacking.predictions, healthy, lacking.choice)
     if result.document is None:
         raise LookFailed(f"model {model.name!r}: {result.error}")
     return from_document(result.document)
@@ -121,7 +123,9 @@ def main(order_file: Path, result_file: Path) -> None:
             result = LookResult(document=as_document(found))
     except TooLittleHistory as little:
         span = little.healthy
-        result = LookResult(lacking=Lacking(little.days, little.predictions, span.since_us, span.until_us))
+        result = LookResult(
+            lacking=Lacking(little.days, little.predictions, span.since_us, span.until_us, little.choice)
+        )
     except Exception as error:
         result = LookResult(error=f"{type(error).__name__}: {error}")
     leave(result_file, msgspec.json.encode(result))

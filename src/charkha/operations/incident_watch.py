@@ -11,7 +11,7 @@ from attrs import frozen
 
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.diagnosis.incidents import observe
-from charkha.operations.case import TooLittleHistory
+from charkha.operations.history import TooLittleHistory
 from charkha.operations.notifier import Notifier
 from charkha.spec.durations import HOUR_US
 from charkha.spec.failures import ANY_FAILS

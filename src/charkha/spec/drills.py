@@ -59,7 +59,7 @@ class DeclaredIncident:
 
     bend: (rows, size, seed) → the same rows in the same order, some of their columns changed: `request.<field>`,
     features, `age.<view>`, `score`, `decision`, `latency_us`. Features that read a changed column are computed anew,
-    and so are scores, unless the function changes these.
+    and so are scores, unless the function changes these. Every column keeps its type, and no other one may change.
     """
 
     name: str

@@ -7,7 +7,7 @@ from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.performance import Span
 from charkha.web.figures import percent_text
-from charkha.web.incident_series import MOST_FEATURES, of_culprit
+from charkha.web.incident_series import as_numbers, blamed_columns, of_culprit
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -30,7 +30,7 @@ def before_after(case: Case, diagnosis: Diagnosis) -> list[BeforeAfter]:
         rows.filter(pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left"))
         for span in (case.healthy, after)
     )
-    names = [name for name in diagnosis.culprit.features[:MOST_FEATURES] if name in rows.columns]
+    names = blamed_columns(rows, diagnosis.culprit)
     return [BeforeAfter(name, _figures(before[name], now[name])) for name in names]
 
 
@@ -43,10 +43,11 @@ def _figures(before: pl.Series, after: pl.Series) -> tuple[tuple[str, str, str],
     ]
     if before.dtype == pl.String():
         figures.append(("commonest", *(_commonest(each) for each in both)))
-    else:
-        figures.append(("mean", *(_number(each.drop_nans().mean()) for each in both)))
+    numbers = [each for each in map(as_numbers, both) if each is not None]
+    if numbers:
+        figures.append(("mean", *(_number(each.mean()) for each in numbers)))
         figures += [
-            (f"{share:.0%} are below".replace("%", " %"), *(_number(each.drop_nans().quantile(share)) for each in both))
+            (f"{share:.0%} are below".replace("%", " %"), *(_number(each.quantile(share)) for each in numbers))
             for share in QUANTILES
         ]
     return tuple((name, one, other) for name, one, other in figures)

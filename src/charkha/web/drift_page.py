@@ -6,18 +6,27 @@ from jinja2 import Environment
 
 from charkha.monitoring.diagnosis.wording import moment
 from charkha.monitoring.drift_report import DriftReport
-from charkha.web.figures import percent_text
+from charkha.web.drift_chart import answers_plot, bins_plot
+from charkha.web.figures import NOTHING, percent_text
 from charkha.web.templating import page_environment
 
 
 def render_drift(report: DriftReport) -> str:
     """Return the report as HTML. Text of the data is data: whatever it holds, it is shown and never run."""
-    moved = sorted(report.features, key=lambda each: -(each.index.value if each.index else -1.0))
-    return _environment().get_template("drift.html.j2").render(report=report, parts=(report.score, *moved))
+    parts = (report.score, *report.by_movement)
+    return (
+        _environment()
+        .get_template("drift.html.j2")
+        .render(report=report, parts=parts, bins_plot=bins_plot, answers_plot=answers_plot)
+    )
+
+
+def _figure(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4g}"
 
 
 @cache
 def _environment() -> Environment:
     environment = page_environment()
-    environment.filters |= {"moment": moment, "percent": percent_text}
+    environment.filters |= {"moment": moment, "percent": percent_text, "figure": _figure}
     return environment

@@ -73,7 +73,7 @@ def plots(case: Case, diagnosis: Diagnosis, blocks: Blocks) -> list[Plot]:
     rows = of_culprit(case.traffic.predictions, diagnosis.culprit)
     served = rows.filter(pl.col("role") != "fallback")
     found = [
-        plot for name in diagnosis.culprit.features[:MOST_FEATURES] for plot in _feature(case, served, name, blocks)
+        plot for name in blamed_columns(served, diagnosis.culprit) for plot in _feature(case, served, name, blocks)
     ]
     found += _arrivals(case, diagnosis.culprit.sources, blocks)
     if diagnosis.cause == "infrastructure":
@@ -96,22 +96,37 @@ def of_culprit(predictions: pl.DataFrame, culprit: Culprit) -> pl.DataFrame:
     return predictions.filter(chosen) if culprit.segments else predictions
 
 
+def blamed_columns(rows: pl.DataFrame, culprit: Culprit) -> list[str]:
+    """Return the first features and fields of the request that are blamed, of those that were logged as columns."""
+    return [name for name in culprit.features if name in rows.columns][:MOST_FEATURES]
+
+
+def as_numbers(values: pl.Series) -> pl.Series | None:
+    """Return values to take a level of, NaN as null and true as 1; None for text and times, which have none."""
+    kind = values.dtype
+    return values.cast(pl.Float64).fill_nan(None) if kind.is_numeric() or kind in (pl.Boolean, pl.Null) else None
+
+
 def _feature(case: Case, rows: pl.DataFrame, name: str, blocks: Blocks) -> Iterator[Plot]:
-    if name not in rows.columns:
-        return
     logged = rows.filter(pl.col("features_logged"))
     nulls = blocks.by_block(logged, "_at_us", nulls=pl.col(name).is_null().mean())["nulls"]
     if logged.schema[name] == pl.String():
         yield _categories(logged, name, blocks)
-    else:
-        level = blocks.by_block(logged, "_at_us", **_tenths(name))
-        lines = [Line("median, as served", level["middle"])]
-        again = case.traffic.recomputed.join(rows.select("id", "version", "_at_us"), on=["id", "version"], how="inner")
-        if not again.is_empty() and again[name].null_count() < again.height:
-            fresh = blocks.by_block(again, "_at_us", middle=pl.col(name).median())["middle"]
-            lines.append(Line("median, recomputed from the sources", fresh))
-        yield Plot(f"{name}: median, and from a tenth to nine tenths", tuple(lines), band=(level["low"], level["high"]))
+    elif (numbers := as_numbers(logged[name])) is not None:
+        level = blocks.by_block(logged.with_columns(numbers), "_at_us", **_tenths(name))
+        lines = (Line("median, as served", level["middle"]), *_again(case, rows, name, blocks))
+        yield Plot(f"{name}: median, and from a tenth to nine tenths", lines, band=(level["low"], level["high"]))
     yield Plot(f"{name}: share of nulls", (Line("null", nulls),), share=True)
+
+
+def _again(case: Case, rows: pl.DataFrame, name: str, blocks: Blocks) -> Iterator[Line]:
+    """Yield a feature as it was recomputed, where it was: a field of the request came with the question."""
+    if name not in case.traffic.recomputed.columns:
+        return
+    again = case.traffic.recomputed.join(rows.select("id", "version", "_at_us"), on=["id", "version"], how="inner")
+    if again[name].null_count() < again.height:
+        fresh = blocks.by_block(again, "_at_us", middle=pl.col(name).cast(pl.Float64).median())["middle"]
+        yield Line("median, recomputed from the sources", fresh)
 
 
 def _tenths(name: str) -> dict[str, pl.Expr]:

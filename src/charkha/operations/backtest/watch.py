@@ -12,9 +12,10 @@ from charkha.monitoring.diagnosis.incident import Diagnosis
 from charkha.monitoring.diagnosis.incidents import hit, revisions
 from charkha.monitoring.performance import Span
 from charkha.operations.backtest.served import Served
-from charkha.operations.case import Question, TooLittleHistory, require_history, spans, without
+from charkha.operations.case import Question, spans, without
 from charkha.operations.drills.rescoring import BundleRescore
 from charkha.operations.drills.seen import first_seen
+from charkha.operations.history import TooLittleHistory, require_history
 from charkha.spec.durations import DAY_US
 from charkha.storage.ledger import Incident
 
