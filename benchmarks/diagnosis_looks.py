@@ -23,6 +23,7 @@ from charkha.operations.drills.fault import BadFault, Fault
 from charkha.operations.drills.pairs import kind_of
 from charkha.operations.drills.seen import Seen as FirstSeen
 from charkha.operations.drills.seen import first_seen
+from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.serving.vitals_log import MINUTE_US
 from charkha.spec.durations import DAY_US, HOUR_US, parse_duration
 
@@ -227,4 +228,5 @@ def _named(seen: Seen, found: FirstSeen | None, right: tuple[str, ...]) -> Seen:
     if found is None or not right:
         return seen
     first: list[Any] = [names[0] for _, names in found.diagnosis.culprit.named()]
-    return msgspec.structs.replace(seen, named=bool(first) and set(first) <= set(right))
+    whose = {"request"} if (seen.subject or "").startswith(REQUEST_PREFIX) else set()
+    return msgspec.structs.replace(seen, named=bool(first) and set(first) <= {*right, *whose})
