@@ -60,6 +60,8 @@ def diagnose(
 
     Exits with 0 when nothing is wrong, or a shift harms nobody; with 3 when something is.
     """
+    from attrs import evolve
+
     from charkha.monitoring.diagnosis.incidents import observe
 
     session = session_of(context)
@@ -70,16 +72,21 @@ def diagnose(
             raise typer.BadParameter(f"expected a folder that is there, got {file.parent}.", param_hint=option)
     with opened(project) as home:
         question = question_of(home, window=window, since=since, until=until, healthy=healthy, sample=sample)
-        case, found = look(session, project, chosen, home, question)
+        case, found = look(session, project, chosen, home, evolve(question, profiles=True))
         standing = [] if until else observe(home.ledger, found)
         with telling(session, project, home):
             written(case, found, report, postmortem)
     if json:
-        session.print_json(plain(found, standing))
+        session.print_json({**plain(found, standing), "sampled": sampled(case)})
     else:
         from charkha.cli.diagnosis_text import show_diagnosis
 
         show_diagnosis(session, found, standing)
+        if told := sampled(case):
+            words = (
+                f"of {told['predictions']:,} predictions, a sample of {told['looked_at']:,} looked at: numbers of rows"
+            )
+            session.out.print(f"  [dim]{'sampled':<11}[/]{words} are of the sample", highlight=False, soft_wrap=True)
     raise typer.Exit(FOUND if found.is_incident else 0)
 
 
@@ -138,8 +145,15 @@ def look(
 
     with steps(session.err) as on_step:
         case = case_of(project, model, home, question, engine=LocalEngine(), on_step=on_step)
-        on_step(f"looking at {case.traffic.predictions.height:,} predictions")
+        total, looked = case.traffic.total, case.traffic.predictions.height
+        on_step(f"looking at {looked:,} {f'of {total:,} ' if total else ''}predictions")
         return case, priced(diagnoser()(case), case, model)
+
+
+def sampled(case: "Case") -> dict[str, int] | None:
+    """Return how many predictions there were and how many of them were looked at; None where all were."""
+    traffic = case.traffic
+    return None if traffic.total is None else {"predictions": traffic.total, "looked_at": traffic.predictions.height}
 
 
 @contextmanager
