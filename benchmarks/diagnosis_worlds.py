@@ -231,7 +231,9 @@ def _write(cache: Path, traffic: Traffic, training: pl.DataFrame) -> None:
 def _read(cache: Path, model: str) -> tuple[Traffic, pl.DataFrame]:
     frames = {name: pl.read_parquet(cache / f"{name}.parquet") for name in FRAMES}
     since_us, until_us = msgspec.json.decode((cache / "span.json").read_bytes(), type=tuple[int, int])
-    return Traffic(model, Span(since_us, until_us), **frames, changes=()), pl.read_parquet(cache / "training.parquet")
+    return Traffic(model, Span(since_us, until_us), **frames, changes=(), total=None), pl.read_parquet(
+        cache / "training.parquet"
+    )
 
 
 def main() -> None:

@@ -3,16 +3,20 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 from command_line import Shell
 
 from charkha.cli import diagnose, status
+from charkha.cli.diagnose import question_of
 from charkha.clock import to_iso
 from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.incident import Culprit, Diagnosis, Loss, Remedy
 from charkha.monitoring.diagnosis.money import priced
+from charkha.operations import case as operations_case
+from charkha.operations.case import Question
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Costs
 from charkha.web import incident_page
@@ -210,6 +214,49 @@ def test_the_history_has_no_incident_in_it(shell: Shell, cases: list[Case]) -> N
     shell("diagnose", MODEL, "--window", "1h")
     assert to_iso(cases[-1].watched.since_us) == "2013-04-13T11:00:00Z"
     assert cases[-1].traffic.predictions.height == 5 * (DAYS - 1)  # the day of the incident is cut out
+
+
+def test_an_incident_that_lasts_is_looked_at_for_so_long_and_no_longer(
+    shell: Shell, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("diagnose", MODEL, "--window", "4d")
+    monkeypatch.setattr(operations_case, "LONGEST_US", DAY_US)
+    shell("diagnose", MODEL, "--window", "1h")
+    healthy, watched = cases[-1].healthy, cases[-1].watched
+    assert [to_iso(each) for each in (healthy.until_us, watched.since_us)] == [
+        "2013-04-12T04:00:00Z",
+        "2013-04-12T12:00:00Z",
+    ]
+    at_us = cases[-1].traffic.predictions["_at_us"]
+    assert not at_us.is_between(healthy.until_us, watched.since_us, closed="left").any()
+
+
+def test_features_are_looked_at_by_the_profiles_that_are_kept(shell: Shell, cases: list[Case]) -> None:
+    shell("diagnose", MODEL, "--window", "4d")
+    (case,) = cases
+    assert case.kept is not None
+    assert case.kept.tiles["rows"].sum() == 5 * DAYS
+    assert set(case.kept.shape.parts) == set(case.traffic.features)
+
+
+def test_of_more_than_can_be_looked_at_a_sample_is(
+    shell: Shell, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bounded(*args: Any, **options: Any) -> Question:
+        return evolve(question_of(*args, **options), most_rows=5 * DAYS - 1)
+
+    monkeypatch.setattr(diagnose, "question_of", bounded)
+    monkeypatch.setattr(operations_case, "LEAST_DAYS", 1)
+    monkeypatch.setattr(diagnose, "written", lambda *_: None)
+    found = shell("diagnose", MODEL, "--window", "4d")
+    looked_at = cases[0].traffic.predictions.height
+    assert 0 < looked_at < 5 * DAYS
+    assert f"of 60 predictions, a sample of {looked_at} looked at" in found.out
+    assert cases[0].traffic.predictions.group_by("_at_us").len()["len"].unique().to_list() == [5]  # whole calls
+    assert shell("diagnose", MODEL, "--window", "4d", "--json").json["sampled"] == {
+        "predictions": 5 * DAYS,
+        "looked_at": looked_at,
+    }
 
 
 def test_what_it_costs_is_told_in_money(stage: Stage, shell: Shell, cases: list[Case]) -> None:

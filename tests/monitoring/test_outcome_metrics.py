@@ -12,6 +12,7 @@ from logged import BUNDLES, MODEL, START_US, Version, label, make_model, predict
 
 from charkha.monitoring.collect import collect, labels_table
 from charkha.monitoring.outcomes import OutcomeReader, outcomes
+from charkha.monitoring.performance import Span
 from charkha.monitoring.recorded import _labels
 from charkha.serving.labels import LabelLog
 from charkha.spec.durations import DAY_US, HOUR_US
@@ -63,7 +64,7 @@ def test_a_metric_alone_is_no_label(home: Home) -> None:
     rows = outcomes(home, LATE, START_US, START_US + 1, START_US + DAY_US)
     assert dict(rows.select("id", "_label_known_us").iter_rows()) == {ids[0]: START_US + HOUR_US, ids[1]: None}
     assert "_metric.margin" not in rows.columns
-    recorded = _labels(home, LATE, pl.Series(ids), START_US + DAY_US)
+    recorded = _labels(home, LATE, pl.Series(ids), Span(START_US, START_US + DAY_US), START_US + DAY_US)
     assert recorded.select("id", "label").rows() == [(ids[0], 1.0)]
 
 

@@ -64,6 +64,8 @@ def diagnose(
 
     Exits with 0 when nothing is wrong, or a shift harms nobody; with 3 when something is.
     """
+    from attrs import evolve
+
     from charkha.monitoring.diagnosis.incidents import observe
 
     session = session_of(context)
@@ -73,10 +75,10 @@ def diagnose(
     require_folder("--postmortem", postmortem)
     with opened(project) as home:
         question = question_of(home, window=window, since=since, until=until, healthy=healthy, sample=sample)
-        case, found = look(session, project, chosen, home, question)
+        case, found = look(session, project, chosen, home, evolve(question, profiles=True))
         standing = [] if until else observe(home.ledger, found)
         with telling(session, project, home):
-            show(session, found, standing, json=json)
+            show(session, case, found, standing, json=json)
             written(case, found, report, postmortem)
     raise typer.Exit(FOUND if found.is_incident else 0)
 
@@ -136,8 +138,15 @@ def look(
 
     with steps(session.err) as on_step:
         case = case_of(project, model, home, question, engine=LocalEngine(), on_step=on_step)
-        on_step(f"looking at {case.traffic.predictions.height:,} predictions")
+        total, looked = case.traffic.total, case.traffic.predictions.height
+        on_step(f"looking at {looked:,} {f'of {total:,} ' if total else ''}predictions")
         return case, priced(diagnoser()(case), case, model)
+
+
+def sampled(case: "Case") -> dict[str, int] | None:
+    """Return how many predictions there were and how many of them were looked at; None where all were."""
+    traffic = case.traffic
+    return None if traffic.total is None else {"predictions": traffic.total, "looked_at": traffic.predictions.height}
 
 
 @contextmanager
@@ -160,14 +169,19 @@ def _waited(session: Session, notifier: "Notifier") -> None:
         session.err.print(escape(trouble), highlight=False)
 
 
-def show(session: Session, found: "Diagnosis", standing: "list[Incident]", *, json: bool) -> None:
+def show(session: Session, case: "Case", found: "Diagnosis", standing: "list[Incident]", *, json: bool) -> None:
     """Print a diagnosis, as text or as JSON, with the incidents that are open."""
     if json:
-        session.print_json(plain(found, standing))
+        session.print_json({**plain(found, standing), "sampled": sampled(case)})
     else:
         from charkha.cli.diagnosis_text import show_diagnosis
 
         show_diagnosis(session, found, standing)
+        if told := sampled(case):
+            words = (
+                f"of {told['predictions']:,} predictions, a sample of {told['looked_at']:,} looked at: numbers of rows"
+            )
+            session.out.print(f"  [dim]{'sampled':<11}[/]{words} are of the sample", highlight=False, soft_wrap=True)
 
 
 def written(case: "Case", found: "Diagnosis", report: Path | None, postmortem: Path | None) -> None:

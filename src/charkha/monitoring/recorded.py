@@ -3,7 +3,7 @@
 What was not logged yet when a row was written (replica, bundle, ages, vitals) is missing: null, or a frame of no rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,8 @@ from charkha.bundles.store import BundleStore
 from charkha.features.plan import plan_features
 from charkha.features.rows import known_rows, stamped_rows
 from charkha.monitoring.changes import ledger_changes
-from charkha.monitoring.collect import labels_table, predictions_table
+from charkha.monitoring.collect import labels_table
+from charkha.monitoring.drawn import MOST_ROWS, draw_predictions
 from charkha.monitoring.parts import current, day_of, parse_part
 from charkha.monitoring.performance import Span
 from charkha.monitoring.served import sample_of
@@ -20,7 +21,7 @@ from charkha.monitoring.traffic import AGE_PREFIX, ARRIVALS, LABELS, PREDICTIONS
 from charkha.monitoring.verify import Recomputer
 from charkha.monitoring.vitals import read_vitals
 from charkha.serving.prediction_frames import PREDICTION_SCHEMA, REQUEST_PREFIX, features_logged
-from charkha.spec.durations import HOUR_US
+from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Model
 from charkha.spec.sources import Source
 from charkha.storage.home import Home
@@ -39,15 +40,20 @@ def read_traffic(
     root: Path,
     recomputer: Recomputer | None = None,
     sample: int = SAMPLE,
+    cut: Sequence[Span] = (),
+    most: int = MOST_ROWS,
 ) -> Traffic:
     """Return the traffic of a span as it could be known at `as_of_us`, as far as `collect` has come.
+
+    Of what was served in no span of `cut` at most `most` predictions, a sample where there were more.
 
     root: the project's folder, against which the paths of data are read. recomputer: recomputes the features of a
     sample; without it there are none. Raises DataError for sources that cannot be read, and what `Recomputer.recompute`
     raises.
     """
     known = Span(span.since_us, min(span.until_us, as_of_us + 1))
-    raw = _predictions(home, model, known)
+    drawn_rows = draw_predictions(home, model.name, known, cut, most)
+    raw = drawn_rows.rows
     predictions = _completed(model, raw)
     logged = raw.filter(features_logged(raw) & (pl.col("role") != "fallback"))
     drawn = sample_of([logged], sample) if recomputer is not None and sample else None
@@ -57,13 +63,14 @@ def read_traffic(
         model=model.name,
         span=span,
         predictions=predictions,
-        labels=_labels(home, model, predictions["id"], as_of_us),
+        labels=_labels(home, model, predictions["id"], known, as_of_us),
         arrivals=pl.concat(
             [pl.DataFrame(schema=ARRIVALS), *(arrivals(each, root, home.log, known) for each in model.sources)]
         ),
         vitals=read_vitals(home, model.name, known).select(VITALS.names()),
         recomputed=_as_served(recomputed, predictions.select(features)),
         changes=ledger_changes(home.ledger, BundleStore(home.bundles), model.name, known),
+        total=drawn_rows.total if drawn_rows.total > predictions.height else None,
     )
 
 
@@ -98,15 +105,6 @@ def _by_one_way(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
     return both.filter(pl.col("_pushed") | (pl.col("_turn") >= pl.col("_times").fill_null(0))).select(rows.columns)
 
 
-def _predictions(home: Home, model: Model, span: Span) -> pl.DataFrame:
-    frames = [pl.DataFrame(schema=PREDICTION_SCHEMA)]
-    table, first, last = predictions_table(model.name), day_of(span.since_us), day_of(max(0, span.until_us - 1))
-    within = (pl.col("_at_us") >= span.since_us) & (pl.col("_at_us") < span.until_us)
-    parts = current(parse_part(name) for name in home.tables.parts(table))
-    frames += [home.tables.read(table, part.name).filter(within) for part in parts if first <= part.day <= last]
-    return pl.concat(frames, how="diagonal_relaxed").sort("_at_us", maintain_order=True)
-
-
 def _completed(model: Model, rows: pl.DataFrame) -> pl.DataFrame:
     """Return predictions with every column that traffic has, and none that it has not."""
     plan = plan_features(model)
@@ -135,17 +133,15 @@ def _is_feature(name: str) -> bool:
     return name not in others and not name.startswith((REQUEST_PREFIX, AGE_PREFIX, "_"))
 
 
-def _labels(home: Home, model: Model, ids: pl.Series, as_of_us: int) -> pl.DataFrame:
-    tables = home.tables
-    frames = (tables.read(labels_table(model.name), name) for name in _parts(home, labels_table(model.name)))
+def _labels(home: Home, model: Model, ids: pl.Series, span: Span, as_of_us: int) -> pl.DataFrame:
+    """Return the labels of some predictions of a span, which were known no sooner than a clock is wrong."""
+    table, first = labels_table(model.name), day_of(max(0, span.since_us - DAY_US))
+    names = [part.name for part in current(map(parse_part, home.tables.parts(table))) if part.day >= first]
     known = (pl.col("_label_known_us") <= as_of_us) & pl.col("label").is_not_null()
     of_these = pl.DataFrame({"id": ids.unique()}, schema={"id": pl.String()})
+    frames = (home.tables.read(table, name) for name in names)
     found = [frame.filter(known).join(of_these, on="id", how="semi").select(LABELS.names()) for frame in frames]
     return pl.concat([pl.DataFrame(schema=LABELS), *found]).sort("_label_known_us", maintain_order=True)
-
-
-def _parts(home: Home, table: str) -> Iterable[str]:
-    return [part.name for part in current(parse_part(name) for name in home.tables.parts(table))]
 
 
 def _as_served(recomputed: pl.DataFrame | None, served: pl.DataFrame) -> pl.DataFrame:

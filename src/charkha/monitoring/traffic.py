@@ -83,6 +83,8 @@ class Traffic:
     vitals: what replicas told of themselves, minute by minute.
     recomputed: id, version and every feature by full name as recomputed from the sources, of a sample of predictions.
     changes: in the order of their times.
+    total: how many predictions there were, where `predictions` are a sample of them, as `monitoring.drawn` takes one,
+        and labels are theirs; None where they are all.
 
     A frame may be empty: its evidence is missing; its columns are there. Raises BadTraffic.
     """
@@ -95,6 +97,7 @@ class Traffic:
     vitals: pl.DataFrame = field(repr=False)
     recomputed: pl.DataFrame = field(repr=False)
     changes: tuple[Change, ...] = ()
+    total: int | None = None
 
     def __attrs_post_init__(self) -> None:
         _check("predictions", self.predictions, PREDICTIONS)
@@ -107,6 +110,11 @@ class Traffic:
             _expect("predictions", self.predictions.schema, AGE_PREFIX + view, pl.Float64())
         for name in self.features:
             _expect("recomputed", self.recomputed.schema, name, self.predictions.schema[name])
+
+    @property
+    def weight(self) -> float:
+        """How many predictions each that is here stands for; 1 where they are all."""
+        return self.total / self.predictions.height if self.total and self.predictions.height else 1.0
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -134,7 +134,9 @@ def main(order_file: Path, result_file: Path) -> None:
 def look_here(project: Project, home: Home, model: str, now_us: int) -> Diagnosis:
     """Diagnose a model in this process. Raises what `case_of` raises, and KeyError for a model that is not there."""
     of = project.models[model]
-    case = case_of(project, of, home, Question(now_us=now_us), engine=LocalEngine(1), on_step=lambda _: None)
+    case = case_of(
+        project, of, home, Question(now_us=now_us, profiles=True), engine=LocalEngine(1), on_step=lambda _: None
+    )
     return priced(diagnose(case), case, of)
 
 

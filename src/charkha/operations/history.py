@@ -38,7 +38,7 @@ def require_history(traffic: Traffic, healthy: Span) -> None:
     inside = _within(traffic.predictions["_at_us"], healthy)
     days = _days(inside)
     if days < LEAST_DAYS:
-        raise TooLittleHistory(traffic.model, days, len(inside), healthy)
+        raise TooLittleHistory(traffic.model, days, round(len(inside) * traffic.weight), healthy)
 
 
 def served_until(home: Home, model: str, until_us: int) -> pl.Series:

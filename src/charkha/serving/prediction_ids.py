@@ -93,6 +93,11 @@ def time_of_ids(ids: pl.Expr) -> pl.Expr:
     return digits.str.to_integer(base=16, dtype=pl.Int64()) * 1000
 
 
+def call_of_ids(ids: pl.Expr) -> pl.Expr:
+    """Return what all ids of one batch begin with: its time to the microsecond; other ids, if short, as they are."""
+    return ids.str.slice(0, 18)
+
+
 def expand_ids(firsts: bytes, counts: Sequence[int]) -> bytes:
     """Return the packed ids of many batches, given each one's first packed id and its number of rows."""
     words = np.frombuffer(firsts, dtype=">u8").reshape(-1, 2)

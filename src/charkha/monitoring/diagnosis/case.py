@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from attrs import field, frozen
 
 from charkha.features.plan import FeaturePlan
+from charkha.monitoring.kept import Kept
 from charkha.monitoring.performance import Span
 from charkha.monitoring.rescore import Rescore
 from charkha.monitoring.sequential.budget import Budget
@@ -20,7 +21,8 @@ class Case:
     watched: what is looked at, after it; its end is now. task: of the model. features: which of the columns of
     predictions are features. registered: version → digest of the bundle that the registry holds; without a version
     nothing can be said of its artifact. rescore: scores by the registered bundles; None where they are not at hand.
-    segments: fields of the request by which culprits are sought. budget: of false alarms, over all checks.
+    segments: fields of the request by which culprits are sought. kept: the profiles of this very traffic; None to make
+    them of its rows, as of traffic that was bent. budget: of false alarms, over all checks.
     """
 
     traffic: Traffic = field(repr=False)
@@ -31,4 +33,5 @@ class Case:
     registered: Mapping[str, str] = field(factory=dict)
     rescore: Rescore | None = None
     segments: Sequence[str] = ()
+    kept: Kept | None = field(default=None, repr=False)
     budget: Budget = field(factory=Budget)

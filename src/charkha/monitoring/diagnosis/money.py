@@ -22,7 +22,7 @@ def priced(diagnosis: Diagnosis, case: Case, model: Model) -> Diagnosis:
     usual, now = _mean(costs, case.healthy), _mean(costs, since)
     if usual is None or now is None:
         return diagnosis
-    money = (now - usual) * _within(costs, since).height
+    money = (now - usual) * _within(costs, since).height * case.traffic.weight
     return evolve(diagnosis, loss=evolve(diagnosis.loss, money=money))
 
 

@@ -12,12 +12,13 @@ from charkha.monitoring.diagnosis.causes.parts import Part, part_at_fault
 from charkha.monitoring.diagnosis.evidence import Evidence, earliest
 from charkha.monitoring.diagnosis.incident import Culprit, Hypothesis
 from charkha.monitoring.diagnosis.signal import Signal
+from charkha.monitoring.performance import Span
 
 # What is worth somebody's attention, as a share of the rows that more of them show; below it a change is noted only.
 WORTH = {"nulls": 0.05, "hollow": 0.05, "far": 0.02, "strangers": 0.02, "odd": 0.5, "top": 0.2}
 CONSTANT = 0.95
-# Blocks before and at the onset have other values too.
-MOSTLY = 0.8
+# Fewer rows have one value by chance; and what nearly always has one, such as rain, is seldom as it was the last time.
+FEW, MOSTLY = 8, 0.8
 # In tiles: in so long a time a field that is well seldom has one value only.
 BLOCK, SELDOM = 36, 0.1
 # Quantiles by which a factor is told: it has to lead out of what they span by as much again.
@@ -56,13 +57,20 @@ def _is_harmless(evidence: Evidence, signal: Signal) -> bool:
         case "nulls":  # others ask, of whom less is known
             return evidence.before.nulls_beyond_ages(name, signal.began_us) < WORTH["nulls"]
         case "top":  # who asks may make one value more frequent; and where nothing comes, it is not what comes
-            return signal.now < MOSTLY or not _is_told_anew(evidence, signal)
+            return not _is_one_value(evidence, signal) or not _is_told_anew(evidence, signal)
         case "far":  # what hardly ever happens, such as rain, is seldom as it was the last time
             return evidence.values.usual_top(name) >= MOSTLY
         case "odd":  # nor does it go with other numbers; and a count of rows is of no field
             return not evidence.origins.get(name) or evidence.values.usual_top(name) >= MOSTLY
         case _:
             return False
+
+
+def _is_one_value(evidence: Evidence, signal: Signal) -> bool:
+    """Say whether a feature has one value in nearly all rows of the blocks that surely are after the onset."""
+    since = Span(signal.latest_us, evidence.case.watched.until_us)
+    counts = evidence.values.counts(signal.subject, since)[:-1] if since.since_us < since.until_us else np.zeros(1)
+    return bool(counts.sum() >= FEW and counts.max() >= CONSTANT * counts.sum())
 
 
 def _is_told_anew(evidence: Evidence, signal: Signal) -> bool:

@@ -60,7 +60,9 @@ class FeatureView:
 
     @classmethod
     def of(cls, case: Case) -> "FeatureView":
-        """Learn the shape of the healthy history, and count all that was answered."""
+        """Take the profiles that are kept; without them learn the shape of the healthy history, and count all rows."""
+        if case.kept is not None:
+            return cls.of_tiles(case.kept.shape, case.kept.tiles)
         answered = with_features(case.traffic.predictions.filter(pl.col("role").is_in(["champion", "challenger"])))
         healthy = within(answered, case.healthy)
         step = max(1, healthy.height // MOST_REFERENCE)
