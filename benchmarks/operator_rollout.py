@@ -21,6 +21,7 @@ from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
 from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.rollout.guards import Figures, alpha_of_guard, excesses
 from charkha.operations.rollout.plan import LEAST_ENTITIES, Plan, plan_test
+from charkha.operations.rollout.usual import Usual
 from charkha.operations.rollout.verdicts import verdicts
 from charkha.spec.durations import HOUR_US
 from charkha.spec.rollout import Rollout
@@ -76,7 +77,7 @@ def planned(rows: Pool, rollout: Rollout = ROLLOUT, delay_hours: int = 0) -> Pla
     """Return the plan that the champion's last four weeks give."""
     count = 28 * 24 * ROWS_PER_HOUR
     champion = ClusterMean(rows.mean, rows.variance / count, count, count)
-    plan = plan_test(rollout, champion, 28.0, delay_hours * HOUR_US)
+    plan = plan_test(rollout, Usual(mean=champion, per_day=24.0 * ROWS_PER_HOUR), delay_hours * HOUR_US)
     if plan is None:
         raise RuntimeError("a champion of four weeks can be planned by")
     return plan

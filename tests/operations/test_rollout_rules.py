@@ -21,6 +21,7 @@ from charkha.operations.rollout.plan import Plan, plan_test
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Stage, Trial, find_trial
 from charkha.operations.rollout.unseen import Unseen, unseen_of
+from charkha.operations.rollout.usual import Usual
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Expose, Note, Promote, Propose, Reject, Retract, StartShadow, Step
 from charkha.serving.routing import assign, positions
@@ -30,9 +31,10 @@ from charkha.storage.ledger import Assignment, Decision, Deployment, Run
 
 STAGES = ck.shadow("2d") >> ck.canary(0.05, 0.25) >> ck.compare("log_loss", mde=0.02)
 SPAN = Span(NOW_US - 5 * DAY_US, NOW_US)
-USUAL = ClusterMean(0.45, 0.25 / 40_000, 40_000, 40_000)
+USUAL = Usual(mean=ClusterMean(0.45, 0.25 / 40_000, 40_000, 40_000), per_day=40_000 / 28)
 MODEL = model(rollout=STAGES)
-PLAN = plan_test(STAGES, USUAL, 28.0, DAY_US)
+FEW = Usual(mean=ClusterMean(0.45, 0.01, 60, 60), per_day=2.0)
+PLAN = plan_test(STAGES, USUAL, DAY_US)
 
 
 def trial(stage: Stage, step: int, share: float, days: float = 5, **changes: Any) -> Trial:
@@ -123,7 +125,7 @@ def at_canary(days: float = 5, step: int = 0, plan: Plan | None = PLAN, **mine: 
     return situation(Progress(trial=trial("canary", step, share, days), live=live(share, **mine), plan=plan))
 
 
-def planless(found: Situation, usual: ClusterMean) -> Situation:
+def planless(found: Situation, usual: Usual) -> Situation:
     """Return a situation in which nothing can be planned by what the champion shows."""
     assert found.progress is not None
     return evolve(found, progress=evolve(found.progress, plan=None, usual=usual))
@@ -249,7 +251,7 @@ def test_no_traffic_and_no_labels_end_in_words() -> None:
     assert isinstance(quiet, Retract)
     assert "it has answered only 12 requests, where 200 are needed: inconclusive, v1 stays" in quiet.reason
     assert step(at_canary(days=5, step=1, plan=None)) is None
-    unplanned = step(planless(at_canary(days=9, step=1, plan=None), ClusterMean(0.45, 0.01, 60, 60)))
+    unplanned = step(planless(at_canary(days=9, step=1, plan=None), FEW))
     assert isinstance(unplanned, Retract)
     assert "too few labels of v1 have matured to plan the A/B test by: those of 60 entities, where 100 are needed" in (
         unplanned.reason
@@ -261,7 +263,7 @@ def test_no_traffic_and_no_labels_end_in_words() -> None:
 
 def test_a_shadow_that_no_test_can_follow_ends_in_words() -> None:
     direct = ck.shadow("2d") >> ck.compare("log_loss", share=0.5)
-    found = planless(at_shadow(), ClusterMean(0.45, 0.01, 60, 60))
+    found = planless(at_shadow(), FEW)
     assert step(found, direct) is None  # for four times the period and the delay it may still get its labels
     assert found.progress is not None
     late = evolve(found, progress=evolve(found.progress, trial=trial("shadow", 0, 1.0, days=12)))
@@ -400,14 +402,14 @@ def test_alpha_is_shared_out_and_none_of_it_twice() -> None:
 
 
 def test_a_plan_needs_labels() -> None:
-    few = ClusterMean(0.45, 0.001, 50, 50)
-    assert plan_test(STAGES, few, 28.0, DAY_US) is None
+    assert plan_test(STAGES, FEW, DAY_US) is None
     assert PLAN is not None
     assert PLAN.days is not None
     assert PLAN.days == pytest.approx(PLAN.labels / (40_000 / 28) + 1)
-    alike = plan_test(STAGES, ClusterMean(0.45, 2 * USUAL.variance, 40_000, 9_000), 28.0, DAY_US)
-    assert alike is not None
-    assert alike.labels == pytest.approx(2 * PLAN.labels, abs=2)
+    alike = Usual(mean=ClusterMean(0.45, 2 * USUAL.mean.variance, 40_000, 9_000), per_day=1_000.0)
+    twice = plan_test(STAGES, alike, DAY_US)
+    assert twice is not None
+    assert twice.labels == pytest.approx(2 * PLAN.labels, abs=2)
 
 
 def outcomes(count: int = 4_000, *, fails: bool = False) -> pl.DataFrame:

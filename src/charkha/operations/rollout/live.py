@@ -11,7 +11,7 @@ from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.clusters import ClusterMean, cluster_mean
 from charkha.operations.rollout.guards import Figures
 from charkha.operations.rollout.plan import LEAST_ENTITIES
-from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of, values_of
+from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of
 from charkha.serving.prediction_frames import REQUEST_PREFIX
 from charkha.spec.model import ROW_LOSSES, Model
 
@@ -158,19 +158,6 @@ def live_of(
         higher_is_better=model.compared_higher,
         watched=None if model.rollout.compare.metric in ROW_LOSSES[model.task] else spread_of(champion.early),
     )
-
-
-def usual_of(rows: pl.DataFrame, model: Model, version: str) -> tuple[ClusterMean, int | None]:
-    """Return the mean of what is compared over a version's answers, and when it answered first (µs); None if never.
-
-    rows: as of `live_of`.
-    """
-    own = rows.filter((pl.col("version") == version) & pl.col("role").is_in(["champion", "challenger"]))
-    values = values_of(own, model)
-    known = ~np.isnan(values)
-    entity, _ = entities_of(own.filter(pl.Series(known)), model)
-    first_us = own["_at_us"].min()
-    return cluster_mean(values[known], entity), first_us if isinstance(first_us, int) else None
 
 
 def _slow_from(table: Rows, factor: float) -> float:
