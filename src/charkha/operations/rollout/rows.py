@@ -18,6 +18,10 @@ from charkha.serving.routing import assign, positions
 from charkha.spec.model import Model
 from charkha.training.row_losses import row_losses
 
+# Of the rows that were to be the challenger's or were answered by it, so many may be of entities that are not its own:
+# those on their way while shares changed. Of keys that the log holds otherwise it is the champion's share and more.
+MOST_ASTRAY = 0.05
+
 
 @frozen(eq=False)
 class Rows:
@@ -71,8 +75,9 @@ def arms_of(
 ) -> IntArray:
     """Return whose each row was to be: 0 the champion's, 1 the challenger's, -1 of neither.
 
-    By the place of its entity, so that what the challenger could not answer counts as its own. Where places do not
-    agree with who answered, as for keys that the log holds otherwise, whoever answered counts.
+    By the place of its entity, so that what the challenger could not answer counts as its own. What it answered of an
+    entity that was not its own is astray, and of neither. Where that is much, as for keys that the log holds otherwise,
+    places say nothing, and whoever answered counts.
     """
     answered = np.where((answers["version"] == challenger) & (answers["role"] == "challenger"), 1, 0)
     others = [version for version, _ in challengers if version != challenger]
@@ -85,7 +90,8 @@ def arms_of(
     who = assign(places, [share for _, share in challengers])[entity]
     to_be = np.where(who == number, 1, np.where(who == 0, 0, -1))
     astray = (answered == 1) & (to_be != 1)
-    return np.asarray(answered if astray.any() else to_be, dtype=np.int64)
+    places_hold = astray.sum() <= MOST_ASTRAY * ((to_be == 1) | astray).sum()
+    return np.where(astray, -1, to_be).astype(np.int64) if places_hold else answered.astype(np.int64)
 
 
 def rows_of(
