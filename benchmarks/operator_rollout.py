@@ -31,7 +31,7 @@ ROWS_PER_HOUR = BLOCK * BLOCKS_PER_HOUR
 POOL_BLOCKS = 100_000
 SLICES, BINS = 4, 20
 STEP_HOURS = 24
-FAILS, SLOW, DECIDES = 0.002, 0.01, 0.2
+FAILS, SLOW, DECIDES, UNLABELLED = 0.002, 0.01, 0.2, 0.05
 ROLLOUT = ck.canary(0.05, 0.25) >> ck.compare("log_loss", mde=0.02, alpha=0.05, power=0.8)
 # How a rollout ended.
 RUNNING, PROMOTED, ROLLED_BACK, INCONCLUSIVE = 0, 1, 2, 3
@@ -110,7 +110,7 @@ class _Tally:
 
     @classmethod
     def empty(cls, rollouts: int) -> "_Tally":
-        two, events = np.zeros((rollouts, 2)), np.zeros((rollouts, 2, 3))
+        two, events = np.zeros((rollouts, 2)), np.zeros((rollouts, 2, 4))
         return cls(two, two, two, np.zeros((rollouts, 2, SLICES, 3)), events, np.zeros((rollouts, 2, BINS)))
 
     def plus(self, other: "_Tally") -> "_Tally":
@@ -171,7 +171,7 @@ def _hour(random: np.random.Generator, rows: Pool, rollouts: int, share: float, 
             )
     entities = random.binomial(ROWS_PER_HOUR, share, rollouts)
     counts = np.stack([entities, ROWS_PER_HOUR - entities], axis=1)
-    events = np.stack([random.binomial(counts, rate) for rate in (FAILS, SLOW, DECIDES)], axis=-1)
+    events = np.stack([random.binomial(counts, rate) for rate in (FAILS, SLOW, DECIDES, UNLABELLED)], axis=-1)
     scores = random.multinomial(counts, np.full(BINS, 1 / BINS))
     both = [np.stack([each[:, arm].sum(axis=1) for arm in arms], axis=1) for each in (sums, squares)]
     number = np.stack([np.full(rollouts, BLOCK * arm.sum()) for arm in arms], axis=1)
@@ -199,6 +199,7 @@ def _matured(history: Sequence[_Tally], hour: int, delay: int) -> _Tally:
 
 def _broken(now: _Tally, known: _Tally, plan: Plan, rollout: Rollout, share: float) -> BoolArray:
     events, entities = now.events, now.scores.sum(axis=-1)
+    without, told = known.events[..., 3], known.scores.sum(axis=-1)
     slices = _differences(known.of_slices[..., 0], known.of_slices[..., 1], known.of_slices[..., 2])
     figures = Figures(
         entities=(entities[:, 0], entities[:, 1]),
@@ -208,6 +209,11 @@ def _broken(now: _Tally, known: _Tally, plan: Plan, rollout: Rollout, share: flo
         scores=(now.scores[:, 0], now.scores[:, 1]),
         loss=_difference(known),
         slices=slices,
+        labels=(
+            (without[:, 0], without[:, 1]),
+            (told[:, 0] - without[:, 0], told[:, 1] - without[:, 1]),
+            (without[:, 0], without[:, 1]),
+        ),
         usual=np.full(len(entities), plan.loss),
     )
     above = excesses(figures, rollout.guardrails, share, alpha_of_guard(rollout))

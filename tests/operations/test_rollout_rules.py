@@ -22,6 +22,7 @@ from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Stage, Trial, find_trial
 from charkha.operations.rollout.unseen import Unseen, unseen_of
 from charkha.operations.rollout.usual import Usual
+from charkha.operations.rollout.words import broken_guards
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Expose, Note, Promote, Propose, Reject, Retract, StartShadow, Step
 from charkha.serving.routing import assign, positions
@@ -205,6 +206,11 @@ def test_a_swapped_feature_is_stopped_as_a_shadow() -> None:
         ({"slow": 300}, "it is slow: 300 of its 2,000 entities had a call of more than 20 ms"),
         ({"decided": 0}, "it decides otherwise by more than the factor 2: 0 of its 2,000 entities"),
         ({"decided": 1_900}, "it decides otherwise by more than the factor 2: 1,900 of its 2,000 entities"),
+        (
+            {"first_with": 1_400, "first_without": 100, "without": 100},
+            "its labels are missing otherwise than the champion's: of 1,500 entities the first matured prediction has "
+            "none for 100, of the champion's 0 entities for 0",
+        ),
         ({"loss": 0.6, "labels": 1_500}, "it is worse: log loss 0.6000 on 1,500 labels so far"),
         (
             {"slices": (SliceDifference(name="city", value="Pune", difference=0.3, information=1_000.0),)},
@@ -446,6 +452,46 @@ def test_arms_are_entities_and_only_what_has_matured_counts() -> None:
     assert sum(found.scores[0]) == found.challenger.entities
 
 
+def unlabelled(rows: pl.DataFrame, where: pl.Series, share: float, seed: int) -> pl.DataFrame:
+    """Return outcomes in which a share of some rows never has its label."""
+    gone = pl.Series(np.random.default_rng(seed).random(rows.height) < share) & where
+    return rows.with_columns(pl.when(gone).then(None).otherwise("_label").alias("_label"))
+
+
+@pytest.mark.parametrize(("of_mine", "of_others"), [(0.1, 0.0), (0.0, 0.1), (0.6, 0.3), (0.999, 0.9), (0.7, 0.9)])
+def test_labels_that_are_missing_in_one_arm_only_promote_nobody(of_mine: float, of_others: float) -> None:
+    rows = outcomes(20_000)
+    mine = rows["version"] == "v2"
+    rows = unlabelled(unlabelled(rows, mine, of_mine, 11), ~mine, of_others, 12)
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert (found.challenger.matured.rows < found.challenger.predictions) == (of_mine > 0)
+    (said,) = broken_guards(found, MODEL)
+    assert said.startswith("its labels are missing otherwise than the champion's: of 2,0")
+
+
+def test_equal_versions_of_which_one_lacks_the_labels_of_its_bad_rows_are_not_promoted() -> None:
+    rows = outcomes(20_000)
+    lost = -np.log(np.where(rows["_label"].to_numpy() > 0.5, rows["score"].to_numpy(), 1 - rows["score"].to_numpy()))
+    rows = unlabelled(rows, (rows["version"] == "v2") & pl.Series(lost > 1.2), 0.5, 3)
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert PLAN is not None
+    assert found.challenger.matured.value < found.champion.matured.value - 0.1
+    ended = step(situation(Progress(trial=trial("ab", 2, 0.25), live=found)))
+    assert isinstance(ended, Retract)
+    assert "its labels are missing otherwise than the champion's" in ended.reason
+
+
+def test_labels_that_are_missing_in_both_arms_stop_nobody() -> None:
+    """Looked at after every day of twenty rollouts, with a share missing that saturates among those who come again."""
+    for seed in range(20):
+        rows = unlabelled(outcomes(8_000), pl.Series([True]).new_from_index(0, 8_000), 0.3, 100 + seed)
+        for days in range(1, 6):
+            span = Span(SPAN.since_us, SPAN.since_us + days * DAY_US)
+            found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), span)
+            above = excesses(found.figures, STAGES.guardrails, 0.25, alpha_of_guard(STAGES))
+            assert float(above["labels"]) < 0
+
+
 def test_what_the_challenger_left_to_the_champion_counts_as_failed() -> None:
     found = live_of(outcomes(fails=True), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
     assert found.challenger.failed == found.challenger.requests / 2
@@ -455,6 +501,30 @@ def test_what_the_challenger_left_to_the_champion_counts_as_failed() -> None:
     ended = step(evolve(early, progress=evolve(early.progress, live=found)))
     assert isinstance(ended, Retract)
     assert "it fails more often" in ended.reason
+
+
+@pytest.mark.parametrize("strays", [1, 20])
+def test_rows_that_went_astray_hide_no_failures(strays: int) -> None:
+    """While shares change, some rows are answered by the version of the share before."""
+    rows, failing = outcomes(), outcomes(fails=True)
+    of_others = (rows["role"] == "champion") & (pl.arange(0, rows.height, eager=True) % 7 == 0)
+    chosen = of_others & (of_others.cum_sum() <= strays)
+    astray = failing.with_columns(
+        version=pl.when(chosen).then(pl.lit("v2")).otherwise("version"),
+        role=pl.when(chosen).then(pl.lit("challenger")).otherwise("role"),
+    )
+    found = live_of(astray, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.failed == found.challenger.requests / 2
+    assert found.challenger.entities == 0
+    assert found.champion.requests == rows.filter(pl.col("role") == "champion").height - strays
+
+
+def test_where_places_say_nothing_whoever_answered_counts() -> None:
+    """As for keys that the log holds otherwise than they were asked."""
+    rows = outcomes().with_columns(("other " + pl.col("request.x")).alias("request.x"))
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.requests == rows.filter(pl.col("version") == "v2").height
+    assert found.challenger.failed == 0
 
 
 def test_a_shadow_is_compared_on_the_same_requests() -> None:

@@ -30,6 +30,7 @@ class Arm:
     requests: that were to be its own, fallbacks among them. entities: that it answered first. failed, slow, decided: of
     its entities, those with such a request. latency_us: the 95th percentile. early: the mean of what is compared on all
     labels so far; matured: on those whose delay has passed. predictions: how many of those there are to have a label.
+    without: of its entities, those with a matured row that has none; first_with, first_without: by the first such row.
     """
 
     version: str
@@ -43,6 +44,9 @@ class Arm:
     early: ClusterMean
     matured: ClusterMean
     predictions: int
+    without: int = 0
+    first_with: int = 0
+    first_without: int = 0
 
 
 @frozen(kw_only=True)
@@ -95,6 +99,11 @@ class Live:
             slices=(
                 worse * np.array([each.difference for each in self.slices], dtype=np.float64),
                 np.array([each.information for each in self.slices], dtype=np.float64),
+            ),
+            labels=(
+                (mine.first_without, others.first_without),
+                (mine.first_with, others.first_with),
+                (mine.without, others.without),
             ),
             usual=usual if self.watched is None else self.watched,
         )
@@ -170,6 +179,9 @@ def _arm(table: Rows, version: str, share: float, terms: _Terms, *, mine: bool) 
     own = arm & table.own
     answered_first = table.first & (table.by_mine if mine else table.by_champion)
     latencies = table.latency_us[own]
+    matured = np.flatnonzero(own & terms.matured)
+    firsts = matured[np.unique(table.entity[matured], return_index=True)[1]]
+    first_with = int(table.known[firsts].sum())
     return Arm(
         version=version,
         share=share,
@@ -181,7 +193,10 @@ def _arm(table: Rows, version: str, share: float, terms: _Terms, *, mine: bool) 
         latency_us=float(np.quantile(latencies, 0.95)) if len(latencies) else None,
         early=_mean(table, own),
         matured=_mean(table, own & terms.matured),
-        predictions=int((own & terms.matured).sum()),
+        predictions=len(matured),
+        without=_distinct(table, own & terms.matured & ~table.known),
+        first_with=first_with,
+        first_without=len(firsts) - first_with,
     )
 
 
