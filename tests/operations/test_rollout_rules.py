@@ -503,6 +503,44 @@ def test_what_the_challenger_left_to_the_champion_counts_as_failed() -> None:
     assert "it fails more often" in ended.reason
 
 
+def by_replicas(loads_s: float | None, *, from_s: float = 0.0) -> pl.DataFrame:
+    """Return outcomes of 40 s and of the days after, by two replicas, one of which can answer late, or never (None)."""
+    rows = outcomes(8_000)
+    quick = SPAN.since_us + np.linspace(0, 40e6, 4_000).astype(np.int64)
+    at_us = np.concatenate([quick, np.linspace(SPAN.since_us + 10 * 60e6, SPAN.until_us - 1, 4_000).astype(np.int64)])
+    late = np.random.default_rng(7).random(rows.height) < 0.5
+    after = (at_us - SPAN.since_us) / 1e6
+    cannot = (
+        late
+        & (after >= from_s)
+        & (after < (np.inf if loads_s is None else loads_s))
+        & (rows["version"] == "v2").to_numpy()
+    )
+    return rows.with_columns(
+        _at_us=pl.Series(at_us),
+        replica=pl.Series(np.where(late, "host/1", "host/0")),
+        version=pl.when(pl.Series(cannot)).then(pl.lit("v1")).otherwise("version"),
+        role=pl.when(pl.Series(cannot)).then(pl.lit("champion")).otherwise("role"),
+    )
+
+
+@pytest.mark.parametrize("loads_s", [0.0, 5.0, 30.0])
+def test_what_was_answered_while_a_replica_loads_is_of_no_arm(loads_s: float) -> None:
+    found = live_of(by_replicas(loads_s), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert (found.challenger.failed, broken_guards(found, MODEL)) == (0, [])
+    left_out = 8_000 - found.challenger.requests - found.champion.requests
+    assert left_out == pytest.approx(4_000 * loads_s / 40 / 2, rel=0.1, abs=5)
+    share = found.challenger.entities / (found.challenger.entities + found.champion.entities)
+    assert share == pytest.approx(0.25, abs=0.02)  # what is left out is of both arms
+
+
+@pytest.mark.parametrize(("loads_s", "from_s"), [(None, 0.0), (1e6, 20.0)])
+def test_a_replica_that_never_answers_and_one_that_stops_are_found(loads_s: float | None, from_s: float) -> None:
+    found = live_of(by_replicas(loads_s, from_s=from_s), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.failed > 100
+    assert "it fails more often" in broken_guards(found, MODEL)[0]
+
+
 @pytest.mark.parametrize("strays", [1, 20])
 def test_rows_that_went_astray_hide_no_failures(strays: int) -> None:
     """While shares change, some rows are answered by the version of the share before."""

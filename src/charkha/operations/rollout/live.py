@@ -11,8 +11,9 @@ from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.clusters import ClusterMean, cluster_mean
 from charkha.operations.rollout.guards import Figures
 from charkha.operations.rollout.plan import LEAST_ENTITIES
-from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of
+from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of, while_loading
 from charkha.serving.prediction_frames import REQUEST_PREFIX
+from charkha.spec.durations import MICROS
 from charkha.spec.model import ROW_LOSSES, Model
 
 # Of the scores, by the champion's quantiles.
@@ -21,6 +22,8 @@ BINS = 20
 MOST_SLICES = 20
 # A call that takes less is not slow, whatever the champion's take.
 LEAST_SLOW_US = 10_000
+# Since a stage began, for so long a replica may not have loaded its challenger yet.
+MOST_LOADING_US = 5 * MICROS["m"]
 
 
 @frozen(kw_only=True)
@@ -139,16 +142,16 @@ def live_of(
 ) -> Live:
     """Compare two arms on what was answered in a span; its end, less the label's delay, is what has matured.
 
-    rows: outcomes with fallbacks, `latency_us` and the fields that versions stick to. challengers: all of the
-    deployment, in its order, with their shares. pair: the champion and the challenger that are compared.
+    rows: outcomes with fallbacks, `latency_us`, `replica` and the fields that versions stick to. challengers: all of
+    the deployment, in its order, with their shares. pair: the champion and the challenger that are compared.
     """
     within = rows.filter(pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left"))
     answers = within.filter(pl.col("role") != "shadow").sort("_at_us", maintain_order=True)
-    entity, first = entities_of(answers, model)
+    entity = entities_of(answers, model)
     arms = arms_of(answers, entity, model, challengers, pair[1])
-    chosen = arms >= 0
+    chosen = (arms >= 0) & ~while_loading(answers, arms, pair[1], span.since_us + MOST_LOADING_US)
     ours = answers.filter(pl.Series(chosen))
-    table = rows_of(ours, (entity[chosen], first[chosen]), arms[chosen] == 1, pair[1], model)
+    table = rows_of(ours, entity[chosen], arms[chosen] == 1, pair[1], model)
     shares = (1 - sum(each for _, each in challengers), dict(challengers)[pair[1]])
     terms = _Terms(
         slow_us=_slow_from(table, model.rollout.guardrails.max_slowdown),

@@ -57,7 +57,7 @@ class Gauge:
     def _reader(self) -> OutcomeReader:
         sticky = [REQUEST_PREFIX + name for name in self.model.sticky_fields]
         metric = self.model.business_metric
-        return OutcomeReader(self.home, self.model, ("latency_us", *sticky), fallbacks=True, metric=metric)
+        return OutcomeReader(self.home, self.model, ("latency_us", "replica", *sticky), fallbacks=True, metric=metric)
 
     def _unseen(self, trial: Trial, now_us: int) -> Unseen:
         rows = self._trial.outcomes(trial.since_us, now_us, now_us)

@@ -57,13 +57,10 @@ def values_of(answers: pl.DataFrame, model: Model) -> FloatArray:
     return row_losses(model.rollout.compare.metric, labels, scores, decided, model.costs)
 
 
-def entities_of(answers: pl.DataFrame, model: Model) -> tuple[IntArray, BoolArray]:
-    """Return a number for the entity of each row, and whether the row is its first."""
+def entities_of(answers: pl.DataFrame, model: Model) -> IntArray:
+    """Return a number for the entity of each row, (n,), from 0 up."""
     hashes = answers.select(pl.struct(_keys(model)).hash(seed=0)).to_series().to_numpy()
-    _, firsts, codes = np.unique(hashes, return_index=True, return_inverse=True)
-    first = np.zeros(len(hashes), dtype=np.bool_)
-    first[firsts] = True
-    return codes.astype(np.int64), first
+    return np.unique(hashes, return_inverse=True)[1].astype(np.int64)
 
 
 def arms_of(
@@ -94,14 +91,40 @@ def arms_of(
     return np.where(astray, -1, to_be).astype(np.int64) if places_hold else answered.astype(np.int64)
 
 
-def rows_of(
-    answers: pl.DataFrame, entities: tuple[IntArray, BoolArray], mine: BoolArray, challenger: str, model: Model
-) -> Rows:
-    """Return the rows of both arms. entities: as of `entities_of`. mine: which are the challenger's, (n,)."""
+def firsts_of(entity: IntArray) -> BoolArray:
+    """Return whether a row is the first of its entity among these, (n,)."""
+    first = np.zeros(len(entity), dtype=np.bool_)
+    first[np.unique(entity, return_index=True)[1]] = True
+    return first
+
+
+def while_loading(answers: pl.DataFrame, arms: IntArray, challenger: str, until_us: int) -> BoolArray:
+    """Return which rows a replica answered while it could not yet answer by the challenger, (n,); none from `until_us`.
+
+    Servers load a version when they see that it serves, and until then the champion answers its entities. So where a
+    replica left entities of the challenger to the champion before its own first answer by the challenger, all that it
+    answered up to that one is such, of either arm: an arm's share is the same among all rows after it. A replica that
+    never answers by the challenger is taken to load until `until_us`, and to fail from then on.
+    """
+    if "replica" not in answers.columns:
+        return np.zeros(len(arms), dtype=np.bool_)
+    at_us, role = answers["_at_us"].to_numpy(), answers["role"].to_numpy()
+    names, replica = np.unique(answers["replica"].fill_null("").to_numpy().astype(str), return_inverse=True)
+    by_it = (arms == 1) & (role == "challenger") & (answers["version"] == challenger).to_numpy()
+    first_us = np.full(len(names), until_us, dtype=np.int64)
+    np.minimum.at(first_us, replica[by_it], at_us[by_it])
+    left = (arms == 1) & (role == "champion") & (at_us < first_us[replica])
+    loads = np.zeros(len(names), dtype=np.bool_)
+    loads[replica[left]] = True
+    return np.asarray(loads[replica] & (at_us <= first_us[replica]) & (at_us < until_us), dtype=np.bool_)
+
+
+def rows_of(answers: pl.DataFrame, entity: IntArray, mine: BoolArray, challenger: str, model: Model) -> Rows:
+    """Return the rows of both arms. entity: whose each is, (n,). mine: which are the challenger's, (n,)."""
     role, version = answers["role"].to_numpy(), answers["version"].to_numpy()
     return Rows(
-        entity=entities[0],
-        first=entities[1],
+        entity=entity,
+        first=firsts_of(entity),
         mine=mine,
         by_mine=((role == "challenger") & (version == challenger)).astype(np.bool_),
         by_champion=(role == "champion").astype(np.bool_),

@@ -52,7 +52,7 @@ def usual_of(rows: pl.DataFrame, model: Model, version: str, span: Span) -> Usua
     values = values_of(own, model)
     known = ~np.isnan(values)
     told = own.filter(pl.Series(known)).with_columns(pl.Series("_value", values[known])).sort("_at_us")
-    entity, _ = entities_of(told, model)
+    entity = entities_of(told, model)
     found = told["_value"].to_numpy()
     return Usual(
         mean=cluster_mean(found, entity),
