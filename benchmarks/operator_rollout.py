@@ -6,6 +6,7 @@
 The rules are those of production: guardrails (`operations.rollout.guards`), plan and verdicts. Simulated is what comes:
 rows of a binary model, hour by hour, their log losses drawn in blocks of twenty from two million rows; requests that
 fail, slow calls, positive decisions and scores. A version that is worse by 2 % loses 2 % more on every row.
+Tests among entities that come again are in `rollout_again`.
 """
 
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 from claims import Claim, Figure, Measured, at_least, at_most, claim_lines, claims_json, in_words, judge
+from rollout_again import print_again
 
 import charkha as ck
 from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
@@ -42,6 +44,8 @@ FIGURES: tuple[Figure, ...] = (
     at_least(STEP, "gain_2_percent_promoted_in_plan", ROLLOUT.power),
     at_most(STEP, "wrong_way_of_2_percent", 0.01),
     at_most(STEP, "loss_of_bad_rollout_to_half_half_switch", 1.0),
+    # As planned, less what some hundred tests may miss by chance.
+    at_least(STEP, "regression_found_where_entities_come_again", ROLLOUT.power - 0.05),
     in_words(STEP, "rollout_seconds", "reported"),
 )
 
@@ -258,6 +262,7 @@ def measure(*, quick: bool = False) -> dict[str, Measured]:
     print(f"2 % worse: {_ends(worse)}\n2 % better: {_ends(better)}")
     _print_grid(rows, 30 if quick else 150, quick=quick)
     ratio = _print_exposure(rows, some)
+    again = print_again(60 if quick else 200)
     false = same.share(PROMOTED) + same.share(ROLLED_BACK)
     in_plan = f"within {worse.planned_hours:.0f} h, as planned"
     wrong = max(worse.share(PROMOTED), better.share(ROLLED_BACK))
@@ -273,6 +278,7 @@ def measure(*, quick: bool = False) -> dict[str, Measured]:
         ),
         "wrong_way_of_2_percent": Measured(wrong, "a gain rolled back, or a regression promoted"),
         "loss_of_bad_rollout_to_half_half_switch": Measured(ratio, "a version that is 10 % worse"),
+        "regression_found_where_entities_come_again": Measured(again, "within the planned labels; else not planned"),
         "rollout_seconds": Measured(time.perf_counter() - began),
     }
 
