@@ -6,6 +6,7 @@
 The rules are those of production: guardrails (`operations.rollout.guards`), plan and verdicts. Simulated is what comes:
 rows of a binary model, hour by hour, their log losses drawn in blocks of twenty from two million rows; requests that
 fail, slow calls, positive decisions and scores. A version that is worse by 2 % loses 2 % more on every row.
+Tests among entities that come again are in `rollout_again`.
 """
 
 import sys
@@ -15,12 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 from claims import Claim, Figure, Measured, at_least, at_most, claim_lines, claims_json, in_words, judge
+from rollout_again import print_again
 
 import charkha as ck
 from charkha.monitoring.sequential.arrays import BoolArray, FloatArray, IntArray
 from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.rollout.guards import Figures, alpha_of_guard, excesses
 from charkha.operations.rollout.plan import LEAST_ENTITIES, Plan, plan_test
+from charkha.operations.rollout.usual import Usual
 from charkha.operations.rollout.verdicts import verdicts
 from charkha.spec.durations import HOUR_US
 from charkha.spec.rollout import Rollout
@@ -30,7 +33,7 @@ ROWS_PER_HOUR = BLOCK * BLOCKS_PER_HOUR
 POOL_BLOCKS = 100_000
 SLICES, BINS = 4, 20
 STEP_HOURS = 24
-FAILS, SLOW, DECIDES = 0.002, 0.01, 0.2
+FAILS, SLOW, DECIDES, UNLABELLED = 0.002, 0.01, 0.2, 0.05
 ROLLOUT = ck.canary(0.05, 0.25) >> ck.compare("log_loss", mde=0.02, alpha=0.05, power=0.8)
 # How a rollout ended.
 RUNNING, PROMOTED, ROLLED_BACK, INCONCLUSIVE = 0, 1, 2, 3
@@ -41,6 +44,8 @@ FIGURES: tuple[Figure, ...] = (
     at_least(STEP, "gain_2_percent_promoted_in_plan", ROLLOUT.power),
     at_most(STEP, "wrong_way_of_2_percent", 0.01),
     at_most(STEP, "loss_of_bad_rollout_to_half_half_switch", 1.0),
+    # As planned, less what some hundred tests may miss by chance.
+    at_least(STEP, "regression_found_where_entities_come_again", ROLLOUT.power - 0.05),
     in_words(STEP, "rollout_seconds", "reported"),
 )
 
@@ -76,7 +81,7 @@ def planned(rows: Pool, rollout: Rollout = ROLLOUT, delay_hours: int = 0) -> Pla
     """Return the plan that the champion's last four weeks give."""
     count = 28 * 24 * ROWS_PER_HOUR
     champion = ClusterMean(rows.mean, rows.variance / count, count, count)
-    plan = plan_test(rollout, champion, 28.0, delay_hours * HOUR_US)
+    plan = plan_test(rollout, Usual(mean=champion, per_day=24.0 * ROWS_PER_HOUR), delay_hours * HOUR_US)
     if plan is None:
         raise RuntimeError("a champion of four weeks can be planned by")
     return plan
@@ -109,7 +114,7 @@ class _Tally:
 
     @classmethod
     def empty(cls, rollouts: int) -> "_Tally":
-        two, events = np.zeros((rollouts, 2)), np.zeros((rollouts, 2, 3))
+        two, events = np.zeros((rollouts, 2)), np.zeros((rollouts, 2, 4))
         return cls(two, two, two, np.zeros((rollouts, 2, SLICES, 3)), events, np.zeros((rollouts, 2, BINS)))
 
     def plus(self, other: "_Tally") -> "_Tally":
@@ -170,7 +175,7 @@ def _hour(random: np.random.Generator, rows: Pool, rollouts: int, share: float, 
             )
     entities = random.binomial(ROWS_PER_HOUR, share, rollouts)
     counts = np.stack([entities, ROWS_PER_HOUR - entities], axis=1)
-    events = np.stack([random.binomial(counts, rate) for rate in (FAILS, SLOW, DECIDES)], axis=-1)
+    events = np.stack([random.binomial(counts, rate) for rate in (FAILS, SLOW, DECIDES, UNLABELLED)], axis=-1)
     scores = random.multinomial(counts, np.full(BINS, 1 / BINS))
     both = [np.stack([each[:, arm].sum(axis=1) for arm in arms], axis=1) for each in (sums, squares)]
     number = np.stack([np.full(rollouts, BLOCK * arm.sum()) for arm in arms], axis=1)
@@ -198,6 +203,7 @@ def _matured(history: Sequence[_Tally], hour: int, delay: int) -> _Tally:
 
 def _broken(now: _Tally, known: _Tally, plan: Plan, rollout: Rollout, share: float) -> BoolArray:
     events, entities = now.events, now.scores.sum(axis=-1)
+    without, told = known.events[..., 3], known.scores.sum(axis=-1)
     slices = _differences(known.of_slices[..., 0], known.of_slices[..., 1], known.of_slices[..., 2])
     figures = Figures(
         entities=(entities[:, 0], entities[:, 1]),
@@ -207,6 +213,11 @@ def _broken(now: _Tally, known: _Tally, plan: Plan, rollout: Rollout, share: flo
         scores=(now.scores[:, 0], now.scores[:, 1]),
         loss=_difference(known),
         slices=slices,
+        labels=(
+            (without[:, 0], without[:, 1]),
+            (told[:, 0] - without[:, 0], told[:, 1] - without[:, 1]),
+            (without[:, 0], without[:, 1]),
+        ),
         usual=np.full(len(entities), plan.loss),
     )
     above = excesses(figures, rollout.guardrails, share, alpha_of_guard(rollout))
@@ -251,6 +262,7 @@ def measure(*, quick: bool = False) -> dict[str, Measured]:
     print(f"2 % worse: {_ends(worse)}\n2 % better: {_ends(better)}")
     _print_grid(rows, 30 if quick else 150, quick=quick)
     ratio = _print_exposure(rows, some)
+    again = print_again(60 if quick else 200)
     false = same.share(PROMOTED) + same.share(ROLLED_BACK)
     in_plan = f"within {worse.planned_hours:.0f} h, as planned"
     wrong = max(worse.share(PROMOTED), better.share(ROLLED_BACK))
@@ -266,6 +278,7 @@ def measure(*, quick: bool = False) -> dict[str, Measured]:
         ),
         "wrong_way_of_2_percent": Measured(wrong, "a gain rolled back, or a regression promoted"),
         "loss_of_bad_rollout_to_half_half_switch": Measured(ratio, "a version that is 10 % worse"),
+        "regression_found_where_entities_come_again": Measured(again, "within the planned labels; else not planned"),
         "rollout_seconds": Measured(time.perf_counter() - began),
     }
 

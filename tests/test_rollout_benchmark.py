@@ -32,3 +32,12 @@ def test_figures_are_judged(bench: Any) -> None:
     assert {figure.step for figure in bench.FIGURES} == {"rollout"}
     plan = bench.planned(bench.pool())
     assert plan.effect == pytest.approx(0.02 * plan.loss)
+
+
+def test_where_entities_come_again_a_test_is_planned_rightly_or_not_at_all(bench: Any) -> None:
+    again = importlib.import_module("rollout_again")
+    few, many = again.simulate_among(2_000, 5), again.simulate_among(20_000, 10)
+    assert (few.planned, few.found) == (0, None)
+    assert many.planned == 1
+    assert many.found is not None
+    assert many.found >= 0.5

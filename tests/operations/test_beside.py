@@ -9,9 +9,11 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charkha as ck
 from charkha.operations.beside import deploy_beside, shares_of, with_beside, withdraw
 from charkha.operations.deploy import DeploymentRefused
 from charkha.operations.look import open_versions
+from charkha.operations.rollout.by_hand import start_rollout
 from charkha.serving.problems import UnusableBundle
 from charkha.serving.routing import assign, positions
 from charkha.spec.model import Model
@@ -83,6 +85,18 @@ def test_the_operator_leaves_alone_what_was_withdrawn(stage: Stage) -> None:
     ledger = stage.home.ledger
     waiting = open_versions(ledger.versions(MODEL), ledger.decisions(MODEL), ledger.deployment(MODEL))
     assert [row.version for row in waiting] == ["v3", "v4"]
+
+
+def test_no_second_challenger_comes_into_a_rollout(stage: Stage) -> None:
+    by = evolve(late(stage), rollout=ck.canary(0.1, 0.25) >> ck.compare("log_loss"))
+    start_rollout(stage.home, stage.clock, by, "v2", actor="asha", reason="a trial")
+    with pytest.raises(DeploymentRefused, match=r"rollout of v2 is among users, .*charkha rollout abort late"):
+        beside(stage, "v3", 0.1)
+    assert serving(stage.home) == [("v1", "champion", 0.9), ("v2", "challenger", 0.1)]
+    beside(stage, "v3", None)
+    beside(stage, "v2", 0.2)  # now it is a person's own, and so may another one be
+    beside(stage, "v4", 0.1)
+    assert shares_of(stage.home.ledger.deployment(MODEL).assignments) == {"v1": 0.7, "v2": 0.2, "v4": 0.1}
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])

@@ -20,9 +20,10 @@ from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.hindsight.rerun import rerun
 from charkha.operations.look import look
 from charkha.operations.rollout.by_hand import start_rollout
-from charkha.operations.rollout.live import Live, live_of, usual_of
+from charkha.operations.rollout.live import Live, live_of
 from charkha.operations.rollout.plan import Plan, is_about_zero, plan_test
 from charkha.operations.rollout.status import status_of
+from charkha.operations.rollout.usual import Usual, usual_of
 from charkha.operations.rollout.verdicts import sequence, verdict
 from charkha.operations.rollout.words import broken_guards, means_in_words, plan_in_words
 from charkha.operations.steps import Promote
@@ -73,9 +74,9 @@ def answered(mean: float, gain: float, *, told: float = 1.0) -> pl.DataFrame:
 def compared(metric: str, mean: float, gain: float, **changes: float) -> tuple[Live, Plan | None]:
     """Return both arms, and the plan by what the champion showed in the same time."""
     rows, by = answered(mean, gain, **changes), judged_by(metric)
-    usual, _ = usual_of(rows, by, "v1")
+    usual = usual_of(rows, by, "v1", SPAN)
     found = live_of(rows, by, [("v2", 0.5)], ("v1", "v2"), SPAN)
-    return found, plan_test(by.rollout, usual, 5.0, DAY_US)
+    return found, plan_test(by.rollout, usual, DAY_US)
 
 
 @pytest.mark.parametrize("mean", [12.5, -12.5])
@@ -140,7 +141,7 @@ def test_a_worse_margin_is_stopped_also_where_the_usual_one_is_about_zero() -> N
     ],
 )
 def test_a_share_of_about_nothing_is_no_plan(mean: ClusterMean, planned: bool) -> None:
-    found = plan_test(MARGIN, mean, 5.0, DAY_US)
+    found = plan_test(MARGIN, Usual(mean=mean, per_day=100.0), DAY_US)
     assert (found is not None) == planned
     assert is_about_zero(mean) == (not planned and mean.clusters >= 100)
     if found is not None:
@@ -161,8 +162,8 @@ def test_a_cost_is_that_of_each_versions_decisions() -> None:
     alarms = champion.filter((pl.col("_label") < 0.5) & pl.col("decision")).height
     assert live.champion.matured.value == pytest.approx((4 * missed + alarms) / champion.height)
     assert live.challenger.matured.value == 0
-    usual, _ = usual_of(rows, by, "v1")
-    plan = plan_test(by.rollout, usual, 5.0, DAY_US)
+    usual = usual_of(rows, by, "v1", SPAN)
+    plan = plan_test(by.rollout, usual, DAY_US)
     assert plan is not None
     found = sequence(*live.difference, plan)
     assert verdict(found, plan, over=False, higher_is_better=live.higher_is_better) == "promote"
@@ -309,7 +310,8 @@ def test_a_shadow_before_the_test_is_measured_by_a_loss(world: World, tmp_path: 
     assert told["ends_when"][-1].startswith("To find a difference of 0.5")
     assert "(5 % of the champion's margin)" in told["ends_when"][-1]
     assert found.progress is not None
-    even = evolve(found, progress=evolve(found.progress, plan=None, usual=ClusterMean(0.01, 0.0004, 900, 800)))
+    about_zero = Usual(mean=ClusterMean(0.01, 0.0004, 900, 800), per_day=100.0)
+    even = evolve(found, progress=evolve(found.progress, plan=None, usual=about_zero))
     assert status_of(even, by, [])["ends_when"][-1] == (
         "no A/B test yet: margin of v1 is 0.010 (95 % -0.030 to 0.050), about 0: 5 % of that is no difference that an "
         "A/B test can be planned for"

@@ -21,6 +21,8 @@ from charkha.operations.rollout.plan import Plan, plan_test
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Stage, Trial, find_trial
 from charkha.operations.rollout.unseen import Unseen, unseen_of
+from charkha.operations.rollout.usual import Usual
+from charkha.operations.rollout.words import broken_guards
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Expose, Note, Promote, Propose, Reject, Retract, StartShadow, Step
 from charkha.serving.routing import assign, positions
@@ -30,9 +32,10 @@ from charkha.storage.ledger import Assignment, Decision, Deployment, Run
 
 STAGES = ck.shadow("2d") >> ck.canary(0.05, 0.25) >> ck.compare("log_loss", mde=0.02)
 SPAN = Span(NOW_US - 5 * DAY_US, NOW_US)
-USUAL = ClusterMean(0.45, 0.25 / 40_000, 40_000, 40_000)
+USUAL = Usual(mean=ClusterMean(0.45, 0.25 / 40_000, 40_000, 40_000), per_day=40_000 / 28)
 MODEL = model(rollout=STAGES)
-PLAN = plan_test(STAGES, USUAL, 28.0, DAY_US)
+FEW = Usual(mean=ClusterMean(0.45, 0.01, 60, 60), per_day=2.0)
+PLAN = plan_test(STAGES, USUAL, DAY_US)
 
 
 def trial(stage: Stage, step: int, share: float, days: float = 5, **changes: Any) -> Trial:
@@ -123,7 +126,7 @@ def at_canary(days: float = 5, step: int = 0, plan: Plan | None = PLAN, **mine: 
     return situation(Progress(trial=trial("canary", step, share, days), live=live(share, **mine), plan=plan))
 
 
-def planless(found: Situation, usual: ClusterMean) -> Situation:
+def planless(found: Situation, usual: Usual) -> Situation:
     """Return a situation in which nothing can be planned by what the champion shows."""
     assert found.progress is not None
     return evolve(found, progress=evolve(found.progress, plan=None, usual=usual))
@@ -203,6 +206,11 @@ def test_a_swapped_feature_is_stopped_as_a_shadow() -> None:
         ({"slow": 300}, "it is slow: 300 of its 2,000 entities had a call of more than 20 ms"),
         ({"decided": 0}, "it decides otherwise by more than the factor 2: 0 of its 2,000 entities"),
         ({"decided": 1_900}, "it decides otherwise by more than the factor 2: 1,900 of its 2,000 entities"),
+        (
+            {"first_with": 1_400, "first_without": 100, "without": 100},
+            "its labels are missing otherwise than the champion's: of 1,500 entities the first matured prediction has "
+            "none for 100, of the champion's 0 entities for 0",
+        ),
         ({"loss": 0.6, "labels": 1_500}, "it is worse: log loss 0.6000 on 1,500 labels so far"),
         (
             {"slices": (SliceDifference(name="city", value="Pune", difference=0.3, information=1_000.0),)},
@@ -249,7 +257,7 @@ def test_no_traffic_and_no_labels_end_in_words() -> None:
     assert isinstance(quiet, Retract)
     assert "it has answered only 12 requests, where 200 are needed: inconclusive, v1 stays" in quiet.reason
     assert step(at_canary(days=5, step=1, plan=None)) is None
-    unplanned = step(planless(at_canary(days=9, step=1, plan=None), ClusterMean(0.45, 0.01, 60, 60)))
+    unplanned = step(planless(at_canary(days=9, step=1, plan=None), FEW))
     assert isinstance(unplanned, Retract)
     assert "too few labels of v1 have matured to plan the A/B test by: those of 60 entities, where 100 are needed" in (
         unplanned.reason
@@ -261,7 +269,7 @@ def test_no_traffic_and_no_labels_end_in_words() -> None:
 
 def test_a_shadow_that_no_test_can_follow_ends_in_words() -> None:
     direct = ck.shadow("2d") >> ck.compare("log_loss", share=0.5)
-    found = planless(at_shadow(), ClusterMean(0.45, 0.01, 60, 60))
+    found = planless(at_shadow(), FEW)
     assert step(found, direct) is None  # for four times the period and the delay it may still get its labels
     assert found.progress is not None
     late = evolve(found, progress=evolve(found.progress, trial=trial("shadow", 0, 1.0, days=12)))
@@ -400,14 +408,14 @@ def test_alpha_is_shared_out_and_none_of_it_twice() -> None:
 
 
 def test_a_plan_needs_labels() -> None:
-    few = ClusterMean(0.45, 0.001, 50, 50)
-    assert plan_test(STAGES, few, 28.0, DAY_US) is None
+    assert plan_test(STAGES, FEW, DAY_US) is None
     assert PLAN is not None
     assert PLAN.days is not None
     assert PLAN.days == pytest.approx(PLAN.labels / (40_000 / 28) + 1)
-    alike = plan_test(STAGES, ClusterMean(0.45, 2 * USUAL.variance, 40_000, 9_000), 28.0, DAY_US)
-    assert alike is not None
-    assert alike.labels == pytest.approx(2 * PLAN.labels, abs=2)
+    alike = Usual(mean=ClusterMean(0.45, 2 * USUAL.mean.variance, 40_000, 9_000), per_day=1_000.0)
+    twice = plan_test(STAGES, alike, DAY_US)
+    assert twice is not None
+    assert twice.labels == pytest.approx(2 * PLAN.labels, abs=2)
 
 
 def outcomes(count: int = 4_000, *, fails: bool = False) -> pl.DataFrame:
@@ -444,6 +452,46 @@ def test_arms_are_entities_and_only_what_has_matured_counts() -> None:
     assert sum(found.scores[0]) == found.challenger.entities
 
 
+def unlabelled(rows: pl.DataFrame, where: pl.Series, share: float, seed: int) -> pl.DataFrame:
+    """Return outcomes in which a share of some rows never has its label."""
+    gone = pl.Series(np.random.default_rng(seed).random(rows.height) < share) & where
+    return rows.with_columns(pl.when(gone).then(None).otherwise("_label").alias("_label"))
+
+
+@pytest.mark.parametrize(("of_mine", "of_others"), [(0.1, 0.0), (0.0, 0.1), (0.6, 0.3), (0.999, 0.9), (0.7, 0.9)])
+def test_labels_that_are_missing_in_one_arm_only_promote_nobody(of_mine: float, of_others: float) -> None:
+    rows = outcomes(20_000)
+    mine = rows["version"] == "v2"
+    rows = unlabelled(unlabelled(rows, mine, of_mine, 11), ~mine, of_others, 12)
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert (found.challenger.matured.rows < found.challenger.predictions) == (of_mine > 0)
+    (said,) = broken_guards(found, MODEL)
+    assert said.startswith("its labels are missing otherwise than the champion's: of 2,0")
+
+
+def test_equal_versions_of_which_one_lacks_the_labels_of_its_bad_rows_are_not_promoted() -> None:
+    rows = outcomes(20_000)
+    lost = -np.log(np.where(rows["_label"].to_numpy() > 0.5, rows["score"].to_numpy(), 1 - rows["score"].to_numpy()))
+    rows = unlabelled(rows, (rows["version"] == "v2") & pl.Series(lost > 1.2), 0.5, 3)
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert PLAN is not None
+    assert found.challenger.matured.value < found.champion.matured.value - 0.1
+    ended = step(situation(Progress(trial=trial("ab", 2, 0.25), live=found)))
+    assert isinstance(ended, Retract)
+    assert "its labels are missing otherwise than the champion's" in ended.reason
+
+
+def test_labels_that_are_missing_in_both_arms_stop_nobody() -> None:
+    """Looked at after every day of twenty rollouts, with a share missing that saturates among those who come again."""
+    for seed in range(20):
+        rows = unlabelled(outcomes(8_000), pl.Series([True]).new_from_index(0, 8_000), 0.3, 100 + seed)
+        for days in range(1, 6):
+            span = Span(SPAN.since_us, SPAN.since_us + days * DAY_US)
+            found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), span)
+            above = excesses(found.figures, STAGES.guardrails, 0.25, alpha_of_guard(STAGES))
+            assert float(above["labels"]) < 0
+
+
 def test_what_the_challenger_left_to_the_champion_counts_as_failed() -> None:
     found = live_of(outcomes(fails=True), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
     assert found.challenger.failed == found.challenger.requests / 2
@@ -453,6 +501,68 @@ def test_what_the_challenger_left_to_the_champion_counts_as_failed() -> None:
     ended = step(evolve(early, progress=evolve(early.progress, live=found)))
     assert isinstance(ended, Retract)
     assert "it fails more often" in ended.reason
+
+
+def by_replicas(loads_s: float | None, *, from_s: float = 0.0) -> pl.DataFrame:
+    """Return outcomes of 40 s and of the days after, by two replicas, one of which can answer late, or never (None)."""
+    rows = outcomes(8_000)
+    quick = SPAN.since_us + np.linspace(0, 40e6, 4_000).astype(np.int64)
+    at_us = np.concatenate([quick, np.linspace(SPAN.since_us + 10 * 60e6, SPAN.until_us - 1, 4_000).astype(np.int64)])
+    late = np.random.default_rng(7).random(rows.height) < 0.5
+    after = (at_us - SPAN.since_us) / 1e6
+    cannot = (
+        late
+        & (after >= from_s)
+        & (after < (np.inf if loads_s is None else loads_s))
+        & (rows["version"] == "v2").to_numpy()
+    )
+    return rows.with_columns(
+        _at_us=pl.Series(at_us),
+        replica=pl.Series(np.where(late, "host/1", "host/0")),
+        version=pl.when(pl.Series(cannot)).then(pl.lit("v1")).otherwise("version"),
+        role=pl.when(pl.Series(cannot)).then(pl.lit("champion")).otherwise("role"),
+    )
+
+
+@pytest.mark.parametrize("loads_s", [0.0, 5.0, 30.0])
+def test_what_was_answered_while_a_replica_loads_is_of_no_arm(loads_s: float) -> None:
+    found = live_of(by_replicas(loads_s), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert (found.challenger.failed, broken_guards(found, MODEL)) == (0, [])
+    left_out = 8_000 - found.challenger.requests - found.champion.requests
+    assert left_out == pytest.approx(4_000 * loads_s / 40 / 2, rel=0.1, abs=5)
+    share = found.challenger.entities / (found.challenger.entities + found.champion.entities)
+    assert share == pytest.approx(0.25, abs=0.02)  # what is left out is of both arms
+
+
+@pytest.mark.parametrize(("loads_s", "from_s"), [(None, 0.0), (1e6, 20.0)])
+def test_a_replica_that_never_answers_and_one_that_stops_are_found(loads_s: float | None, from_s: float) -> None:
+    found = live_of(by_replicas(loads_s, from_s=from_s), MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.failed > 100
+    assert "it fails more often" in broken_guards(found, MODEL)[0]
+
+
+@pytest.mark.parametrize("strays", [1, 20])
+def test_rows_that_went_astray_hide_no_failures(strays: int) -> None:
+    """While shares change, some rows are answered by the version of the share before."""
+    rows, failing = outcomes(), outcomes(fails=True)
+    of_others = (rows["role"] == "champion") & (pl.arange(0, rows.height, eager=True) % 7 == 0)
+    chosen = of_others & (of_others.cum_sum() <= strays)
+    astray = failing.with_columns(
+        version=pl.when(chosen).then(pl.lit("v2")).otherwise("version"),
+        role=pl.when(chosen).then(pl.lit("challenger")).otherwise("role"),
+    )
+    found = live_of(astray, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.failed == found.challenger.requests / 2
+    assert found.challenger.entities == 0
+    assert found.champion.requests == rows.filter(pl.col("role") == "champion").height - strays
+
+
+def test_where_places_say_nothing_whoever_answered_counts() -> None:
+    """As for keys that the log holds otherwise than they were asked."""
+    rows = outcomes().with_columns(("other " + pl.col("request.x")).alias("request.x"))
+    found = live_of(rows, MODEL, [("v2", 0.25)], ("v1", "v2"), SPAN)
+    assert found.challenger.requests == rows.filter(pl.col("version") == "v2").height
+    assert found.challenger.failed == 0
 
 
 def test_a_shadow_is_compared_on_the_same_requests() -> None:

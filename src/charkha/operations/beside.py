@@ -12,6 +12,7 @@ from attrs import evolve
 from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.operations.deploy import DeploymentRefused, draft_by_hand, refuse_failed
+from charkha.operations.rollout.trial import find_trial
 from charkha.serving.lineup import usable_bundle
 from charkha.spec.model import Model
 from charkha.storage.home import Home
@@ -27,12 +28,14 @@ def deploy_beside(
     """Put a version beside the champion, or give it another role or share.
 
     assignment: a challenger with its share of the entities, or a shadow. actor, reason: kept in the ledger for ever;
-    neither may be empty. force: although its gates failed. The bundle is loaded first, as a server would. Raises
+    neither may be empty. force: although its gates failed. The bundle is loaded first, as a server would. While a
+    rollout is among users no other challenger can be put beside it: entities would change their arm. Raises
     UnknownVersion, DeploymentRefused, UnknownBundle, BundleCorrupt, UnusableBundle, and StaleGeneration when somebody
     else changed the deployment meanwhile.
     """
     row, deployment = home.ledger.version(model.name, assignment.version), home.ledger.deployment(model.name)
     champion = _champion(deployment, assignment.version)
+    refuse_beside_a_trial(home, model, deployment, assignment)
     manifest = usable_bundle(model, assignment.version, BundleStore(home.bundles)).manifest
     failed = refuse_failed(row, manifest.gates, force=force)
     assignments = with_beside(deployment, assignment)
@@ -104,6 +107,21 @@ def shared_out(model: str, assignments: Sequence[Assignment]) -> tuple[Assignmen
         )
     champions = [evolve(each, share=rest) for each in assignments if each.role == "champion"]
     return (*champions, *challengers, *(each for each in assignments if each.role == "shadow"))
+
+
+def refuse_beside_a_trial(home: Home, model: Model, deployment: Deployment, assignment: Assignment) -> None:
+    """Refuse a challenger beside another one that a rollout has among users. Raises DeploymentRefused."""
+    if assignment.role != "challenger" or not any(each.role == "challenger" for each in deployment.assignments):
+        return
+    ledger, name = home.ledger, model.name
+    trial = find_trial(ledger.deployments(name), ledger.decisions(name), ledger.runs(name))
+    if trial is None or trial.stage == "shadow" or trial.version == assignment.version:
+        return
+    said = (
+        f"expected no other challenger while the rollout of {trial.version} is among users, got one more: its arms "
+        f"could no longer be compared. Wait for its end, or end it first: charkha rollout abort {name} --reason …"
+    )
+    raise DeploymentRefused(name, said)
 
 
 def _champion(deployment: Deployment, version: str) -> Assignment:

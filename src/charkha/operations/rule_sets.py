@@ -20,7 +20,7 @@ from charkha.bundles.store import BundleStore
 from charkha.clock import Clock
 from charkha.features.plan import FeaturePlan
 from charkha.governance.card import model_card
-from charkha.operations.beside import deploy_beside, with_beside
+from charkha.operations.beside import deploy_beside, refuse_beside_a_trial, with_beside
 from charkha.operations.deploy import DeploymentRefused, promote, refuse_failed, require_reason
 from charkha.serving.lineup import usable_bundle
 from charkha.spec.checks.expressions import type_of
@@ -88,7 +88,9 @@ def apply_rules(home: Home, clock: Clock, model: Model, origin: str, wish: Wish)
     run_key = f"{name}/rules/{origin}/{_digest_of(manifest.rules)}"
     if wish.role != "champion":
         _require_champion(home, name, wish.role)
-        with_beside(home.ledger.deployment(name), Assignment(run_key, wish.role, wish.share))
+        deployment, wished = home.ledger.deployment(name), Assignment(run_key, wish.role, wish.share)
+        with_beside(deployment, wished)
+        refuse_beside_a_trial(home, model, deployment, wished)
     version = _recorded(home, clock, old, manifest, run_key)
     said = _Said(actor=wish.actor, reason=wish.reason, force=wish.force)
     if wish.role == "champion":

@@ -1,9 +1,9 @@
 """What a comparison is of, in words: its name, what is counted of it, which way is better; and why none is planned."""
 
-from math import sqrt
+from math import ceil, sqrt
 
-from charkha.monitoring.sequential.clusters import ClusterMean
-from charkha.operations.rollout.plan import LEAST_ENTITIES, SURELY, is_about_zero
+from charkha.operations.rollout.plan import LEAST_ENTITIES, SURELY, is_about_zero, least_mde
+from charkha.operations.rollout.usual import Usual
 from charkha.operations.wording import digits_for, metric_name, percent, with_interval
 from charkha.spec.model import Model
 from charkha.training.metrics import Estimate
@@ -24,16 +24,24 @@ def better_in_words(model: Model) -> str:
     return f"{model.business[model.business_metric]} is better" if model.business_metric else ""
 
 
-def unplanned_in_words(usual: ClusterMean, champion: str, model: Model) -> str:
-    """Return why no A/B test can be planned by what the champion shows. usual: the mean of what is compared."""
-    if not is_about_zero(usual):
+def unplanned_in_words(usual: Usual, champion: str, model: Model) -> str:
+    """Return why no A/B test can be planned by what the champion usually shows of what is compared."""
+    mean = usual.mean
+    if is_about_zero(mean):
+        reach = SURELY * sqrt(mean.variance)
+        measured = Estimate(mean.value, mean.value - reach, mean.value + reach, mean.rows)
         return (
-            f"too few {unit_of(model)}s of {champion} have matured to plan the A/B test by: those of "
-            f"{usual.clusters} entities, where {LEAST_ENTITIES} are needed"
+            f"{name_of(model)} of {champion} is {with_interval(measured, digits_for(measured))}, about 0: "
+            f"{percent(model.rollout.mde)} of that is no difference that an A/B test can be planned for"
         )
-    reach = SURELY * sqrt(usual.variance)
-    measured = Estimate(usual.value, usual.value - reach, usual.value + reach, usual.rows)
+    if mean.clusters >= LEAST_ENTITIES:
+        least = ceil(100 * least_mde(model.rollout, usual)) / 100
+        return (
+            f"a difference of {percent(model.rollout.mde)} of {name_of(model)} cannot be reached with these entities: "
+            f"the {mean.clusters:,} of {champion} come again, and they differ too much among themselves, however many "
+            f"{unit_of(model)}s come. Declare ck.compare(mde={least:g}) or more"
+        )
     return (
-        f"{name_of(model)} of {champion} is {with_interval(measured, digits_for(measured))}, about 0: "
-        f"{percent(model.rollout.mde)} of that is no difference that an A/B test can be planned for"
+        f"too few {unit_of(model)}s of {champion} have matured to plan the A/B test by: those of "
+        f"{mean.clusters} entities, where {LEAST_ENTITIES} are needed"
     )

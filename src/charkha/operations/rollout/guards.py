@@ -10,6 +10,7 @@ arrays, of as many rollouts as are simulated.
     scores      the largest distance of the distributions of the scores               band
     loss        the difference of what is compared                                    normal mixture
     slices      the same in each declared slice                                       normal mixture
+    labels      entities whose matured rows have no label, more or fewer              events, both ways, mixed
 
 All rates count entities, once each, for rows of one entity are not independent, and an entity belongs to one arm.
 """
@@ -25,7 +26,7 @@ from charkha.monitoring.sequential.mixtures import log_e_of_mean
 from charkha.operations.rollout.plan import OF_COMPARISON
 from charkha.spec.rollout import Canary, Rollout
 
-GUARDS = ("failures", "assignment", "latency", "decisions", "scores", "loss", "slices")
+GUARDS = ("failures", "assignment", "latency", "decisions", "scores", "loss", "slices", "labels")
 # What is compared is watched for differences of about this share of the champion's.
 WATCHED = 0.1
 
@@ -38,8 +39,9 @@ class Figures:
 
     entities: those that were answered first by it. failed, slow, decided: how many of them ever had a request of which
     that is so. scores: counts (…, bins) of the first score of each. loss: how much worse it is by what is
-    compared, with its information; slices: both (…, slices). Where too little is known the information is 0. usual: the
-    champion's mean, or another size of which differences are a share.
+    compared, with its information; slices: both (…, slices). Where too little is known the information is 0. labels: of
+    the entities with matured rows, those whose first one has no label, those whose first one has, and those of which
+    any has none. usual: the champion's mean, or another size of which differences are a share.
     """
 
     entities: Pair
@@ -49,6 +51,7 @@ class Figures:
     scores: tuple[FloatArray, FloatArray]
     loss: Pair
     slices: tuple[FloatArray, FloatArray]
+    labels: tuple[Pair, Pair, Pair]
     usual: float | FloatArray
 
 
@@ -77,7 +80,19 @@ def excesses(figures: Figures, limits: Canary, share: float, alpha: float) -> Ma
         "scores": shift_at_least(*figures.scores, alpha) - limits.max_score_shift,
         "loss": _worse(figures.loss[0], figures.loss[1], tau2) - bar,
         "slices": slice_excesses(figures, alpha).max(axis=-1, initial=-np.inf),
+        "labels": _log_e_unlike(figures.labels, share) - bar,
     }
+
+
+def _log_e_unlike(labels: tuple[Pair, Pair, Pair], share: float) -> FloatArray:
+    """Return the logarithm of the e-value against labels being there as often in both arms: the mean of several.
+
+    Where few are missing, those that are tell most; where few are there, those; and what goes missing later on, of
+    entities that had one first, only the last pair tells. Each is asked both ways.
+    """
+    ways = [log_e_more(*pair, share) for pair in labels]
+    ways += [log_e_more(others, mine, 1 - share) for mine, others in labels]
+    return np.asarray(np.logaddexp.reduce(ways, axis=0) - np.log(len(ways)))
 
 
 def slice_excesses(figures: Figures, alpha: float) -> FloatArray:

@@ -11,8 +11,9 @@ from charkha.monitoring.sequential.arrays import BoolArray, FloatArray
 from charkha.monitoring.sequential.clusters import ClusterMean, cluster_mean
 from charkha.operations.rollout.guards import Figures
 from charkha.operations.rollout.plan import LEAST_ENTITIES
-from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of, values_of
+from charkha.operations.rollout.rows import Rows, arms_of, entities_of, rows_of, while_loading
 from charkha.serving.prediction_frames import REQUEST_PREFIX
+from charkha.spec.durations import MICROS
 from charkha.spec.model import ROW_LOSSES, Model
 
 # Of the scores, by the champion's quantiles.
@@ -21,6 +22,8 @@ BINS = 20
 MOST_SLICES = 20
 # A call that takes less is not slow, whatever the champion's take.
 LEAST_SLOW_US = 10_000
+# Since a stage began, for so long a replica may not have loaded its challenger yet.
+MOST_LOADING_US = 5 * MICROS["m"]
 
 
 @frozen(kw_only=True)
@@ -30,6 +33,7 @@ class Arm:
     requests: that were to be its own, fallbacks among them. entities: that it answered first. failed, slow, decided: of
     its entities, those with such a request. latency_us: the 95th percentile. early: the mean of what is compared on all
     labels so far; matured: on those whose delay has passed. predictions: how many of those there are to have a label.
+    without: of its entities, those with a matured row that has none; first_with, first_without: by the first such row.
     """
 
     version: str
@@ -43,6 +47,9 @@ class Arm:
     early: ClusterMean
     matured: ClusterMean
     predictions: int
+    without: int = 0
+    first_with: int = 0
+    first_without: int = 0
 
 
 @frozen(kw_only=True)
@@ -96,6 +103,11 @@ class Live:
                 worse * np.array([each.difference for each in self.slices], dtype=np.float64),
                 np.array([each.information for each in self.slices], dtype=np.float64),
             ),
+            labels=(
+                (mine.first_without, others.first_without),
+                (mine.first_with, others.first_with),
+                (mine.without, others.without),
+            ),
             usual=usual if self.watched is None else self.watched,
         )
 
@@ -130,16 +142,16 @@ def live_of(
 ) -> Live:
     """Compare two arms on what was answered in a span; its end, less the label's delay, is what has matured.
 
-    rows: outcomes with fallbacks, `latency_us` and the fields that versions stick to. challengers: all of the
-    deployment, in its order, with their shares. pair: the champion and the challenger that are compared.
+    rows: outcomes with fallbacks, `latency_us`, `replica` and the fields that versions stick to. challengers: all of
+    the deployment, in its order, with their shares. pair: the champion and the challenger that are compared.
     """
     within = rows.filter(pl.col("_at_us").is_between(span.since_us, span.until_us, closed="left"))
     answers = within.filter(pl.col("role") != "shadow").sort("_at_us", maintain_order=True)
-    entity, first = entities_of(answers, model)
+    entity = entities_of(answers, model)
     arms = arms_of(answers, entity, model, challengers, pair[1])
-    chosen = arms >= 0
+    chosen = (arms >= 0) & ~while_loading(answers, arms, pair[1], span.since_us + MOST_LOADING_US)
     ours = answers.filter(pl.Series(chosen))
-    table = rows_of(ours, (entity[chosen], first[chosen]), arms[chosen] == 1, pair[1], model)
+    table = rows_of(ours, entity[chosen], arms[chosen] == 1, pair[1], model)
     shares = (1 - sum(each for _, each in challengers), dict(challengers)[pair[1]])
     terms = _Terms(
         slow_us=_slow_from(table, model.rollout.guardrails.max_slowdown),
@@ -160,19 +172,6 @@ def live_of(
     )
 
 
-def usual_of(rows: pl.DataFrame, model: Model, version: str) -> tuple[ClusterMean, int | None]:
-    """Return the mean of what is compared over a version's answers, and when it answered first (µs); None if never.
-
-    rows: as of `live_of`.
-    """
-    own = rows.filter((pl.col("version") == version) & pl.col("role").is_in(["champion", "challenger"]))
-    values = values_of(own, model)
-    known = ~np.isnan(values)
-    entity, _ = entities_of(own.filter(pl.Series(known)), model)
-    first_us = own["_at_us"].min()
-    return cluster_mean(values[known], entity), first_us if isinstance(first_us, int) else None
-
-
 def _slow_from(table: Rows, factor: float) -> float:
     usual = table.latency_us[~table.mine & table.own]
     return max(float(LEAST_SLOW_US), factor * float(np.quantile(usual, 0.95))) if len(usual) else float(LEAST_SLOW_US)
@@ -183,6 +182,9 @@ def _arm(table: Rows, version: str, share: float, terms: _Terms, *, mine: bool) 
     own = arm & table.own
     answered_first = table.first & (table.by_mine if mine else table.by_champion)
     latencies = table.latency_us[own]
+    matured = np.flatnonzero(own & terms.matured)
+    firsts = matured[np.unique(table.entity[matured], return_index=True)[1]]
+    first_with = int(table.known[firsts].sum())
     return Arm(
         version=version,
         share=share,
@@ -194,7 +196,10 @@ def _arm(table: Rows, version: str, share: float, terms: _Terms, *, mine: bool) 
         latency_us=float(np.quantile(latencies, 0.95)) if len(latencies) else None,
         early=_mean(table, own),
         matured=_mean(table, own & terms.matured),
-        predictions=int((own & terms.matured).sum()),
+        predictions=len(matured),
+        without=_distinct(table, own & terms.matured & ~table.known),
+        first_with=first_with,
+        first_without=len(firsts) - first_with,
     )
 
 

@@ -4,14 +4,14 @@ from attrs import field, frozen
 
 from charkha.monitoring.outcomes import OutcomeReader
 from charkha.monitoring.performance import Span
-from charkha.monitoring.sequential.clusters import ClusterMean
-from charkha.operations.rollout.live import Live, live_of, usual_of
+from charkha.operations.rollout.live import Live, live_of
 from charkha.operations.rollout.plan import Plan, plan_test
 from charkha.operations.rollout.progress import Progress
 from charkha.operations.rollout.trial import Trial, find_trial
 from charkha.operations.rollout.unseen import Unseen, unseen_of
+from charkha.operations.rollout.usual import Usual, usual_of
 from charkha.serving.prediction_frames import REQUEST_PREFIX
-from charkha.spec.durations import DAY_US, MICROS, parse_duration
+from charkha.spec.durations import MICROS, parse_duration
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import Decision, Deployment, Run
@@ -57,7 +57,7 @@ class Gauge:
     def _reader(self) -> OutcomeReader:
         sticky = [REQUEST_PREFIX + name for name in self.model.sticky_fields]
         metric = self.model.business_metric
-        return OutcomeReader(self.home, self.model, ("latency_us", *sticky), fallbacks=True, metric=metric)
+        return OutcomeReader(self.home, self.model, ("latency_us", "replica", *sticky), fallbacks=True, metric=metric)
 
     def _unseen(self, trial: Trial, now_us: int) -> Unseen:
         rows = self._trial.outcomes(trial.since_us, now_us, now_us)
@@ -70,11 +70,10 @@ class Gauge:
         rows = self._trial.outcomes(span.since_us, now_us, now_us)
         return live_of(rows, self.model, challengers, (trial.champion, trial.version), span)
 
-    def _plan(self, champion: str, now_us: int) -> tuple[ClusterMean, Plan | None]:
+    def _plan(self, champion: str, now_us: int) -> tuple[Usual, Plan | None]:
         """Plan by the champion's matured labels of the monitors' window; where they are fewer, by those there are."""
         matured_us = now_us - self.model.label.delay_us
         span = Span(matured_us - parse_duration(self.model.monitors.window), matured_us)
         rows = self._usual.outcomes(span.since_us, span.until_us, now_us)
-        usual, first_us = usual_of(rows, self.model, champion)
-        days = (matured_us - max(span.since_us, first_us)) / DAY_US if first_us is not None else 0.0
-        return usual, plan_test(self.model.rollout, usual, days, self.model.label.delay_us)
+        usual = usual_of(rows, self.model, champion, span)
+        return usual, plan_test(self.model.rollout, usual, self.model.label.delay_us)

@@ -1,4 +1,4 @@
-"""The plan of an A/B test: how many labels it takes, by the champion's own variance, and until when that is."""
+"""The plan of an A/B test: how many labels it takes, by the variance within and between its entities."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from attrs import asdict, frozen
 
 from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.monitoring.sequential.mixtures import information_needed, sharpest_at
+from charkha.operations.rollout.usual import Usual
 from charkha.spec.durations import DAY_US
 from charkha.spec.rollout import Rollout
 
@@ -17,6 +18,8 @@ LEAST_ENTITIES = 100
 SURELY = 2.0
 # Of the declared alpha the comparison has this much, all guardrails of all live stages the rest.
 OF_COMPARISON = 0.7
+# Of the variance that a difference allows, so much may stay however long the test lasts.
+SATURATED = 0.95
 
 
 @frozen(kw_only=True)
@@ -50,21 +53,25 @@ class Plan:
         return asdict(self)
 
 
-def plan_test(rollout: Rollout, champion: ClusterMean, span_days: float, delay_us: int) -> Plan | None:
-    """Return the plan of a rollout's A/B test; None where nothing can be planned by what the champion shows.
+def plan_test(rollout: Rollout, usual: Usual, delay_us: int) -> Plan | None:
+    """Return the plan of a rollout's A/B test; None where nothing can be planned by what the champion usually shows.
 
-    That is where too few of its labels have matured, or where its mean is about 0, of which `mde` is a share. champion:
-    its mean over a span of so many days. The challenger is taken to vary as the champion does.
+    That is where too few of its labels have matured, where its mean is about 0, of which `mde` is a share, and where
+    its entities are too few for the difference, whatever they bring (`least_mde`). The challenger is taken to vary as
+    the champion does, and an arm's variance to be the champion's, divided by the arm's share.
     """
+    champion = usual.mean
     if champion.clusters < LEAST_ENTITIES or not np.isfinite(champion.variance) or is_about_zero(champion):
+        return None
+    if least_mde(rollout, usual) > rollout.mde:
         return None
     alpha, share = OF_COMPARISON * rollout.alpha, rollout.share
     effect = rollout.mde * abs(champion.value)
     information = float(information_needed(effect, alpha, rollout.power))
-    # A row's variance as it counts in a mean: more than its own where rows of one entity are alike.
-    of_a_row = champion.variance * champion.rows
-    labels = int(np.ceil(information * of_a_row / (share * (1 - share))))
-    per_day = champion.rows / span_days if span_days > 0 else 0.0
+    # The variance that the mean of both arms' rows may have, less what more rows do not take away.
+    to_be = share * (1 - share) / information - usual.floor
+    labels = int(np.ceil(usual.of_a_row / to_be))
+    per_day = usual.per_day
     return Plan(
         labels=labels,
         information=information,
@@ -76,6 +83,17 @@ def plan_test(rollout: Rollout, champion: ClusterMean, span_days: float, delay_u
         labels_per_day=per_day,
         days=labels / per_day + delay_us / DAY_US if per_day > 0 else None,
     )
+
+
+def least_mde(rollout: Rollout, usual: Usual) -> float:
+    """Return the least difference, as a share of the champion's mean, that its entities can tell; 0 where any.
+
+    Where the same entities come again, they vary however well each is known. A difference counts as out of reach from
+    where 95 % of the variance that it allows stays for ever: what is nearer takes twenty times the labels and more.
+    """
+    needed = float(information_needed(1.0, OF_COMPARISON * rollout.alpha, rollout.power))
+    allowed = SATURATED * rollout.share * (1 - rollout.share)
+    return float(np.sqrt(needed * usual.floor / allowed)) / abs(usual.mean.value) if usual.floor > 0 else 0.0
 
 
 def is_about_zero(champion: ClusterMean) -> bool:

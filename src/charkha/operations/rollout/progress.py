@@ -2,12 +2,12 @@
 
 from attrs import frozen
 
-from charkha.monitoring.sequential.clusters import ClusterMean
 from charkha.operations.rollout.features import FeatureChanges
 from charkha.operations.rollout.live import Live
 from charkha.operations.rollout.plan import Plan
 from charkha.operations.rollout.trial import Trial
 from charkha.operations.rollout.unseen import Unseen
+from charkha.operations.rollout.usual import Usual
 
 
 @frozen
@@ -23,8 +23,8 @@ class Progress:
     """A rollout under way, or about to begin.
 
     trial: the version on its way; None while there is none. unseen: of a shadow. live: of a challenger that answers.
-    usual: the champion's mean of what is compared, where an A/B test is to be planned. plan: what that would need by
-    what the champion shows now; None where nothing can be planned by it. changes: of the features of a shadow that
+    usual: what the champion shows of what is compared, where an A/B test is to be planned. plan: what that would need
+    by what the champion shows now; None where nothing can be planned by it. changes: of the features of a shadow that
     would leave it; None where that was not measured.
     """
 
@@ -32,7 +32,7 @@ class Progress:
     unseen: Unseen | None = None
     live: Live | None = None
     plan: Plan | None = None
-    usual: ClusterMean | None = None
+    usual: Usual | None = None
     changes: FeatureChanges | None = None
 
     @property

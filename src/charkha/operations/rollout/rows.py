@@ -18,6 +18,10 @@ from charkha.serving.routing import assign, positions
 from charkha.spec.model import Model
 from charkha.training.row_losses import row_losses
 
+# Of the rows that were to be the challenger's or were answered by it, so many may be of entities that are not its own:
+# those on their way while shares changed. Of keys that the log holds otherwise it is the champion's share and more.
+MOST_ASTRAY = 0.05
+
 
 @frozen(eq=False)
 class Rows:
@@ -53,13 +57,10 @@ def values_of(answers: pl.DataFrame, model: Model) -> FloatArray:
     return row_losses(model.rollout.compare.metric, labels, scores, decided, model.costs)
 
 
-def entities_of(answers: pl.DataFrame, model: Model) -> tuple[IntArray, BoolArray]:
-    """Return a number for the entity of each row, and whether the row is its first."""
+def entities_of(answers: pl.DataFrame, model: Model) -> IntArray:
+    """Return a number for the entity of each row, (n,), from 0 up."""
     hashes = answers.select(pl.struct(_keys(model)).hash(seed=0)).to_series().to_numpy()
-    _, firsts, codes = np.unique(hashes, return_index=True, return_inverse=True)
-    first = np.zeros(len(hashes), dtype=np.bool_)
-    first[firsts] = True
-    return codes.astype(np.int64), first
+    return np.unique(hashes, return_inverse=True)[1].astype(np.int64)
 
 
 def arms_of(
@@ -71,8 +72,9 @@ def arms_of(
 ) -> IntArray:
     """Return whose each row was to be: 0 the champion's, 1 the challenger's, -1 of neither.
 
-    By the place of its entity, so that what the challenger could not answer counts as its own. Where places do not
-    agree with who answered, as for keys that the log holds otherwise, whoever answered counts.
+    By the place of its entity, so that what the challenger could not answer counts as its own. What it answered of an
+    entity that was not its own is astray, and of neither. Where that is much, as for keys that the log holds otherwise,
+    places say nothing, and whoever answered counts.
     """
     answered = np.where((answers["version"] == challenger) & (answers["role"] == "challenger"), 1, 0)
     others = [version for version, _ in challengers if version != challenger]
@@ -85,17 +87,44 @@ def arms_of(
     who = assign(places, [share for _, share in challengers])[entity]
     to_be = np.where(who == number, 1, np.where(who == 0, 0, -1))
     astray = (answered == 1) & (to_be != 1)
-    return np.asarray(answered if astray.any() else to_be, dtype=np.int64)
+    places_hold = astray.sum() <= MOST_ASTRAY * ((to_be == 1) | astray).sum()
+    return np.where(astray, -1, to_be).astype(np.int64) if places_hold else answered.astype(np.int64)
 
 
-def rows_of(
-    answers: pl.DataFrame, entities: tuple[IntArray, BoolArray], mine: BoolArray, challenger: str, model: Model
-) -> Rows:
-    """Return the rows of both arms. entities: as of `entities_of`. mine: which are the challenger's, (n,)."""
+def firsts_of(entity: IntArray) -> BoolArray:
+    """Return whether a row is the first of its entity among these, (n,)."""
+    first = np.zeros(len(entity), dtype=np.bool_)
+    first[np.unique(entity, return_index=True)[1]] = True
+    return first
+
+
+def while_loading(answers: pl.DataFrame, arms: IntArray, challenger: str, until_us: int) -> BoolArray:
+    """Return which rows a replica answered while it could not yet answer by the challenger, (n,); none from `until_us`.
+
+    Servers load a version when they see that it serves, and until then the champion answers its entities. So where a
+    replica left entities of the challenger to the champion before its own first answer by the challenger, all that it
+    answered up to that one is such, of either arm: an arm's share is the same among all rows after it. A replica that
+    never answers by the challenger is taken to load until `until_us`, and to fail from then on.
+    """
+    if "replica" not in answers.columns:
+        return np.zeros(len(arms), dtype=np.bool_)
+    at_us, role = answers["_at_us"].to_numpy(), answers["role"].to_numpy()
+    names, replica = np.unique(answers["replica"].fill_null("").to_numpy().astype(str), return_inverse=True)
+    by_it = (arms == 1) & (role == "challenger") & (answers["version"] == challenger).to_numpy()
+    first_us = np.full(len(names), until_us, dtype=np.int64)
+    np.minimum.at(first_us, replica[by_it], at_us[by_it])
+    left = (arms == 1) & (role == "champion") & (at_us < first_us[replica])
+    loads = np.zeros(len(names), dtype=np.bool_)
+    loads[replica[left]] = True
+    return np.asarray(loads[replica] & (at_us <= first_us[replica]) & (at_us < until_us), dtype=np.bool_)
+
+
+def rows_of(answers: pl.DataFrame, entity: IntArray, mine: BoolArray, challenger: str, model: Model) -> Rows:
+    """Return the rows of both arms. entity: whose each is, (n,). mine: which are the challenger's, (n,)."""
     role, version = answers["role"].to_numpy(), answers["version"].to_numpy()
     return Rows(
-        entity=entities[0],
-        first=entities[1],
+        entity=entity,
+        first=firsts_of(entity),
         mine=mine,
         by_mine=((role == "challenger") & (version == challenger)).astype(np.bool_),
         by_champion=(role == "champion").astype(np.bool_),

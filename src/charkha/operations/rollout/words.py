@@ -89,6 +89,13 @@ def _guards_in_words(live: Live, model: Model, alpha: float) -> Iterator[tuple[s
         f"it is worse: {metric} {_mean(mine.early.value)} on {count_of(mine.early.rows, unit_of(model))} so far, "
         f"the champion's {_mean(others.early.value)} on {others.early.rows:,}",
     )
+    yield (
+        "labels",
+        f"its {unit_of(model)}s are missing otherwise than the champion's: of {_entities(mine)} the first matured "
+        f"prediction has none for {mine.first_without:,}, of the champion's {_entities(others)} for "
+        f"{others.first_without:,}, and any has none for {mine.without:,} against {others.without:,}; what it is "
+        "compared by cannot be trusted",
+    )
     if live.slices:
         worst = live.slices[int(np.argmax(slice_excesses(figures, alpha)))]
         yield (
@@ -137,6 +144,7 @@ def arm_in_figures(arm: Arm) -> Mapping[str, object]:
         "latency_p95_ms": None if arm.latency_us is None else arm.latency_us / 1000,
         "labels": arm.matured.rows,
         "of_matured_predictions": arm.predictions,
+        "entities_without_label": arm.without,
         "labels_so_far": arm.early.rows,
         "mean": arm.matured.value if isfinite(arm.matured.value) else None,
         "mean_so_far": arm.early.value if isfinite(arm.early.value) else None,
@@ -160,6 +168,10 @@ def _rates(mine: Arm, others: Arm, name: str, what: str) -> str:
         f"{getattr(mine, name):,} of its {mine.entities:,} entities {what}, "
         f"{getattr(others, name):,} of the champion's {others.entities:,}"
     )
+
+
+def _entities(arm: Arm) -> str:
+    return f"{arm.first_with + arm.first_without:,} entities"
 
 
 def _mean(value: float, digits: int | None = None, *, signed: bool = False) -> str:
