@@ -85,6 +85,8 @@ def substitute(situation: Situation, model: Model) -> Iterator[Step]:
         found, key = variant_for(incident, situation, model), remedy_key(incident, "substitute")
         if found is None or not found.passed or champion is None or key in situation.written:
             continue
+        if champion.version == found.version:  # it stands in already, for another incident of the same views
+            continue
         without = ", ".join(views_at_fault(incident, model))
         yield Mend(
             kind="substitute",
