@@ -42,9 +42,10 @@ def cooled_down(situation: Situation, model: Model) -> bool:
 def within_budget(step: Train, situation: Situation, model: Model) -> Train | Note:
     """Return a training that the budget has room for; else that it is refused."""
     updates = is_of_update(step.run_key)
-    cost = expected_cost(situation.past, model.retrain, updates=updates)
-    used = spent(situation.past, model.retrain, situation.now_us)
-    words = over_budget(used, cost, model.retrain, counts=not updates)
+    policy = model.priced_retrain
+    cost = expected_cost(situation.past, policy, updates=updates)
+    used = spent(situation.past, policy, situation.now_us)
+    words = over_budget(used, cost, policy, counts=not updates)
     if words is None:
         return step
     return refused(step, "budget", words, situation, model, spent=used.plain, cost=cost.plain)

@@ -84,7 +84,7 @@ def retrain(situation: Situation, model: Model) -> Step | None:
 
 def _allowed(found: Sequence[Trigger], situation: Situation, model: Model) -> Train | Note | None:
     """Return the training that triggers call for; that it is refused; or None where it is too soon to speak of it."""
-    cost = expected_cost(situation.past, model.retrain)
+    cost = expected_cost(situation.past, model.priced_retrain)
     step = _train(situation, model, found, cost)
     asked = [each for each in found if each.kind not in being_answered(situation)]
     if held := what_holds_up(situation):

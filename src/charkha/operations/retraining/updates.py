@@ -49,7 +49,7 @@ def _last_us(situation: Situation) -> int:
 
 
 def _step(version: str, learnt: Learnt, situation: Situation, model: Model) -> Train:
-    cost = expected_cost(situation.past, model.retrain, updates=True)
+    cost = expected_cost(situation.past, model.priced_retrain, updates=True)
     every = length_of(parse_duration(model.retrain.update or ""))
     since = length_of(situation.now_us - _last_us(situation))
     return Train(
