@@ -154,7 +154,7 @@ def test_a_shadow_that_was_served_other_features_is_not_promoted(lived: Lived, t
             served = home.tables.read(f"predictions/{NAME}", part)
             home.tables.write(f"predictions/{NAME}", part, served.with_columns(pl.col("asked.x") + 1))
         decision, *later = make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
-            assert [each.action for each in later] == ["train_refused"]
+        assert [each.action for each in later] == ["train_refused"]
         champion = home.ledger.deployment(NAME).champion
         shadow = lived.acts[day][-1].evidence["version"]
         assert champion is not None
