@@ -95,8 +95,9 @@ def test_a_decision_is_explained(shell: Shell) -> None:
     assert "not measurable: there was no other version that could have answered" in told.out
     key = shell("history", "--json").json[1]["key"]
     assert shell("explain", key, "--json").json["decision"]["sequence"] == 2
-    unknown = shell("explain", "99")
-    assert (unknown.code, "expected the number or the key of a decision, got 99" in unknown.err) == (2, True)
+    for number in ("99", "9" * 23, "9" * 5000, "²"):
+        unknown = shell("explain", number)
+        assert (unknown.code, "expected the number or the key of a decision, got" in unknown.err) == (2, True)
 
 
 @pytest.mark.usefixtures("here")

@@ -147,14 +147,22 @@ def served(rows: int, cpu_seconds: float) -> Usage:
 def test_a_version_costs_what_serving_does_and_what_it_takes_longer_for_a_row() -> None:
     cost = expected_cost(served(10_000, 5.0), PRICES, runtime(300), runtime(100))
     assert cost.cpu_seconds == pytest.approx(1000 * (0.0005 + 0.0002))
-    assert cost.amount == pytest.approx(0.7 / 3600 * 3.6)
+    assert cost.amount == pytest.approx(0.7 / 3600 * 3.6 + 0.1)  # and a gigabyte that was moved, for 10,000
     assert "10,000 predictions of the last 28 days" in cost.basis
     assert cost.unknown == ("memory",)
-    gate = CostsAtMost(0.0007)
-    assert check_cost(gate, cost).passed
-    dear = check_cost(CostsAtMost(0.00069), cost)
+    unmetered = evolve(served(10_000, 5.0), read_bytes=None, gpu_seconds=None)
+    assert expected_cost(unmetered, PRICES, None, None).unknown == ("memory", "devices", "moved bytes")
+    assert check_cost(CostsAtMost(0.10071), cost).passed
+    dear = check_cost(CostsAtMost(0.10069), cost)
     assert (dear.passed, dear.value and dear.value.n) == (False, 10_000)
-    assert "at most 0.00069 INR is asked for" in dear.reason
+    assert "at most 0.10069 INR is asked for" in dear.reason
+
+
+def test_a_device_that_serving_held_is_priced() -> None:
+    held = evolve(served(100_000, 10.0), read_bytes=0, written_bytes=0, gpu_seconds=3600.0)
+    cost = expected_cost(held, PRICES, None, None)
+    assert cost.amount == pytest.approx(0.1 / 3600 * 3.6 + 180 / 100)
+    assert expected_cost(held, evolve(PRICES, gpu_hour=None), None, None).unknown == ("memory", "devices")
 
 
 def test_before_anything_is_served_the_models_own_time_counts_and_it_is_said() -> None:

@@ -1,5 +1,6 @@
 """The rules of the operator: what each situation leads to, in which order, and with which words."""
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +10,11 @@ import charkha as ck
 from charkha.monitoring.findings import Finding
 from charkha.monitoring.skew_watch import skew_findings
 from charkha.operations.decide import decide, to_verify
+from charkha.operations.retraining.past import Fate, PastTraining
 from charkha.operations.situation import Situation
-from charkha.operations.steps import NoteFailure, Promote, Reject, StartShadow, Train, TrainFirst
+from charkha.operations.steps import Note, NoteFailure, Promote, Reject, StartShadow, Train, TrainFirst
 from charkha.spec.durations import DAY_US
+from charkha.spec.model import Model
 from charkha.spec.retention import PATIENCE
 
 QUIET = Situation(
@@ -299,7 +302,7 @@ def test_too_few_labels_are_no_fall() -> None:
 
 def test_a_fall_waits_for_the_cooldown() -> None:
     recent = evolve(FALLEN, last_trained_us=NOW_US - 14 * DAY_US + 1)
-    assert decide(recent, model()) is None
+    refused_once(recent, model(), "cooldown")
     assert isinstance(decide(evolve(recent, now_us=NOW_US + 1), model()), Train)
 
 
@@ -309,7 +312,7 @@ def test_a_fall_is_ignored_when_the_definition_says_so() -> None:
 
 def test_nothing_is_trained_while_a_source_is_stale() -> None:
     stale = evolve(FALLEN, findings=(finding("freshness", "weather", 40.0),))
-    assert decide(stale, model()) is None
+    refused_once(stale, model(), "source")
     assert isinstance(decide(evolve(stale, findings=(evolve(stale.findings[0], significant=False),)), model()), Train)
 
 
@@ -324,7 +327,39 @@ def test_a_training_on_schedule() -> None:
 def test_nothing_is_trained_beside_a_shadow() -> None:
     due = model(retrain=ck.Retrain(every="30d"))
     early = evolve(SHADOWED, since_us=NOW_US - DAY_US, health=FALLEN.health)
-    assert decide(early, due) is None
+    note = refused_once(early, due, "trial")
+    assert note.reason.startswith(
+        "no training: v2 is on trial, and the next is trained beside whoever is champion after"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "fate", "silent"),
+    [("running", "open", True), ("done", "open", True), ("done", "given up", False), ("failed", "failed", False)],
+)
+def test_a_fall_is_not_refused_while_the_training_for_it_is_on_its_way(state: str, fate: Fate, silent: bool) -> None:
+    made = training(state, noted=True, under_way=True, evidence={"champion": "v1", "triggers": ["fall"]})
+    shown = PastTraining(run_key=made.run_key, began_us=made.decided_us, fate=fate)
+    begun = evolve(FALLEN, training=made, past=(shown,), last_trained_us=made.decided_us)
+    if silent:
+        assert decide(begun, model()) is None
+    else:
+        refused_once(begun, model(), "cooldown")
+
+
+def test_a_first_training_keeps_to_the_budget() -> None:
+    empty = Situation(now_us=NOW_US, deployment=deployed(None), since_us=START_US)
+    refused_once(empty, model(retrain=ck.Retrain(budget_trainings=0)), "budget")
+    assert isinstance(decide(empty, model(retrain=ck.Retrain(budget_trainings=1))), Train)
+
+
+def refused_once(situation: Situation, asked: Model, because: str) -> Note:
+    """Say that a training is refused for a reason, and that this is written no second time."""
+    note = decide(situation, asked)
+    assert isinstance(note, Note)
+    assert (note.action, note.evidence["because"]) == ("train_refused", because)
+    assert decide(evolve(situation, written={**situation.written, note.key: NOW_US}), asked) is None
+    return note
 
 
 # What holds in every situation.

@@ -58,7 +58,13 @@ def test_every_decision_of_the_operator_would_be_made_again(project: Project, ho
         assert (decision.key, again.verdict, again.differing) == (decision.key, "equal", ())
         assert again.again is not None
         assert again.again.reason == decision.reason
-    assert {each.action for each in home.ledger.decisions(NAME)} == {"train", "reject", "shadow", "promote"}
+    assert {each.action for each in home.ledger.decisions(NAME)} == {
+        "train",
+        "train_refused",
+        "reject",
+        "shadow",
+        "promote",
+    }
 
 
 def test_another_definition_decides_otherwise_and_it_is_said(project: Project, home: Home) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from attrs import evolve
+from msgspec import structs
 from operator_world import FIELDS, NAME, make_operator, make_project, midnight
 from situations import incident
 
@@ -17,11 +18,13 @@ from charkha.monitoring.performance import Span
 from charkha.operations.answering import approve
 from charkha.operations.operator import Operator
 from charkha.operations.remedies.at_fault import diagnosis_of
+from charkha.operations.remedies.carry_out import serving_after
 from charkha.operations.retraining.exclusions import from_evidence
+from charkha.operations.steps import Mend
 from charkha.spec.durations import DAY_US
 from charkha.spec.project import Project
 from charkha.storage.home import Home, open_home
-from charkha.storage.ledger import Assignment, Decision
+from charkha.storage.ledger import Assignment, Decision, Deployment
 
 VISITS = ck.Source("visits", FIELDS, ck.parquet("visits.parquet"), time="at", known="known_at", key=("id",))
 LATELY = ck.FeatureView("lately", ck.Entity("kind"), VISITS, windows=[ck.mean("z", over="2d")])
@@ -138,3 +141,64 @@ def test_in_observe_nothing_serves_and_nothing_is_trained(folder: Path) -> None:
         assert world.on(36) == ["would_train"]  # after a cooldown of six days
         assert (home.ledger.versions(NAME), home.ledger.runs(NAME)) == ([], [])
         assert home.ledger.deployment(NAME).generation == 0
+
+
+def test_whoever_reads_a_view_at_fault_is_taken_out_with_the_champion_and_tried_again(folder: Path) -> None:
+    settings = {"features": FEATURES, "autonomy": ck.Autonomy("act")}
+    policy = ck.Retrain(on_fall=False, every="6d", cooldown="6d", window="21d")
+    project = make_project(folder, retrain=policy, gates=(), **settings)
+    with open_home(project.home) as home:
+        world = World(project, home)
+        assert world.on(30) == ["train", "promote"]
+        assert world.on(36) == ["train", "shadow"]
+        frozen = diagnosis("source", midnight(37), midnight(36), sources="visits", features="lately.mean_z_2d")
+        assert world.on(37, frozen) == ["train", "substitute", "page"]
+        serving = home.ledger.deployment(NAME)
+        assert serving.assignments == (Assignment("v3", "champion"),)
+        assert world.last("substitute").evidence["taken_out"] == ["v2"]
+        assert world.last("substitute").generation == serving.generation
+        assert world.on(38) == []  # it is neither begun anew meanwhile, nor overtaken by who stands in
+        close(home.ledger, find(home.ledger, "visit-1"), "asha", "the feed is back", midnight(39))
+        assert world.on(39)[:2] == ["restore", "shadow"]
+        assert [each.version for each in home.ledger.deployment(NAME).assignments] == ["v1", "v2"]
+
+
+def test_a_challenger_leaves_its_share_to_who_stands_in() -> None:
+    current = Deployment(NAME, 3, BESIDE, 0)
+    stand_in = Mend(kind="substitute", key="k", subject="v9", reason="", evidence={})
+    assert serving_after(stand_in, current) == (
+        Assignment("v9", "champion", 0.5),
+        Assignment("v2", "challenger", 0.3),
+        Assignment("v3", "challenger", 0.2),
+        Assignment("v4", "shadow", 0.0),
+    )
+    without = serving_after(evolve(stand_in, takes_out=("v2", "v4")), current)
+    assert without == (Assignment("v9", "champion", 0.8), Assignment("v3", "challenger", 0.2))
+
+
+BESIDE = (
+    Assignment("v1", "champion", 0.5),
+    Assignment("v2", "challenger", 0.3),
+    Assignment("v3", "challenger", 0.2),
+    Assignment("v4", "shadow", 0.0),
+)
+
+
+def test_a_bundle_that_is_lost_keeps_nothing_else_from_being_done(folder: Path) -> None:
+    settings = {"fallback": ck.Fallback(decision=False), "autonomy": ck.Autonomy("act"), "features": FEATURES}
+    project = make_project(folder, retrain=ck.Retrain(on_fall=False), **settings)
+    with open_home(project.home) as home:
+        world = World(project, home)
+        assert world.on(30) == ["train", "promote"]
+        first = home.ledger.versions(NAME)[0]
+        home.ledger.record_version(evolve(first, version="v9", run_key="visit/train/by-hand/9"))
+        assert world.on(31) == ["unreadable"]
+        assert world.last("unreadable").key == "visit/unreadable/v9"
+        assert "expected version 'v9' of model 'visit'" in world.last("unreadable").reason
+        frozen = diagnosis("source", midnight(36), midnight(35), sources="visits", features="lately.mean_z_2d")
+        assert world.on(36, frozen) == ["kill", "train", "substitute", "revive", "page"]
+        # Once it is there again its turn comes as any other's.
+        bundles = BundleStore(home.bundles)
+        bundles.write(structs.replace(bundles.manifest(NAME, "v1"), version="v9"), b"", "")
+        close(home.ledger, find(home.ledger, "visit-1"), "asha", "the feed is back", midnight(37))
+        assert world.on(37)[:2] == ["restore", "shadow"]

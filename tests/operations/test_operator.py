@@ -54,7 +54,7 @@ def test_the_wheel_turns(lived: Lived) -> None:
     assert min(days[1:]) > TURN
     actions = [decision.action for day in days[1:] for decision in lived.acts[day]]
     assert actions[0] == "train"
-    assert set(actions) == {"train", "reject", "shadow", "promote"}
+    assert set(actions) == {"train", "train_refused", "reject", "shadow", "promote"}
     assert lived.deployments[0].champion != lived.deployments[-1].champion
 
 
@@ -153,7 +153,8 @@ def test_a_shadow_that_was_served_other_features_is_not_promoted(lived: Lived, t
         for part in home.tables.parts(f"predictions/{NAME}"):
             served = home.tables.read(f"predictions/{NAME}", part)
             home.tables.write(f"predictions/{NAME}", part, served.with_columns(pl.col("asked.x") + 1))
-        (decision,) = make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
+        decision, *later = make_operator(lived.project, home, SimulatedClock(midnight(day))).tick(NAME)
+        assert [each.action for each in later] == ["train_refused"]
         champion = home.ledger.deployment(NAME).champion
         shadow = lived.acts[day][-1].evidence["version"]
         assert champion is not None

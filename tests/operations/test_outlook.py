@@ -55,7 +55,7 @@ def test_a_champion_as_it_was_tested() -> None:
 
 
 def test_a_champion_that_has_fallen_during_the_cooldown() -> None:
-    fallen = evolve(QUIET, health=health(0.6, 0.07))
+    fallen = evolve(QUIET, health=health(0.6, 0.07), written={"late/train/1/refused/cooldown": NOW_US})
     assert said(fallen).endswith("when tested: fallen, and the next training may begin at 2013-04-15 00:00 UTC")
     few = evolve(QUIET, health=health(0.6, 0.07, labels=30))
     assert said(few).endswith("when tested: to say that it has fallen takes 200 labels")

@@ -15,7 +15,9 @@ from charkha.operations.decide import decide
 from charkha.operations.remedies.at_fault import diagnosis_of
 from charkha.operations.remedies.keys import is_of_variant
 from charkha.operations.retraining.exclusions import from_evidence
+from charkha.operations.retraining.past import PastTraining, past_trainings
 from charkha.operations.situation import Situation, Variant
+from charkha.operations.step_keys import step_key
 from charkha.operations.steps import Mend, Note, Propose, Step, Train
 from charkha.operations.wording import step_in_words
 from charkha.spec.durations import DAY_US
@@ -167,6 +169,97 @@ def test_a_shift_of_the_prior_waits_until_there_is_enough_to_calibrate_by() -> N
     assert (step.run_key, step.evidence["recalibrates_since_us"]) == ("late/recalibrate/late-3", shifted.began_us)
     assert step_in_words(step) == "calibrate v1 anew"
     assert not isinstance(decide(beside(found("prior", "recalibrate", days_ago=4.9)), calibrated), Train)
+
+
+# What its trainings may cost.
+
+LONG_AGO = PastTraining(run_key="late/train/1", began_us=NOW_US - DAY_US, cpu_seconds=3600.0)
+
+
+def storm(cause: DiagnosedCause, action: Action, days_ago: float, **culprit: str) -> tuple[Incident, ...]:
+    """Return ten incidents of the same."""
+    return tuple(evolve(found(cause, action, days_ago, **culprit), number=number) for number in range(3, 13))
+
+
+def weathered(situation: Situation, asked: Model) -> list[Step]:
+    """Return all that is decided until there is nothing to do; trainings are begun and made at once, and pass."""
+    steps: list[Step] = []
+    while (step := decide(situation, asked)) is not None and len(steps) < 100:
+        steps.append(step)
+        situation = evolve(situation, written={**situation.written, step_key("late", step): NOW_US})
+        if isinstance(step, Train):
+            (begun,) = past_trainings([decided_to(step)], [])
+            variants = (*situation.variants, Variant(f"v{len(steps) + 1}", step.run_key, passed=True))
+            situation = evolve(situation, past=(*situation.past, begun), variants=variants)
+        if isinstance(step, Mend) and step.kind == "substitute":
+            situation = evolve(situation, deployment=deployed(step.subject), champion_views=frozenset())
+    return steps
+
+
+def decided_to(step: Train) -> Decision:
+    return Decision(step.run_key, NOW_US, "late", "operator", "train", step.reason, step.evidence, 9, None, "", "")
+
+
+SOURCES = storm("source", "page_source_owner", 2.0, sources="weather", features="conditions.mean_temp_1h")
+PRIORS = storm("prior", "recalibrate", 9.0)
+
+
+@pytest.mark.parametrize("incidents", [SOURCES, PRIORS])
+@pytest.mark.parametrize(
+    "budget", [{"budget_trainings": 1}, {"budget_cpu_hours": 1.9}, {"budget_inr": 19, "inr_per_cpu_hour": 10}]
+)
+def test_trainings_of_remedies_keep_to_the_budget(incidents: tuple[Incident, ...], budget: dict[str, float]) -> None:
+    policy = ck.Retrain(on_diagnosis=False, **budget)  # type: ignore[arg-type]
+    steps = weathered(beside(*incidents, past=(LONG_AGO,)), world(calibrate="sigmoid", retrain=policy))
+    assert not [each for each in steps if isinstance(each, Train)]
+    (refused,) = [each for each in steps if isinstance(each, Note) and each.action == "train_refused"]
+    assert (refused.evidence["because"], refused.evidence["incident"]) == ("budget", "late-3")
+
+
+@pytest.mark.parametrize("incidents", [SOURCES, PRIORS])
+def test_a_storm_of_one_fault_is_answered_by_one_training(incidents: tuple[Incident, ...]) -> None:
+    steps = weathered(beside(*incidents), world(calibrate="sigmoid", retrain=ck.Retrain(on_diagnosis=False)))
+    assert len([each for each in steps if isinstance(each, Train)]) == 1
+    assert len([each for each in steps if isinstance(each, Mend) and each.kind == "substitute"]) == (
+        1 if incidents == SOURCES else 0
+    )
+
+
+def test_another_calibration_waits_for_the_cooldown_and_says_so() -> None:
+    lately = evolve(LONG_AGO, recalibrates=True, incidents=("late-9",))
+    note = decide(beside(PRIORS[0], past=(lately,)), world(calibrate="sigmoid"))
+    assert isinstance(note, Note)
+    assert (note.key, note.evidence["because"]) == ("late/train/1/refused/cooldown/recalibrate", "cooldown")
+    old = evolve(lately, began_us=NOW_US - 14 * DAY_US)
+    assert isinstance(decide(beside(PRIORS[0], past=(old,)), world(calibrate="sigmoid")), Train)
+
+
+def test_who_stands_in_for_two_incidents_goes_when_both_are_over() -> None:
+    first, second = SOURCES[:2]
+    key = f"late/without/conditions/{first.id}"
+    variants = (Variant("v2", key, passed=True),)
+    made = PastTraining(run_key=key, began_us=NOW_US - DAY_US, without=("conditions",))
+    stood_in = Mend(
+        kind="substitute",
+        key=f"late/substitute/{first.id}",
+        subject="v2",
+        reason="",
+        evidence={"remedy": "substitute", "incident": first.id, "version": "v2", "champion": "v1"},
+    )
+    over = [evolve(each, status="closed", closed_us=NOW_US) for each in (first, second)]
+    serving = beside(
+        over[0],
+        second,
+        deployment=deployed("v2", generation=2),
+        champion_views=frozenset(),
+        variants=variants,
+        past=(made,),
+        mends=(decided(stood_in, "substitute"),),
+    )
+    assert not isinstance(decide(serving, world()), Mend)
+    back = decide(evolve(serving, incidents=tuple(over)), world())
+    assert isinstance(back, Mend)
+    assert (back.kind, back.subject) == ("restore", "v1")
 
 
 def test_owners_of_labels_and_of_nothing_named() -> None:

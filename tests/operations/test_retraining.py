@@ -219,6 +219,13 @@ def test_a_budget_has_room_or_it_is_refused(budget: dict[str, float | str], said
         assert refusal(step).evidence["spent"] == {"trainings": 3, "cpu_hours": 6.0, "unmeasured": 0}
 
 
+def test_the_budget_is_in_the_prices_of_the_model() -> None:
+    asked = evolve(short(budget_inr=79, cooldown="1d"), prices=ck.Prices(cpu_hour=10))
+    step = refusal(decide(with_incidents(drifted(), past=measured(1, 2, 3)), asked))
+    assert step.reason.startswith("no training: the budget is INR 79 within 30d: 3 trainings cost 60, and the next")
+    assert isinstance(decide(with_incidents(drifted(), past=measured(1, 2, 3)), evolve(asked, prices=None)), Train)
+
+
 def test_what_nobody_knows_is_refused_only_once_all_is_spent() -> None:
     policy = ck.Retrain(budget_cpu_hours=1)
     unknown = expected_cost((), policy)

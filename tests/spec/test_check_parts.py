@@ -170,3 +170,42 @@ def test_a_sample_is_a_number_of_predictions(sample: Any, expected: str) -> None
     (fault,) = monitor_faults("model 'late'", ck.Monitors(skew_sample=sample), [])
     assert str(fault).startswith(f"model 'late', monitors.skew_sample: expected {expected}")
     assert list(monitor_faults("model 'late'", ck.Monitors(skew_sample=0), [])) == []
+
+
+@pytest.mark.parametrize(
+    ("retrain", "prices", "expected"),
+    [
+        (
+            ck.Retrain(inr_per_cpu_hour=12),
+            ck.Prices(cpu_hour=3.5),
+            "model 'late', retrain.inr_per_cpu_hour: expected 3.5, as in prices.cpu_hour, got 12",
+        ),
+        (
+            ck.Retrain(budget_inr=5),
+            ck.Prices(cpu_hour=3.5, currency="USD"),
+            "model 'late', retrain.budget_inr: expected a price of what is bounded, got none",
+        ),
+        (
+            ck.Retrain(budget_inr=5),
+            None,
+            "model 'late', retrain.budget_inr: expected a price of what is bounded, got none",
+        ),
+        (ck.Retrain(budget_inr=5), ck.Prices(cpu_hour=3.5), None),
+        (ck.Retrain(budget_inr=5, inr_per_cpu_hour=3.5), ck.Prices(cpu_hour=3.5), None),
+        (ck.Retrain(budget_inr=5, inr_per_cpu_hour=12), ck.Prices(cpu_hour=3.5, currency="USD"), None),
+    ],
+)
+def test_an_hour_of_a_processor_has_one_price(
+    retrain: ck.Retrain, prices: ck.Prices | None, expected: str | None
+) -> None:
+    parts = sound_parts()
+    parts["model"] |= {"retrain": retrain, "prices": prices}
+    found = [each for each in texts(build(parts)) if "retrain" in each]
+    assert [each.split(". ")[0] for each in found] == ([] if expected is None else [expected])
+
+
+def test_the_price_of_the_table_is_that_of_trainings() -> None:
+    parts = sound_parts()
+    parts["model"] |= {"retrain": ck.Retrain(budget_inr=5), "prices": ck.Prices(cpu_hour=3.5)}
+    model = build(parts)
+    assert (model.retrain.inr_per_cpu_hour, model.priced_retrain.inr_per_cpu_hour) == (None, 3.5)

@@ -112,7 +112,7 @@ def backtest(
                 variants=variants,
                 span=span,
                 look_every_us=look_us,
-                price=chosen.retrain.inr_per_cpu_hour if price is None else price,
+                price=chosen.priced_retrain.inr_per_cpu_hour if price is None else price,
                 put_in=put_in,
             )
             shown = run_backtest(project.name, history, terms, on_progress)

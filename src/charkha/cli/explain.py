@@ -23,6 +23,8 @@ EXAMPLES = {
     "explain": ("charkha explain 12", "charkha explain likes/promote/v3/4 --json"),
     "replay_decision": ("charkha replay-decision 12", "charkha replay-decision likes/train/2 --json"),
 }
+# More have no number that a ledger counts to: such a name is no decision's.
+MOST_DIGITS = 18
 Wanted = Annotated[str, typer.Argument(metavar="DECISION", help="Its number in charkha history, or its key.")]
 
 
@@ -70,7 +72,8 @@ def replay_decision(context: typer.Context, decision: Wanted, *, json: AsJson = 
 
 def find(project: "Project", home: "Home", name: str) -> "tuple[Decision, Model]":
     """Return a decision and its model. Raises UnknownDecision, and BadParameter for a model that is gone."""
-    found = home.ledger.decision(int(name) if name.isdigit() else name)
+    numbered = name.isascii() and name.isdigit() and len(name) <= MOST_DIGITS
+    found = home.ledger.decision(int(name) if numbered else name)
     if found.model not in project.models:
         known = ", ".join(project.models)
         said = f"expected a decision about one of the project's models ({known}), it is about {found.model!r}."

@@ -7,7 +7,8 @@ import logging
 
 from attrs import evolve
 
-from charkha.bundles.store import BundleCorrupt, BundleStore, UnknownBundle
+from charkha.bundles.store import BundleStore
+from charkha.operations.shelf import UNREADABLE
 from charkha.storage.ledger import Ledger
 from charkha.training.tracking import Tracker
 
@@ -25,7 +26,7 @@ def record_untracked(ledger: Ledger, bundles: BundleStore, tracker: Tracker, mod
     for row in (row for row in ledger.versions(model) if not row.tracking):
         try:
             manifest = bundles.manifest(model, row.version)
-        except (UnknownBundle, BundleCorrupt) as error:
+        except UNREADABLE as error:
             logger.warning("%s %s cannot be recorded any more: %s", model, row.version, error)
             continue
         tracking = tracker.log_candidate(manifest, bundles.path(model, row.version), row.run_key)

@@ -16,7 +16,7 @@ The rules are asked in order, and the first that has something to do decides, if
     11. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
         for new labels; not while an incident is open of which it would learn the fault, which is written down once
     12. the champion goes on learning from what has matured since, where that is declared; held up as a training is
-    13. who owns what is at fault is told
+    13. who owns what is at fault is told, and so is a version that cannot be read
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
@@ -41,6 +41,7 @@ from charkha.operations.retraining.updates import update
 from charkha.operations.rollout.rules import ROLLOUT_RULES
 from charkha.operations.rollout.waiting import reject_waiting
 from charkha.operations.runs.rules import heed_cancel, waits_for_training
+from charkha.operations.shelf import note_unreadable
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Expose, Promote, Propose, Step
 from charkha.operations.wording import count_of
@@ -107,5 +108,6 @@ RULES: tuple[Callable[[Situation, Model], Iterable[Step] | Step | None], ...] = 
     make_variants,
     retrain,
     update,
+    note_unreadable,
     page,
 )

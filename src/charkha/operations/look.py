@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 from attrs import evolve, field, frozen
 
-from charkha.bundles.manifest import Estimate, Manifest
+from charkha.bundles.manifest import Estimate
 from charkha.bundles.store import BundleStore
 from charkha.features.progress import newest_known_of
 from charkha.monitoring.drift import Watched, drift_findings
@@ -26,7 +26,8 @@ from charkha.operations.rollout.measure import Gauge
 from charkha.operations.rollout.trial import ABORT, RETRACT
 from charkha.operations.runs.cancel import is_cancelled
 from charkha.operations.runs.tries import not_before_us, retries_of
-from charkha.operations.situation import Situation, Training, Variant, Waiting
+from charkha.operations.shelf import Shelf
+from charkha.operations.situation import Situation, Training, Variant
 from charkha.operations.step_keys import failure_key
 from charkha.spec.durations import DAY_US, parse_duration
 from charkha.spec.model import Model
@@ -83,12 +84,19 @@ class Lookout:
         health, duel = self._measure(deployment, since_us, now_us)
         trained = [decision for decision in decisions if decision.action == "train"]
         last_us = last_trained_us(trained, versions, runs)
+        written = {decision.key: decision.time_us for decision in decisions}
+        shelf, champion_views = Shelf(self.model, self.bundles), self._champion_views(deployment)
+        waiting, unreadable = shelf.waiting(open_versions(challengers(versions), decisions, deployment), written)
+        incidents = tuple(ledger.incidents(name))
+        spared = champion_views if deployment.champion else None
         return Situation(
             now_us=now_us,
             deployment=deployment,
             since_us=since_us,
             versions=tuple(row.version for row in versions),
-            waiting=tuple(map(self._waiting, open_versions(challengers(versions), decisions, deployment))),
+            waiting=tuple(shelf.whose_turn_may_come(waiting, incidents, spared)),
+            unreadable=tuple(unreadable),
+            views_beside=shelf.beside(deployment),
             training=last_training(trained, decisions, runs),
             trainings=sum(not is_of_update(decision.key) for decision in trained),
             last_trained_us=last_us,
@@ -100,14 +108,14 @@ class Lookout:
             contest=duel,
             skew=self._skew_of_shadow(deployment, since_us, now_us),
             findings=tuple(self._findings(deployment, now_us)),
-            incidents=tuple(ledger.incidents(name)),
+            incidents=incidents,
             held=frozenset(decision.key for decision in decisions if decision.action == WAITS),
             proposals=proposals_of(decisions),
             progress=self.gauge.progress(deployments, decisions, runs, now_us),
             past=past_trainings(decisions, runs, self._metered(name)),
             new_labels=self._new_labels(last_us, now_us),
-            written={decision.key: decision.time_us for decision in decisions},
-            champion_views=self._champion_views(deployment),
+            written=written,
+            champion_views=champion_views,
             former=next(iter(ledger.champions(name)[-2:-1]), None),
             killed=ledger.killed().get(name),
             mends=tuple(filter(can_be_undone, decisions)),
@@ -190,10 +198,6 @@ class Lookout:
         rows = self.outcomes.outcomes(last_us - self.model.label.delay_us, now_us, now_us)
         answered = rows.filter(pl.col("role") == "champion")
         return answered.filter(pl.col("_label_known_us") > last_us)["id"].n_unique()
-
-    def _waiting(self, row: VersionRow) -> Waiting:
-        manifest: Manifest = self.bundles.manifest(row.model, row.version)
-        return Waiting(version=row.version, passed=row.status == "accepted", gates=manifest.gates)
 
 
 def side_by_side_since(deployments: Sequence[Deployment]) -> int:

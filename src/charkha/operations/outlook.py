@@ -1,7 +1,7 @@
 """What the operator waits for when there is nothing to do: the other half of an answer to "what happens next?"."""
 
 from charkha.monitoring.performance import Contest
-from charkha.operations.retraining.rules import may_train_from_us
+from charkha.operations.retraining.allowed import may_train_from_us
 from charkha.operations.retraining.updates import next_update_us
 from charkha.operations.rollout.trial import Trial
 from charkha.operations.situation import Situation

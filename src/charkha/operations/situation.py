@@ -51,6 +51,14 @@ class Waiting:
 
 
 @frozen
+class Unreadable:
+    """A trained version whose bundle is lost or damaged. problem: in words."""
+
+    version: str
+    problem: str
+
+
+@frozen
 class Variant:
     """A version without some views. run_key: of the training that made it. passed: whether it passed its gates."""
 
@@ -81,6 +89,8 @@ class Situation:
     champion_views: those that the champion reads. former: the champion one could roll back to.
     killed: the decision by which the model is on its fallback, if it is. mends: the remedies that end with an incident.
     variants: versions without some views, which stand in for the champion and are no challengers.
+    unreadable: versions that would wait, if their bundles could be read. views_beside: version that serves beside the
+        champion → the views that it reads.
     """
 
     now_us: int
@@ -111,6 +121,8 @@ class Situation:
     killed: Decision | None = None
     mends: tuple[Decision, ...] = ()
     variants: tuple[Variant, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    views_beside: Mapping[str, frozenset[str]] = field(factory=dict)
 
     @property
     def open_incidents(self) -> tuple[Incident, ...]:

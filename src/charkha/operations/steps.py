@@ -142,13 +142,15 @@ class Mend:
     """Carry out a remedy of an incident, or undo one. key: of the decision.
 
     subject: the version that is to serve, or the replica that is to be replaced; "" where it is the model as a whole.
-    generation: the deployment that this rests on; None where it rests on none.
+    generation: the deployment that this rests on; None where it rests on none. takes_out: versions that are to serve
+    beside nobody any more.
     """
 
     kind: MendKind
     key: str
     subject: str = ""
     generation: int | None = None
+    takes_out: tuple[str, ...] = ()
     reason: str
     evidence: Evidence
 

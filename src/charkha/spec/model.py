@@ -5,7 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from charkha.spec.autonomy import Autonomy
 from charkha.spec.business import Better
@@ -229,6 +229,14 @@ class Model:
     def sources(self) -> tuple[Source, ...]:
         """Every source the model reads, each once: those of its views, then its label's."""
         return tuple({source.name: source for source in (*(v.source for v in self.views), self.label.source)}.values())
+
+    @property
+    def priced_retrain(self) -> Retrain:
+        """The policy of trainings, its processor hour at the model's price where it declares none of its own."""
+        declared = self.prices is not None and self.prices.currency == "INR"
+        if self.retrain.inr_per_cpu_hour is not None or self.prices is None or not declared:
+            return self.retrain
+        return evolve(self.retrain, inr_per_cpu_hour=self.prices.cpu_hour)
 
     @property
     def higher_is_better(self) -> bool:

@@ -24,7 +24,8 @@ class Retrain:
     half_life: a row that is older by this much counts half as much; all rows count the same unless given.
     budget_cpu_hours, budget_inr, budget_trainings: what trainings may use within `budget_period`, those by hand too;
         without bound unless given.
-    inr_per_cpu_hour: what an hour of a processor costs; needed for `budget_inr`.
+    inr_per_cpu_hour: what an hour of a processor costs; needed for `budget_inr`. That of the model's `ck.Prices` unless
+        given, where these are in INR.
     inr_per_cost: what one unit of `ck.Costs` is worth; then a training that gains less than it costs is refused.
     horizon: over which a gain is counted.
     """

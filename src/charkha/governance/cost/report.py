@@ -9,6 +9,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
+from charkha.governance.cost.serving import moved_bytes
 from charkha.spec.prices import Price, Prices
 from charkha.storage.ledger import WHOLE, Usage
 
@@ -156,12 +157,11 @@ def price_of(usages: Sequence[Usage], prices: Mapping[str, Prices | None]) -> Pr
 
 
 def _price(usage: Usage, prices: Prices) -> Price:
-    moved = None if usage.read_bytes is None or usage.written_bytes is None else usage.read_bytes + usage.written_bytes
     return prices.of_work(
         cpu_seconds=usage.cpu_seconds,
         memory_gb_seconds=usage.memory_gb_seconds,
         gpu_seconds=usage.gpu_seconds,
-        moved_bytes=moved,
+        moved_bytes=moved_bytes(usage),
     )
 
 

@@ -62,8 +62,7 @@ def expected_cost(
         if own is not None and theirs is not None and own != theirs:
             cpu = max(own, cpu + own - theirs)
             basis += f"; a row takes this version {1e6 * own:.3g} µs, and the champion {1e6 * theirs:.3g} µs"
-        memory = None if served.memory_gb_seconds is None else served.memory_gb_seconds / served.rows
-        return _priced(1000 * cpu, None if memory is None else 1000 * memory, table, served.rows, basis)
+        return _priced(1000 * cpu, served, table, basis)
     if own is None:
         return ServingCost(
             amount=None,
@@ -74,12 +73,21 @@ def expected_cost(
             basis="nothing was served yet, and how long the model takes for a row was not measured",
         )
     basis = f"a row takes the model {1e6 * own:.3g} µs; nothing was served yet, so features, HTTP and log come on top"
-    return _priced(1000 * own, None, table, 0, basis)
+    return _priced(1000 * own, None, table, basis)
 
 
-def _priced(cpu_seconds: float, memory_gb_seconds: float | None, prices: Prices, rows: int, basis: str) -> ServingCost:
+def _priced(cpu_seconds: float, served: Usage | None, prices: Prices, basis: str) -> ServingCost:
+    """Return the price of a thousand predictions. What was not metered of what was served is unknown, not nothing."""
+    rows = 0 if served is None else served.rows
+
+    def of_a_thousand(metered: float | None) -> float | None:
+        return None if metered is None or not rows else 1000 * metered / rows
+
     price = prices.of_work(
-        cpu_seconds=cpu_seconds, memory_gb_seconds=memory_gb_seconds, gpu_seconds=0.0, moved_bytes=0.0
+        cpu_seconds=cpu_seconds,
+        memory_gb_seconds=of_a_thousand(served.memory_gb_seconds if served else None),
+        gpu_seconds=of_a_thousand(served.gpu_seconds if served else None),
+        moved_bytes=of_a_thousand(moved_bytes(served) if served else None),
     )
     return ServingCost(
         amount=None if "processor" in price.unknown else price.amount,
@@ -89,6 +97,11 @@ def _priced(cpu_seconds: float, memory_gb_seconds: float | None, prices: Prices,
         rows=rows,
         basis=basis,
     )
+
+
+def moved_bytes(usage: Usage) -> int | None:
+    """Return how much was read and written; None where either was not metered."""
+    return None if usage.read_bytes is None or usage.written_bytes is None else usage.read_bytes + usage.written_bytes
 
 
 def _row_seconds(runtime: RuntimeChoice | None) -> float | None:

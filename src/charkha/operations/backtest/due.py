@@ -4,7 +4,7 @@ from charkha.operations.remedies.variants import recalibrate
 from charkha.operations.retraining.rules import retrain
 from charkha.operations.retraining.updates import update
 from charkha.operations.situation import Situation
-from charkha.operations.steps import HoldTraining, Step, Train
+from charkha.operations.steps import HoldTraining, Train
 from charkha.spec.model import Model
 
 
@@ -13,6 +13,5 @@ def due(situation: Situation, model: Model) -> Train | HoldTraining | None:
 
     A candidate is deployed at once where it passes its gates: shadows and canaries take time, and labels of their own.
     """
-    step: Step | None = next(recalibrate(situation, model), None) or retrain(situation, model)
-    step = step if isinstance(step, Train | HoldTraining) else update(situation, model)
-    return step if isinstance(step, Train | HoldTraining) else None
+    asked = (rule(situation, model) for rule in (recalibrate, retrain, update))
+    return next((step for step in asked if isinstance(step, Train | HoldTraining)), None)

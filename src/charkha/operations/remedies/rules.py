@@ -85,17 +85,28 @@ def substitute(situation: Situation, model: Model) -> Iterator[Step]:
         found, key = variant_for(incident, situation, model), remedy_key(incident, "substitute")
         if found is None or not found.passed or champion is None or key in situation.written:
             continue
-        without = ", ".join(views_at_fault(incident, model))
+        if champion.version == found.version:  # it stands in already, for another incident of the same views
+            continue
+        views = views_at_fault(incident, model)
+        without = ", ".join(views)
+        also = tuple(version for version, reads in situation.views_beside.items() if reads & {*views})
         yield Mend(
             kind="substitute",
             key=key,
             subject=found.version,
             generation=situation.deployment.generation,
+            takes_out=also,
             reason=(
                 f"{champion.version} reads {without}, at fault by {incident.id} since {moment(incident.began_us)}; "
                 f"{found.version} was made without, and passed its gates. It stands in until that is over"
+                + (f"; what reads it too, and was on trial, waits until then: {', '.join(also)}" if also else "")
             ),
-            evidence={**about(incident, "substitute"), "version": found.version, "champion": champion.version},
+            evidence={
+                **about(incident, "substitute"),
+                "version": found.version,
+                "champion": champion.version,
+                **({"taken_out": [*also]} if also else {}),
+            },
         )
 
 

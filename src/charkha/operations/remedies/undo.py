@@ -19,7 +19,7 @@ def undo(situation: Situation, model: Model) -> Iterator[Step]:
         if situation.killed is not None and situation.killed.key == done.key:
             yield from _end_fallback(done, incident, situation, model)
         elif done.evidence["remedy"] == "substitute" and incident is None:
-            yield from _restore(done, situation)
+            yield from _restore(done, situation, model)
 
 
 def _end_fallback(done: Decision, incident: Incident | None, situation: Situation, model: Model) -> Iterator[Step]:
@@ -31,10 +31,12 @@ def _end_fallback(done: Decision, incident: Incident | None, situation: Situatio
     yield Mend(kind="end_fallback", key=f"{done.key}/undone", reason=why, evidence=evidence)
 
 
-def _restore(done: Decision, situation: Situation) -> Iterator[Step]:
+def _restore(done: Decision, situation: Situation, model: Model) -> Iterator[Step]:
     champion, former = situation.deployment.champion, str(done.evidence["champion"])
     if champion is None or champion.version != done.evidence["version"]:
         return
+    if any(_serves_variant(each, situation, model) for each in situation.open_incidents):
+        return  # it stands in for another incident of the same views, too
     yield Mend(
         kind="restore",
         key=f"{done.key}/undone",

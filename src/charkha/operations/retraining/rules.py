@@ -1,25 +1,33 @@
 """The rules of training: what was begun goes on, a failure is written down, and a challenger is trained once it is due.
 
 One training answers all that calls for it, and what it was made for is not a cause again until it shows anew. Whatever
-keeps one from being made that a diagnosis calls for (a cooldown, a budget, a gain that does not pay, too little that is
-new) is written down once, and asked again at every look.
+keeps one from being made that is due (a version on trial, a stale source, a budget, a gain that does not pay; for a
+fall or a diagnosis a cooldown, or too little that is new) is written down once, and asked again at every look.
 """
 
 from collections.abc import Sequence
 
-from charkha.operations.retraining.cost import Cost, expected_cost, over_budget, spent
+from charkha.operations.retraining.allowed import (
+    cooled_down,
+    cooled_since,
+    may_train_from_us,
+    next_run_key,
+    refused,
+    within_budget,
+)
+from charkha.operations.retraining.cost import Cost, expected_cost
 from charkha.operations.retraining.gain import does_not_pay, expected_gain
+from charkha.operations.retraining.held import being_answered, is_held_up, what_holds_up
 from charkha.operations.retraining.keys import is_of_update
 from charkha.operations.retraining.triggers import Trigger, answered_in_all, new_from_us, triggers, unripe
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Evidence, Note, NoteFailure, Step, Train, TrainFirst
 from charkha.operations.veto import unless_broken
 from charkha.operations.wording import moment
-from charkha.spec.durations import parse_duration
 from charkha.spec.model import Model
 from charkha.storage.ledger import Incident
 
-REFUSED, TOO_EARLY = "train_refused", "train_waits"
+TOO_EARLY = "train_waits"
 
 
 def finish_training(situation: Situation, model: Model) -> Step | None:
@@ -59,44 +67,37 @@ def train_first(situation: Situation, model: Model) -> Step | None:
         reason=f"{model.name} has no champion: training one on what was known at {moment(situation.now_us)}",
         evidence={"champion": None},
     )
-    return unless_broken(first, situation, model)
+    allowed = within_budget(first, situation, model)
+    return allowed if isinstance(allowed, Note) else unless_broken(first, situation, model)
 
 
 def retrain(situation: Situation, model: Model) -> Step | None:
     """Train a challenger where that is due, may be, and pays; else say once why not."""
-    if is_held_up(situation) or situation.deployment.champion is None:
+    if situation.deployment.champion is None:
         return None
     found = triggers(situation, model)
     if not found:
-        return _too_early(situation, model)
-    cost = expected_cost(situation.past, model.retrain)
-    if refused := _refused(situation, model, found, cost):
-        return refused
-    if not cooled_down(situation, model):
-        return None
-    return unless_broken(_train(situation, model, found, cost), situation, model)
+        return None if is_held_up(situation) else _too_early(situation, model)
+    allowed = _allowed(found, situation, model)
+    return unless_broken(allowed, situation, model) if isinstance(allowed, Train) else allowed
 
 
-def is_held_up(situation: Situation) -> bool:
-    """Say whether nothing is trained beside a champion now: while a version is on trial, or a source is stale."""
-    # Rows that have not come would be missing from the dataset: what is broken is mended before it is learnt from.
-    stale = any(finding.kind == "freshness" and finding.significant for finding in situation.findings)
-    return bool(situation.contest or (situation.progress and situation.progress.trial)) or stale
-
-
-def next_run_key(situation: Situation, model: Model) -> str:
-    """Return the key of the next training."""
-    return f"{model.name}/train/{situation.trainings + 1}"
-
-
-def may_train_from_us(situation: Situation, model: Model) -> int:
-    """Return from when a training may begin, by the cooldown since the last one (µs)."""
-    return (situation.last_trained_us or 0) + parse_duration(model.retrain.cooldown)
-
-
-def cooled_down(situation: Situation, model: Model) -> bool:
-    """Say whether the cooldown since the last training is over."""
-    return situation.last_trained_us is None or situation.now_us >= may_train_from_us(situation, model)
+def _allowed(found: Sequence[Trigger], situation: Situation, model: Model) -> Train | Note | None:
+    """Return the training that triggers call for; that it is refused; or None where it is too soon to speak of it."""
+    cost = expected_cost(situation.past, model.priced_retrain)
+    step = _train(situation, model, found, cost)
+    asked = [each for each in found if each.kind not in being_answered(situation)]
+    if held := what_holds_up(situation):
+        return refused(step, *held, situation, model) if asked else None
+    if isinstance(over := within_budget(step, situation, model), Note):
+        return over
+    gain = expected_gain(_incidents(found), situation.past, model.retrain, situation.now_us)
+    if words := does_not_pay(gain, cost):
+        return refused(step, "gain", words, situation, model, cost=cost.plain)
+    if cooled_down(situation, model):
+        return step
+    urgent = any(each.incidents or each.kind == "fall" for each in asked)
+    return cooled_since(step, situation.last_trained_us, situation, model) if urgent else None
 
 
 def _train(situation: Situation, model: Model, found: Sequence[Trigger], cost: Cost) -> Train:
@@ -112,35 +113,6 @@ def _train(situation: Situation, model: Model, found: Sequence[Trigger], cost: C
         reason=f"{reason}. {weighed}",
         evidence={**evidence, **_asked(found), "gain": gain.plain, "cost": cost.plain},
     )
-
-
-def _refused(situation: Situation, model: Model, found: Sequence[Trigger], cost: Cost) -> Note | None:
-    """Return that a training is refused; None where it is not, or where that is written."""
-    incidents = _incidents(found)
-    used = spent(situation.past, model.retrain, situation.now_us)
-    gain = expected_gain(incidents, situation.past, model.retrain, situation.now_us)
-    why = {
-        "budget": over_budget(used, cost, model.retrain),
-        "gain": does_not_pay(gain, cost),
-        "cooldown": _cooling(situation, model) if incidents else None,
-    }
-    kind, words = next(((kind, words) for kind, words in why.items() if words), (None, None))
-    if kind is None:
-        return None
-    due = "; and ".join(trigger.reason for trigger in found)
-    return Note(
-        key=f"{next_run_key(situation, model)}/refused/{kind}",
-        action=REFUSED,
-        reason=f"no training: {words}. What is due: {due}",
-        evidence={**_asked(found), "because": kind, "spent": used.plain, "gain": gain.plain, "cost": cost.plain},
-    )
-
-
-def _cooling(situation: Situation, model: Model) -> str | None:
-    if cooled_down(situation, model):
-        return None
-    again = moment(may_train_from_us(situation, model))
-    return f"the last one began at {moment(situation.last_trained_us or 0)}, and the next may at {again}"
 
 
 def _too_early(situation: Situation, model: Model) -> Note | None:

@@ -50,7 +50,7 @@ def unanswered(situation: Situation, model: Model) -> list[Incident]:
 def _is_helped(incident: Incident, situation: Situation, model: Model) -> bool:
     if incident.cause not in HELPED or not _is_recent(incident, situation.now_us):
         return False
-    if incident.cause == "prior" and can_recalibrate(model) and not _was_recalibrated(incident, situation.past):
+    if incident.cause == "prior" and can_recalibrate(model) and not was_recalibrated(incident, situation.past):
         return False
     answers = [each for each in situation.past if incident.id in each.incidents and each.fate != "failed"]
     return not answers or _shows_again(incident, answers[-1], model)
@@ -75,7 +75,8 @@ def can_recalibrate(model: Model) -> bool:
     return model.task == "binary" and model.calibrate is not None
 
 
-def _was_recalibrated(incident: Incident, past: Sequence[PastTraining]) -> bool:
+def was_recalibrated(incident: Incident, past: Sequence[PastTraining]) -> bool:
+    """Say whether the champion was calibrated anew for an incident, or that was tried."""
     return any(each.recalibrates and incident.id in each.incidents for each in past)
 
 

@@ -6,10 +6,11 @@ processor time, and its version passes gates and rollout as any other. It has no
 neither puts off a training nor stands in for one.
 """
 
-from charkha.operations.retraining.cost import expected_cost, over_budget, spent
+from charkha.operations.retraining.allowed import REFUSED, within_budget
+from charkha.operations.retraining.cost import expected_cost
+from charkha.operations.retraining.held import is_held_up
 from charkha.operations.retraining.keys import update_key
 from charkha.operations.retraining.learnt import Learnt
-from charkha.operations.retraining.rules import REFUSED, is_held_up
 from charkha.operations.situation import Situation
 from charkha.operations.steps import Note, Step, Train
 from charkha.operations.veto import unless_broken
@@ -29,11 +30,10 @@ def update(situation: Situation, model: Model) -> Step | None:
         return None
     if learnt.cannot is not None:
         return _cannot(champion.version, learnt.cannot, model)
-    return _over_budget(situation, model) or unless_broken(
-        _step(champion.version, learnt, situation, model),
-        situation,
-        updating(model, learnt.until_us, situation.now_us),
-    )
+    allowed = within_budget(_step(champion.version, learnt, situation, model), situation, model)
+    if isinstance(allowed, Note):
+        return allowed
+    return unless_broken(allowed, situation, updating(model, learnt.until_us, situation.now_us))
 
 
 def next_update_us(situation: Situation, model: Model) -> int | None:
@@ -49,7 +49,7 @@ def _last_us(situation: Situation) -> int:
 
 
 def _step(version: str, learnt: Learnt, situation: Situation, model: Model) -> Train:
-    cost = expected_cost(situation.past, model.retrain, updates=True)
+    cost = expected_cost(situation.past, model.priced_retrain, updates=True)
     every = length_of(parse_duration(model.retrain.update or ""))
     since = length_of(situation.now_us - _last_us(situation))
     return Train(
@@ -66,20 +66,6 @@ def _step(version: str, learnt: Learnt, situation: Situation, model: Model) -> T
             "every": model.retrain.update,
             "cost": cost.plain,
         },
-    )
-
-
-def _over_budget(situation: Situation, model: Model) -> Note | None:
-    cost = expected_cost(situation.past, model.retrain, updates=True)
-    used = spent(situation.past, model.retrain, situation.now_us)
-    words = over_budget(used, cost, model.retrain, counts=False)
-    if words is None:
-        return None
-    return Note(
-        key=f"{update_key(model.name, situation.updates + 1)}/refused/budget",
-        action=REFUSED,
-        reason=f"no update: {words}",
-        evidence={"because": "budget", "spent": used.plain, "cost": cost.plain},
     )
 
 

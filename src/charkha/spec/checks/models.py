@@ -9,7 +9,7 @@ from charkha.spec.checks import labels, policies
 from charkha.spec.checks.business import business_faults
 from charkha.spec.checks.expressions import expression_faults
 from charkha.spec.checks.log import log_faults
-from charkha.spec.checks.prices import price_faults
+from charkha.spec.checks.prices import price_faults, training_price_faults
 from charkha.spec.checks.request_features import default_faults, group_faults, request_feature_faults
 from charkha.spec.checks.rollout import rollout_faults
 from charkha.spec.checks.sources import known_fields
@@ -69,6 +69,7 @@ def _policy_faults(where: str, model: Model) -> Iterator[Fault]:
     yield from policies.monitor_faults(where, model.monitors, source_names)
     yield from policies.budget_faults(where, model.budget)
     yield from price_faults(where, model)
+    yield from training_price_faults(where, model)
     yield from log_faults(where, model)
     yield from business_faults(where, model.business)
     if not policies.is_task(model.task):

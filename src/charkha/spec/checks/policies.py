@@ -152,9 +152,6 @@ def retrain_faults(where: str, retrain: object) -> Iterator[Fault]:
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             remedy = "Leave it out for none."
             yield Fault(f"{where}, retrain.{parameter}", "a whole number from 1 on", quote(count), remedy)
-    if retrain.budget_inr is not None and retrain.inr_per_cpu_hour is None:
-        remedy = "Give inr_per_cpu_hour=, or write budget_cpu_hours= instead."
-        yield Fault(f"{where}, retrain.budget_inr", "a price of what is bounded", "none", remedy)
     if retrain.update_held_out is not None and retrain.update is None:
         remedy = 'Give update="1d" as well, or leave it out.'
         yield Fault(f"{where}, retrain.update_held_out", "updates", "none", remedy)
