@@ -4,6 +4,7 @@ from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
     BrokenAnchor,
     BrokenChain,
+    ChangedDeployment,
     LeaseLost,
     StaleGeneration,
     UnknownDecision,
@@ -44,6 +45,7 @@ __all__ = [
     "Assignment",
     "BrokenAnchor",
     "BrokenChain",
+    "ChangedDeployment",
     "Decision",
     "Deployment",
     "Draft",

@@ -31,6 +31,22 @@ class BrokenChain(Exception):
         )
 
 
+class ChangedDeployment(Exception):
+    """A generation that is not what was decided. decision: the one that made it, or None. problem: what differs."""
+
+    def __init__(self, model: str, generation: int, decision: int | None, problem: str) -> None:
+        self.model, self.generation, self.decision, self.problem = model, generation, decision, problem
+        super().__init__(model, generation, decision, problem)
+
+    def __str__(self) -> str:
+        by = "" if self.decision is None else f", made by decision {self.decision}"
+        return (
+            f"generation {self.generation} of model {self.model!r}{by}: {self.problem}. It was changed outside of "
+            f"Charkha after it was decided, and servers go by what stands: charkha rollback and charkha promote make "
+            f"the next generation; compare the others with a backup."
+        )
+
+
 class BrokenAnchor(Exception):
     """A line in a file of anchors that is none."""
 
