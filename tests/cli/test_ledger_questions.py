@@ -175,7 +175,14 @@ def test_the_declared_file_is_anchored_to_and_held_to(shell: Shell, here: Path) 
     assert (nowhere.code, 'Declare one (anchor = "FILE")' in nowhere.err) == (2, True)
     settings = here / "charkha.toml"
     settings.write_text(settings.read_text() + 'anchor = "kept/anchors.jsonl"\nanchor_every = "1h"\n')
+    early = shell("history", "--verify")
+    assert (early.code, "kept/anchors.jsonl is declared, and was never written to" in early.err) == (0, True)
     assert shell("anchor").out.endswith("kept/anchors.jsonl: decision 2\n")
+    (here / "kept" / "anchors.jsonl").rename(here / "moved.jsonl")
+    gone = shell("history", "--verify")
+    assert (gone.code, "expected the anchor of decision 2" in gone.err, "is not there" in gone.err) == (1, True, True)
+    assert shell("history", "--verify", "--anchors", str(here / "moved.jsonl")).code == 0
+    (here / "moved.jsonl").rename(here / "kept" / "anchors.jsonl")
     held = shell("history", "--verify")
     assert "it has all that was anchored (1, the newest at decision 2)" in held.out
     assert shell("history", "--verify", "--json").json["uncovered_generations"] == 0

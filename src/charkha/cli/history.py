@@ -64,7 +64,8 @@ def history(
     was not written anew, anchors tell (charkha anchor): --verify holds the chain to the file that the project's
     settings name, and to one that is given.
 
-    Exits with 1 when --verify finds that the chain is broken, or that something else serves than was decided.
+    Exits with 1 when --verify finds that the chain is broken, that something else serves than was decided, or that the
+    declared file of anchors lacks one that was written to it.
     """
     session = session_of(context)
     require_folder("--export", export)
@@ -90,16 +91,21 @@ def history(
 def print_verified(session: Session, project: "Project", home: "Home", anchors: Path | None, *, json: bool) -> None:
     """Print that the chain holds, and to how many anchors it was held.
 
-    Raises BrokenChain, ChangedDeployment and BrokenAnchor.
+    Raises BrokenChain, ChangedDeployment, BrokenAnchor and AnchorsGone.
     """
     from charkha.governance.audit import verify_ledger
+    from charkha.operations.anchoring import require_anchored
     from charkha.storage.ledger.anchors import read_anchors
 
     declared = project.anchors.file if project.anchors else None
     files = {path.resolve() for path in (declared, anchors) if path is not None and path.exists()}
     found = [each for path in sorted(files) for each in read_anchors(path, project.name)]
     number = verify_ledger(home.ledger, found)
+    written = declared is not None and require_anchored(home.ledger, declared, found)
     _say_verified(session, number, found, home.ledger.uncovered_generations(), json=json)
+    if declared is not None and not written and not declared.exists():
+        said = f"{declared} is declared, and was never written to: nothing was anchored there yet (charkha anchor)"
+        session.err.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def print_verified_file(session: Session, file: Path, anchors: Path | None, *, json: bool) -> None:

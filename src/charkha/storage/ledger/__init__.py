@@ -2,6 +2,7 @@
 
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
+    AnchorsGone,
     BrokenAnchor,
     BrokenChain,
     ChangedDeployment,
@@ -41,6 +42,7 @@ __all__ = [
     "REVIVE",
     "ROLLBACK",
     "WHOLE",
+    "AnchorsGone",
     "ApiKey",
     "Assignment",
     "BrokenAnchor",

@@ -61,6 +61,22 @@ class BrokenAnchor(Exception):
         )
 
 
+class AnchorsGone(Exception):
+    """A file of anchors that lacks what was written to it. sequence: of the newest anchor that was."""
+
+    def __init__(self, path: Path, sequence: int, *, there: bool) -> None:
+        self.path, self.sequence, self.there = path, sequence, there
+        super().__init__(path, sequence)
+
+    def __str__(self) -> str:
+        found = "the file has no such line" if self.there else "the file is not there"
+        return (
+            f"{self.path}: expected the anchor of decision {self.sequence}, which was written to it, but {found}. It "
+            "was deleted, moved or cut short: put it back from a copy, or name where it was moved to: --anchors FILE. "
+            "Without it nothing tells whether the ledger was written anew."
+        )
+
+
 class UnknownDecision(LookupError):
     """A decision that the ledger does not have."""
 
