@@ -166,10 +166,14 @@ def print_decisions(session: Session, decisions: "list[Decision]", *, json: bool
 def decision_table(decisions: "list[Decision]") -> Table:
     """Return decisions as a table."""
     from charkha.clock import to_iso
+    from charkha.operations.two_persons import BREAK_GLASS
 
     table = Table("#", "time", "model", "who", "what", "why", box=None, header_style="dim", pad_edge=False)
     for decision in decisions:
         time = to_iso(decision.time_us)[:16].replace("T", " ")
         who, why = escape(decision.actor), escape(decision.reason)
-        table.add_row(str(decision.sequence), time, decision.model, who, f"[bold]{decision.action}[/]", why)
+        what = f"[bold]{decision.action}[/]"
+        if BREAK_GLASS in decision.evidence:
+            what += " [red](break-glass)[/]"
+        table.add_row(str(decision.sequence), time, decision.model, who, what, why)
     return table
