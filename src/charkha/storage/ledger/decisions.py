@@ -13,6 +13,7 @@ from charkha.storage.ledger.errors import BrokenChain
 from charkha.storage.ledger.schema import DECISIONS
 from charkha.storage.ledger.values import Assignment, Decision, Draft
 
+_COLUMNS = tuple(column.name for column in DECISIONS.columns)
 FIRST_PREVIOUS_HASH = "0" * 64
 
 
@@ -96,6 +97,12 @@ def decisions_of_generations(connection: Connection) -> Iterator[Decision]:
     yield from map(_decision, connection.execute(made))
 
 
+def generations_by(connection: Connection, model: str, action: str) -> set[int]:
+    """Return the generations of a model that decisions of an action made."""
+    of_it = (DECISIONS.c.model == model) & (DECISIONS.c.action == action) & DECISIONS.c.generation.is_not(None)
+    return set(connection.execute(select(DECISIONS.c.generation).where(of_it)).scalars())
+
+
 def newest_sequence(connection: Connection) -> int:
     """Return the sequence of the newest decision; 0 for none."""
     return connection.execute(select(func.max(DECISIONS.c.sequence))).scalar() or 0
@@ -128,7 +135,7 @@ def verify_chain(connection: Connection) -> int:
 
 
 def _decision(row: Row[Any]) -> Decision:
-    fields = row._asdict()
+    fields = dict(zip(_COLUMNS, row, strict=True))
     assigned = fields["assignments"]
     assignments = None if assigned is None else parse_assignments(json.loads(assigned))
     return Decision(**fields | {"evidence": json.loads(fields["evidence"]), "assignments": assignments})

@@ -12,6 +12,7 @@ from charkha.storage.ledger.decisions import (
     append_decision,
     decision_at,
     find_decision,
+    generations_by,
     list_decisions,
     newest_decision,
     newest_of,
@@ -111,8 +112,7 @@ class Ledger:
     def champions(self, model: str) -> list[str]:
         """Return the champions one could go back through, the present one last; see `deployments.champions`."""
         with self._database.reading() as connection:
-            made = list_decisions(connection, model, 0, None)
-            rollbacks = {each.generation for each in made if each.action == ROLLBACK and each.generation is not None}
+            rollbacks = generations_by(connection, model, ROLLBACK)
             return champions(list_deployments(connection, model), rollbacks)
 
     def generations(self) -> dict[str, int]:
