@@ -1,5 +1,6 @@
 """`charkha data`: a contract suggested, checked, broken, and decided of; on the ratings of the quickstart."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ CONTRACT = 'contract=ck.Contract(fields={"rating": ck.Expect(low=1, high=10, nul
 
 
 @pytest.fixture
-def shop(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shop(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_keyboard: Callable[[str], None]) -> Path:
     """A project whose ratings have a contract, and lie in a file of 20 good rows and one of 3 with a bad one."""
     monkeypatch.chdir(tmp_path)
     assert shell("init", "shop").code == 0
@@ -29,7 +30,7 @@ def shop(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows.head(20).write_parquet("data/ratings-1.parquet")
     bad = pl.when(pl.int_range(pl.len()) == 1).then(11.0).otherwise(pl.col("rating"))
     rows.tail(3).with_columns(rating=bad).write_parquet("data/ratings-2.parquet")
-    monkeypatch.setenv("LOGNAME", "asha")
+    at_keyboard("asha")
     return folder
 
 

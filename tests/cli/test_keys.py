@@ -1,6 +1,7 @@
 """`charkha keys`: a key is shown once, its list says what it may, and what cannot be is said in words."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ LEDGER = "sqlite:///shop/.charkha/ledger.db"
 
 
 @pytest.fixture
-def keys(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def keys(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_keyboard: Callable[[str], None]) -> Shell:
     """A shell beside a project."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOGNAME", "asha")
+    at_keyboard("asha")
     assert shell("init", "shop").code == 0
     return shell
 

@@ -164,17 +164,35 @@ def test_an_exported_ledger_is_checked_without_project_and_database(
     assert (broken.code, "decision 1 of the ledger: its hash is not that of its content" in broken.err) == (1, True)
 
 
+def write(database: Path, statement: str) -> None:
+    """Change a ledger as whoever may write to the file could."""
+    with sqlite3.connect(database) as connection:
+        connection.executescript(statement)
+    connection.close()
+
+
 def test_the_declared_file_is_anchored_to_and_held_to(shell: Shell, here: Path) -> None:
     nowhere = shell("anchor")
     assert (nowhere.code, 'Declare one (anchor = "FILE")' in nowhere.err) == (2, True)
     settings = here / "charkha.toml"
     settings.write_text(settings.read_text() + 'anchor = "kept/anchors.jsonl"\nanchor_every = "1h"\n')
+    early = shell("history", "--verify")
+    assert (early.code, "kept/anchors.jsonl is declared, and was never written to" in early.err) == (0, True)
     assert shell("anchor").out.endswith("kept/anchors.jsonl: decision 2\n")
+    (here / "kept" / "anchors.jsonl").rename(here / "moved.jsonl")
+    gone = shell("history", "--verify")
+    assert (gone.code, "expected the anchor of decision 2" in gone.err, "is not there" in gone.err) == (1, True, True)
+    assert shell("history", "--verify", "--anchors", str(here / "moved.jsonl")).code == 0
+    (here / "moved.jsonl").rename(here / "kept" / "anchors.jsonl")
     held = shell("history", "--verify")
     assert "it has all that was anchored (1, the newest at decision 2)" in held.out
-    with sqlite3.connect(here / ".charkha" / "ledger.db") as ledger:
-        ledger.executescript("PRAGMA foreign_keys = OFF; delete from decisions where sequence = 2")
-    ledger.close()
+    assert shell("history", "--verify", "--json").json["uncovered_generations"] == 0
+    database = here / ".charkha" / "ledger.db"
+    write(database, "update assignments set version = 'v9' where generation = 1")
+    other = shell("history", "--verify")
+    assert (other.code, "decided was v1 champion 1, and what stands is v9 champion 1" in other.err) == (1, True)
+    write(database, "update assignments set version = 'v1' where generation = 1")
+    write(database, "PRAGMA foreign_keys = OFF; delete from decisions where sequence = 2")
     cut = shell("history", "--verify")
     assert (cut.code, "it was anchored at" in cut.err, "and is not there" in cut.err) == (1, True, True)
     settings.write_text(settings.read_text().replace("1h", "often"))

@@ -1,5 +1,6 @@
 """`charkha proposals`: what waits for a person is listed, and answered."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def test_a_proposal_is_listed_and_approved_once(shell: Shell, shop: Path) -> Non
     assert (declined.code, "was approved already, by" in declined.err) == (1, True)
 
 
-def test_the_author_cannot_approve(shell: Shell, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGNAME", "asha")
+def test_the_author_cannot_approve(shell: Shell, shop: Path, at_keyboard: Callable[[str], None]) -> None:
+    at_keyboard("asha")
     refused = shell("proposals", "approve", "likes", "--reason", "mine")
     assert refused.code == 1
     assert "two persons have to agree" in refused.err

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charkha.governance.audit import export_ledger, verify_export, verify_ledger
-from charkha.operations.anchoring import anchor_if_due, anchor_now
+from charkha.operations.anchoring import anchor_if_due, anchor_now, require_anchored
 from charkha.spec.anchors import AnchorPlaces
 from charkha.spec.durations import DAY_US
-from charkha.storage.ledger import BrokenAnchor, BrokenChain, Draft, Ledger
+from charkha.storage.ledger import AnchorsGone, BrokenAnchor, BrokenChain, Draft, Ledger
 from charkha.storage.ledger.anchors import Anchor, append_anchor, check_anchors, read_anchors
 from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH, chain_hash
 
@@ -42,6 +42,7 @@ def write_anew(path: Path, sequence: int) -> None:
             if row["sequence"] == sequence:
                 row["reason"] = "it was not me"
             content = {name: value for name, value in row.items() if name not in ("hash", "previous_hash")}
+            del content["assignments"]  # these made no generation
             content["evidence"] = json.loads(row["evidence"])
             own = chain_hash(previous, content)
             values = (row["reason"], previous, own, row["sequence"])
@@ -112,6 +113,24 @@ def test_the_operator_anchors_on_schedule_and_only_what_is_new(ledger: Ledger, t
     assert [each.anchor.sequence for each in anchor_if_due(ledger, "shop", places, 3 * DAY_US)] == [2]
     assert anchor_if_due(ledger, "shop", places, 9 * DAY_US) == []
     assert [each.sequence for each in read_anchors(tmp_path / "anchors.jsonl", "shop")] == [1, 2]
+
+
+@pytest.mark.parametrize("left", [None, "", ANCHOR.line])
+def test_a_file_that_lacks_what_was_written_to_it_is_found(ledger: Ledger, tmp_path: Path, left: str | None) -> None:
+    file = tmp_path / "anchors.jsonl"
+    assert not require_anchored(ledger, file, [])  # it never was
+    decide(ledger, 2)
+    anchors = [each.anchor for each in anchor_now(ledger, "shop", AnchorPlaces(file, None), 0)]
+    assert require_anchored(ledger, file, anchors)
+    if left is None:
+        file.unlink()
+    else:
+        file.write_text(left)
+    there = read_anchors(file, "shop") if file.exists() else []
+    with pytest.raises(AnchorsGone, match="expected the anchor of decision 2") as gone:
+        require_anchored(ledger, file, there)
+    assert gone.value.there == (left is not None)
+    assert require_anchored(ledger, file, anchors)  # found elsewhere
 
 
 def test_who_dies_before_it_is_noted_adds_no_second_line(ledger: Ledger, tmp_path: Path) -> None:

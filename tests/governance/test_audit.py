@@ -54,6 +54,15 @@ def test_every_decision_is_a_line_that_can_be_checked(exported: list[str]) -> No
     assert last["previous_hash"] == json.loads(exported[-2])["hash"]
 
 
+def test_a_line_tells_what_was_put_into_production_and_is_held_to_it(exported: list[str]) -> None:
+    kept = [json.loads(line).get("assignments") for line in exported]
+    assert kept == [None, [{"role": "champion", "share": 1.0, "version": "v1"}], None, [kept[3][0]], None]
+    for other in ([], [{"role": "champion", "share": 1.0, "version": "v9"}], [{"version": "v1"}], 7, None):
+        changed = canonical_json(json.loads(exported[1]) | {"assignments": other}) + "\n"
+        with pytest.raises(BrokenChain, match="decision 2 "):
+            verify_export([exported[0], changed, *exported[2:]])
+
+
 def test_pages_do_not_show(exported: list[str], url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(url)
     for page in (1, 2, COUNT, COUNT + 1):

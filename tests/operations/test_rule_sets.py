@@ -16,6 +16,7 @@ from charkha.monitoring.collect import collect
 from charkha.monitoring.rule_change import difference, last_predictions, redecided
 from charkha.operations.deploy import DeploymentRefused, rollback
 from charkha.operations.rule_sets import Applied, RulesRefused, Wish, apply_rules, rule_types, tried, with_rules
+from charkha.operations.two_persons import promote_by_hand
 from charkha.spec.model import Model
 from charkha.storage.home import Home
 from charkha.storage.ledger import Assignment, VersionRow
@@ -105,6 +106,27 @@ def test_what_is_refused_makes_no_version(stage: Stage, rules: list[ck.Rule], wi
         applied(stage, *rules, wish=wish)
     assert BundleStore(stage.home.bundles).versions(MODEL) == ["v1"]
     assert stage.home.ledger.deployment(MODEL) == before
+
+
+def test_where_two_persons_have_to_agree_who_makes_rules_does_not_promote_them_alone(stage: Stage) -> None:
+    stage.home.ledger.begin_run("by hand", "train", MODEL, 1)
+    stage.home.ledger.finish_run("by hand", 2, "done", {"version": "v1", "by": "bela"})
+    model = ruled(stage, *NEW)
+    model = evolve(model, rollout=model.rollout >> ck.approval())
+
+    def apply(wish: Wish) -> Applied:
+        return apply_rules(stage.home, stage.clock, model, "v1", wish)
+
+    with pytest.raises(DeploymentRefused, match="expected somebody else than asha"):
+        apply(WISH)
+    assert [row.version for row in stage.home.ledger.versions(MODEL)] == ["v1"]
+    shadow = apply(evolve(WISH, role="shadow"))
+    for actor in ("asha", "bela"):  # who made the rules, and who trained what they were put on
+        with pytest.raises(DeploymentRefused, match="two persons have to agree"):
+            promote_by_hand(stage.home, stage.clock, model, shadow.version, actor=actor, reason="good")
+    done = apply(evolve(WISH, break_glass=True))
+    assert done.version == shadow.version
+    assert done.decision.evidence["break_glass"] == {"by": "asha", "authors": ["asha", "bela"]}
 
 
 def test_rules_that_it_has_already_are_refused(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """The ledger on SQLite: opened, migrated, killed, tampered with."""
 
+import json
 import logging
 import sqlite3
 import subprocess
@@ -12,7 +13,8 @@ from alembic.migration import MigrationContext
 from killed_children import CONTEXT, decide_forever, make_and_revoke_forever, open_and_decide, run_and_kill
 from sqlalchemy import create_engine
 
-from charkha.storage.ledger import Assignment, BrokenChain, Draft, Ledger, UnusableLedger
+from charkha.storage.ledger import Assignment, BrokenChain, ChangedDeployment, Draft, Ledger, UnusableLedger, chain_hash
+from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH
 from charkha.storage.ledger.schema import HEAD, METADATA, REVISION_TABLE
 from charkha.storage.migrations.upgrade import known_revisions
 
@@ -27,6 +29,23 @@ def decide(ledger: Ledger, count: int) -> None:
     for number in range(count):
         draft = Draft(f"key {number}", number, "late", "operator", "promote", "because", {"n": number})
         ledger.decide(draft, deploy=[CHAMPION])
+
+
+def before_assignments_were_covered(path: Path) -> None:
+    """Make a ledger what revision 0004 would have written."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE decisions DROP COLUMN assignments")
+        connection.execute(f"UPDATE {REVISION_TABLE} SET version_num = '0004'")
+        connection.row_factory = sqlite3.Row
+        previous = FIRST_PREVIOUS_HASH
+        for row in connection.execute("SELECT * FROM decisions ORDER BY sequence").fetchall():
+            content = dict(row) | {"evidence": json.loads(row["evidence"])}
+            del content["hash"], content["previous_hash"]
+            own = chain_hash(previous, content)
+            values = (previous, own, row["sequence"])
+            connection.execute("UPDATE decisions SET previous_hash = ?, hash = ? WHERE sequence = ?", values)
+            previous = own
+    connection.close()
 
 
 def test_migrations_make_the_tables_that_the_code_declares(tmp_path: Path) -> None:
@@ -44,6 +63,7 @@ def test_a_ledger_of_an_older_version_is_brought_up_with_all_that_is_in_it(tmp_p
     ledger = ledger_at(tmp_path / "ledger.db")
     decide(ledger, 3)
     ledger.close()
+    before_assignments_were_covered(tmp_path / "ledger.db")
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.executescript(
             "DROP TABLE usage; DROP TABLE incidents; DROP TABLE api_keys;"
@@ -51,7 +71,7 @@ def test_a_ledger_of_an_older_version_is_brought_up_with_all_that_is_in_it(tmp_p
         )
     connection.close()
     ledger = ledger_at(tmp_path / "ledger.db")
-    assert ledger.verify() == 3
+    assert (ledger.verify(), ledger.uncovered_generations()) == (3, 3)
     assert ledger.generations() == {"late": 3}
     assert (ledger.api_keys(), ledger.incidents(), ledger.usage()) == ([], [], [])
     ledger.close()
@@ -153,6 +173,70 @@ def test_what_is_changed_afterwards_is_found(tmp_path: Path, statement: str, bro
     with pytest.raises(BrokenChain, match=reason) as caught:
         ledger.verify()
     assert caught.value.sequence == broken
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "generation", "problem"),
+    [
+        ("UPDATE assignments SET version = 'v9' WHERE generation = 2", 2, "decided was v1 .*, and what stands is v9 "),
+        ("UPDATE assignments SET share = 0.5 WHERE generation = 3", 3, "what stands is v1 champion 0.5"),
+        ("UPDATE assignments SET role = 'shadow' WHERE generation = 1", 1, "what stands is v1 shadow 1"),
+        ("DELETE FROM assignments WHERE generation = 3", 3, "what stands is nobody"),
+        ("INSERT INTO assignments VALUES ('late', 2, 1, 'v9', 'challenger', 0.5)", 2, "v9 challenger 0.5"),
+        ("DELETE FROM deployments WHERE generation = 3", 3, "it was decided, and is not there"),
+        ("UPDATE deployments SET since_us = 9 WHERE generation = 2", 2, "stands as that of decision 2 at 1970"),
+        ("INSERT INTO deployments VALUES ('late', 4, 9, 4)", 4, "no decision made it"),
+        ("INSERT INTO assignments VALUES ('early', 1, 0, 'v9', 'champion', 1)", 1, "no decision made it"),
+    ],
+)
+def test_what_is_put_into_production_past_the_decisions_is_found(
+    tmp_path: Path, statement: str, generation: int, problem: str
+) -> None:
+    ledger = ledger_at(tmp_path / "ledger.db")
+    decide(ledger, 3)
+    ledger.decide(Draft("noted", 9, "late", "operator", "note", "nothing is deployed", {}))
+    assert (ledger.verify(), ledger.uncovered_generations()) == (4, 0)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.executescript(statement)
+    connection.close()
+    with pytest.raises(ChangedDeployment, match=problem) as caught:
+        ledger.verify()
+    assert caught.value.generation == generation
+    ledger.close()
+
+
+@pytest.mark.parametrize("assigned", ["NULL", "'[]'", "'7'", """'[{"role":"champion","share":1.0,"version":"v9"}]'"""])
+def test_what_was_decided_cannot_be_changed_with_what_stands(tmp_path: Path, assigned: str) -> None:
+    ledger = ledger_at(tmp_path / "ledger.db")
+    decide(ledger, 2)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE assignments SET version = 'v9' WHERE generation = 2")
+        connection.execute(f"UPDATE decisions SET assignments = {assigned} WHERE sequence = 2")
+    connection.close()
+    with pytest.raises(BrokenChain, match="decision 2 "):
+        ledger.verify()
+    ledger.close()
+
+
+def test_a_ledger_that_began_before_assignments_were_covered_goes_on_and_holds(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path / "ledger.db")
+    decide(ledger, 2)
+    ledger.close()
+    before_assignments_were_covered(tmp_path / "ledger.db")
+    ledger = ledger_at(tmp_path / "ledger.db")
+    for number in (2, 3):
+        draft = Draft(f"key {number}", number, "late", "operator", "promote", "because", {})
+        ledger.decide(draft, deploy=[Assignment("v1", "champion", 0.9), Assignment("v2", "challenger", 0.1)])
+    assert (ledger.verify(), ledger.uncovered_generations()) == (4, 2)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE assignments SET version = 'v9' WHERE generation = 1")
+    assert ledger.verify() == 4  # it was not covered, which is said
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE assignments SET share = 0.2 WHERE generation = 3 AND position = 1")
+    connection.close()
+    with pytest.raises(ChangedDeployment, match=r"generation 3 .*decided was v1 champion 0.9, v2 challenger 0.1"):
+        ledger.verify()
     ledger.close()
 
 

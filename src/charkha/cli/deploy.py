@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EXAMPLES = {
     "promote": (
         'charkha promote likes v3 --reason "the shadow agrees, and the sale begins tonight"',
+        'charkha promote likes v4 --break-glass --reason "nobody else is awake, and v3 answers nonsense"',
         'charkha promote likes v4 --force --reason "v3 answers nonsense for new films"',
     ),
     "rollback": ('charkha rollback likes --reason "complaints since noon"',),
@@ -33,6 +34,10 @@ REASON = typer.Option(
     "--reason", "-m", callback=in_words, metavar="TEXT", help="Why; kept in the ledger, with your user name."
 )
 Reason = Annotated[str, REASON]
+BreakGlass = Annotated[
+    bool,
+    typer.Option("--break-glass", help="Although you made it and two persons have to agree; the ledger tells of it."),
+]
 
 
 def promote(
@@ -42,23 +47,35 @@ def promote(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version that is to serve, such as v3.")],
     reason: Reason,
     force: Annotated[bool, typer.Option("--force", help="Also a version whose gates failed.")] = False,
+    break_glass: BreakGlass = False,
     json: AsJson = False,
 ) -> None:
     """Make a version the champion, now.
 
     Every server swaps it in within a quarter of a second, without a failed request. The former champion stays on disk:
     charkha rollback goes back to it.
+
+    Where two persons have to agree (ck.approval()), whoever made the version cannot, but with --break-glass.
     """
     from charkha.clock import SystemClock
-    from charkha.operations.deploy import promote as promote_version
+    from charkha.operations.two_persons import promote_by_hand
 
     session = session_of(context)
     project = session.project()
-    name = choose_model(project, model).name
+    chosen = choose_model(project, model)
     with opened(project) as home:
-        require_version(home, name, version)
-        decision = promote_version(home, SystemClock(), name, version, actor=person(), reason=reason, force=force)
-    announce(session, decision, f"{version} is the champion of {name}", json=json)
+        require_version(home, chosen.name, version)
+        decision = promote_by_hand(
+            home,
+            SystemClock(),
+            chosen,
+            version,
+            actor=person(),
+            reason=reason,
+            force=force,
+            break_glass=break_glass,
+        )
+    announce(session, decision, f"{version} is the champion of {chosen.name}", json=json)
 
 
 def rollback(

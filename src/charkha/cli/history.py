@@ -59,11 +59,13 @@ def history(
 ) -> None:
     """Show the decisions in the ledger: what was done, by whom, why, and on which evidence.
 
-    Each decision holds the hash of the one before it, so that none can be changed or taken out unseen. That the whole
+    Each decision holds the hash of the one before it, so that none can be changed or taken out unseen; --verify also
+    compares what stands in production with what was decided. That the whole
     was not written anew, anchors tell (charkha anchor): --verify holds the chain to the file that the project's
     settings name, and to one that is given.
 
-    Exits with 1 when --verify finds that the chain is broken.
+    Exits with 1 when --verify finds that the chain is broken, that something else serves than was decided, or that the
+    declared file of anchors lacks one that was written to it.
     """
     session = session_of(context)
     require_folder("--export", export)
@@ -87,14 +89,23 @@ def history(
 
 
 def print_verified(session: Session, project: "Project", home: "Home", anchors: Path | None, *, json: bool) -> None:
-    """Print that the chain holds, and to how many anchors it was held. Raises BrokenChain and BrokenAnchor."""
+    """Print that the chain holds, and to how many anchors it was held.
+
+    Raises BrokenChain, ChangedDeployment, BrokenAnchor and AnchorsGone.
+    """
     from charkha.governance.audit import verify_ledger
+    from charkha.operations.anchoring import require_anchored
     from charkha.storage.ledger.anchors import read_anchors
 
     declared = project.anchors.file if project.anchors else None
     files = {path.resolve() for path in (declared, anchors) if path is not None and path.exists()}
     found = [each for path in sorted(files) for each in read_anchors(path, project.name)]
-    _say_verified(session, verify_ledger(home.ledger, found), found, json=json)
+    number = verify_ledger(home.ledger, found)
+    written = declared is not None and require_anchored(home.ledger, declared, found)
+    _say_verified(session, number, found, home.ledger.uncovered_generations(), json=json)
+    if declared is not None and not written and not declared.exists():
+        said = f"{declared} is declared, and was never written to: nothing was anchored there yet (charkha anchor)"
+        session.err.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def print_verified_file(session: Session, file: Path, anchors: Path | None, *, json: bool) -> None:
@@ -105,21 +116,29 @@ def print_verified_file(session: Session, file: Path, anchors: Path | None, *, j
     found = [] if anchors is None else read_anchors(anchors, None)
     with file.open(encoding="utf-8") as lines:
         number = verify_export(lines, found)
-    _say_verified(session, number, found, json=json)
+    _say_verified(session, number, found, None, json=json)
 
 
-def _say_verified(session: Session, number: int, anchors: "list[Anchor]", *, json: bool) -> None:
+def _say_verified(session: Session, number: int, anchors: "list[Anchor]", uncovered: int | None, *, json: bool) -> None:
     held = [each for each in anchors if each.sequence <= number]
     beyond = max((each.sequence for each in anchors if each.sequence > number), default=None)
     if json:
         told = {"decisions": number, "intact": True, "anchors": len(held), "anchored_beyond": beyond}
+        if uncovered is not None:
+            told["uncovered_generations"] = uncovered
         session.print_json(told)
         return
     words = f"{number} decisions, and the chain of their hashes is intact"
+    if uncovered is not None:
+        words += "; what they put into production stands"
     if held:
         newest = max(held, key=lambda each: each.sequence)
         words += f"; it has all that was anchored ({len(held)}, the newest at decision {newest.sequence})"
     session.out.print(words, highlight=False)
+    if uncovered:
+        session.out.print(
+            f"{uncovered} generations were decided before the chain covered which versions they put into production"
+        )
     if beyond is not None:
         session.out.print(f"the ledger was anchored at decision {beyond}, up to which this copy does not reach")
 
@@ -147,10 +166,14 @@ def print_decisions(session: Session, decisions: "list[Decision]", *, json: bool
 def decision_table(decisions: "list[Decision]") -> Table:
     """Return decisions as a table."""
     from charkha.clock import to_iso
+    from charkha.operations.two_persons import BREAK_GLASS
 
     table = Table("#", "time", "model", "who", "what", "why", box=None, header_style="dim", pad_edge=False)
     for decision in decisions:
         time = to_iso(decision.time_us)[:16].replace("T", " ")
         who, why = escape(decision.actor), escape(decision.reason)
-        table.add_row(str(decision.sequence), time, decision.model, who, f"[bold]{decision.action}[/]", why)
+        what = f"[bold]{decision.action}[/]"
+        if BREAK_GLASS in decision.evidence:
+            what += " [red](break-glass)[/]"
+        table.add_row(str(decision.sequence), time, decision.model, who, what, why)
     return table

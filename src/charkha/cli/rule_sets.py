@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from charkha.cli.deploy import announce, in_words, require_version
+from charkha.cli.deploy import BreakGlass, announce, in_words, require_version
 from charkha.cli.options import AsJson
 from charkha.cli.rules import champion_of
 from charkha.cli.session import Session, choose_model, opened, person, session_of
@@ -45,6 +45,7 @@ def apply(
         typer.Option("--reason", "-m", callback=in_words, metavar="TEXT", help="Why; kept in the ledger for ever."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also on a version whose gates failed.")] = False,
+    break_glass: BreakGlass = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be otherwise.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -70,7 +71,7 @@ def apply(
         if dry_run:
             _tell(session, home, chosen, origin, json=json)
         else:
-            _carry_out(session, home, chosen, origin, (given, share, reason or "", force), json=json)
+            _carry_out(session, home, chosen, origin, (given, share, reason or "", force, break_glass), json=json)
 
 
 def _role(role: str, share: float | None) -> "Role":
@@ -86,15 +87,16 @@ def _carry_out(
     home: "Home",
     model: "Model",
     origin: str,
-    wished: "tuple[Role, float | None, str, bool]",
+    wished: "tuple[Role, float | None, str, bool, bool]",
     *,
     json: bool,
 ) -> None:
     from charkha.clock import SystemClock
     from charkha.operations.rule_sets import Wish, apply_rules
 
-    role, share, reason, force = wished
-    wish = Wish(actor=person(), reason=reason, role=role, share=1.0 if share is None else share, force=force)
+    role, share, reason, force, break_glass = wished
+    answers = 1.0 if share is None else share
+    wish = Wish(actor=person(), reason=reason, role=role, share=answers, force=force, break_glass=break_glass)
     applied = apply_rules(home, SystemClock(), model, origin, wish)
     said = f"{applied.version}, {origin} with the rules of the definition, is the {role} of {model.name}"
     announce(

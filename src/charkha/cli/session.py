@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from getpass import getuser
 from pathlib import Path
+from pwd import getpwuid
 from typing import TYPE_CHECKING
 
 import typer
@@ -100,8 +100,9 @@ def choose_model(project: "Project", name: str | None) -> "Model":
 
 
 def person() -> str:
-    """Return who is at the keyboard, for the ledger."""
+    """Return who is at the keyboard, for the ledger: whose process this is, whatever the environment says."""
+    number = os.getuid()
     try:
-        return getuser()
-    except (KeyError, OSError):
-        return "somebody without a user name"  # a container may run as a number that has none
+        return getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"  # a container may run as a number that has no name

@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from attrs import asdict, fields_dict, frozen
+from attrs import fields_dict, frozen
 
-from charkha.storage.ledger import BrokenChain, Decision, Ledger, UnknownDecision
+from charkha.storage.ledger import BrokenChain, ChangedDeployment, Decision, Ledger, UnknownDecision
 from charkha.storage.ledger.anchors import Anchor, check_anchors
 from charkha.storage.ledger.canonical import canonical_json
-from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH, chain_hash
+from charkha.storage.ledger.decisions import FIRST_PREVIOUS_HASH, chain_hash, content_of, parse_assignments
 
 PAGE = 1000
 
@@ -35,7 +35,7 @@ def export_ledger(ledger: Ledger, stream: TextIO) -> int:
     while page := ledger.decisions(after=head.sequence, limit=PAGE):
         for decision in page:
             head = _follow(head, decision)
-            stream.write(canonical_json(asdict(decision, recurse=False)) + "\n")
+            stream.write(canonical_json(_line(decision)) + "\n")
     return head.sequence
 
 
@@ -56,11 +56,11 @@ def verify_export(lines: Iterable[str], anchors: Sequence[Anchor] = ()) -> int:
 
 
 def verify_ledger(ledger: Ledger, anchors: Sequence[Anchor] = ()) -> int:
-    """Check the chain of a ledger, and that it has what was anchored; return the number of its decisions.
+    """Check the chain of a ledger, that it has what was anchored, and that what it put into production stands.
 
-    Raises BrokenChain at the first decision that is not what was written, or is gone.
+    Returns the number of its decisions. Raises BrokenChain at the first decision that is not what was written, or is
+    gone, and ChangedDeployment at the first generation that is not what was decided.
     """
-    number = ledger.verify()
 
     def hash_of(sequence: int) -> str | None:
         try:
@@ -68,6 +68,11 @@ def verify_ledger(ledger: Ledger, anchors: Sequence[Anchor] = ()) -> int:
         except UnknownDecision:
             return None
 
+    try:
+        number = ledger.verify()
+    except ChangedDeployment:
+        check_anchors(anchors, hash_of)  # a decision that is gone says more than the generation that it left behind
+        raise
     check_anchors(anchors, hash_of)
     return number
 
@@ -76,13 +81,15 @@ def _follow(head: _Head, decision: Decision) -> _Head:
     """Return the chain with one more decision, if it follows from those before and its hash is that of its content."""
     if decision.sequence != head.sequence + 1:
         raise BrokenChain(decision.sequence, f"expected decision {head.sequence + 1} here")
-    content = asdict(decision, recurse=False)
-    digest, previous = content.pop("hash"), content.pop("previous_hash")
-    if previous != head.hash:
+    if decision.previous_hash != head.hash:
         raise BrokenChain(decision.sequence, "it does not follow from the hash of the decision before")
-    if chain_hash(previous, content) != digest:
+    if chain_hash(head.hash, content_of(decision)) != decision.hash:
         raise BrokenChain(decision.sequence, "its hash is not that of its content")
-    return _Head(decision.sequence, digest)
+    return _Head(decision.sequence, decision.hash)
+
+
+def _line(decision: Decision) -> dict[str, object]:
+    return {**content_of(decision), "previous_hash": decision.previous_hash, "hash": decision.hash}
 
 
 def _read_decision(line: str, sequence: int) -> Decision:
@@ -90,9 +97,14 @@ def _read_decision(line: str, sequence: int) -> Decision:
         content = json.loads(line)
     except json.JSONDecodeError as error:
         raise BrokenChain(sequence, f"its line is not JSON ({error})") from None
-    if not isinstance(content, dict) or content.keys() != fields_dict(Decision).keys():
+    if not isinstance(content, dict) or content.keys() | {"assignments"} != fields_dict(Decision).keys():
         raise BrokenChain(sequence, "its line is not that of a decision")
     # A key given twice, say, would show one reader another content than the hash covers.
     if canonical_json(content) != line:
         raise BrokenChain(sequence, "its line is not the canonical JSON of its content")
-    return Decision(**content)
+    if "assignments" not in content:
+        return Decision(**content)
+    try:  # null, which no export has, is none either: the hash would not cover it
+        return Decision(**content | {"assignments": parse_assignments(content["assignments"])})
+    except TypeError:
+        raise BrokenChain(sequence, "its assignments are none") from None

@@ -6,6 +6,7 @@ once more: a file does not take the same head twice, a webhook is told it under 
 
 import logging
 import threading
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from attrs import define, field, frozen
 from charkha.operations.webhooks import host_of, send
 from charkha.spec.anchors import AnchorPlaces
 from charkha.spec.failures import ANY_FAILS
-from charkha.storage.ledger import BrokenAnchor, Ledger
+from charkha.storage.ledger import AnchorsGone, BrokenAnchor, Ledger
 from charkha.storage.ledger.anchors import Anchor, anchor_of, append_anchor
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,26 @@ def anchor_if_due(ledger: Ledger, project: str, places: AnchorPlaces, now_us: in
     return _anchor(ledger, project, places, now_us, due_us=now_us - places.every_us)
 
 
+def last_anchored(ledger: Ledger, place: Path | str) -> tuple[int, str] | None:
+    """Return the head that a place was told of last, its number and hash; None where it never was told of any."""
+    found = ledger.checkpoint(_checkpoint(place))
+    return None if found is None else (found["head"][0], found["head"][1])
+
+
+def require_anchored(ledger: Ledger, file: Path, anchors: Sequence[Anchor]) -> bool:
+    """Return whether a declared file was ever written to.
+
+    anchors: those that were found, there and elsewhere. Raises AnchorsGone where the head that was written to it last
+    is not among them: the file was deleted, moved, cut short or written anew.
+    """
+    head = last_anchored(ledger, file)
+    if head is None:
+        return False
+    if head not in {(each.sequence, each.hash) for each in anchors}:
+        raise AnchorsGone(file, head[0], there=file.exists())
+    return True
+
+
 def _anchor(ledger: Ledger, project: str, places: AnchorPlaces, now_us: int, *, due_us: int | None) -> list[Anchored]:
     named: list[Path | str] = [each for each in (places.file, places.webhook) if each is not None]
     waiting = [each for each in named if due_us is None or _last_us(ledger, each) <= due_us]
@@ -48,7 +69,7 @@ def _anchor(ledger: Ledger, project: str, places: AnchorPlaces, now_us: int, *, 
     anchor = anchor_of(project, head, now_us)
     told = []
     for place in waiting:
-        if due_us is not None and _last_head(ledger, place) == [anchor.sequence, anchor.hash]:
+        if due_us is not None and last_anchored(ledger, place) == (anchor.sequence, anchor.hash):
             continue
         found = _in_file(place, anchor) if isinstance(place, Path) else _by_webhook(place, anchor)
         told.append(found)
@@ -79,11 +100,6 @@ def _checkpoint(place: Path | str) -> str:
 def _last_us(ledger: Ledger, place: Path | str) -> int:
     found = ledger.checkpoint(_checkpoint(place))
     return 0 if found is None else int(found["time_us"])
-
-
-def _last_head(ledger: Ledger, place: Path | str) -> object:
-    found = ledger.checkpoint(_checkpoint(place))
-    return None if found is None else found["head"]
 
 
 @define(eq=False)

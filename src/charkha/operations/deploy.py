@@ -31,11 +31,12 @@ def promote(
     reason: str,
     force: bool = False,
     alone: bool = True,
+    noted: Mapping[str, object] | None = None,
 ) -> Decision:
     """Make a version the champion. The former one stays on disk, to roll back to.
 
     actor, reason: kept in the ledger for ever; neither may be empty. force: although its gates failed. alone: else it
-    takes the champion's place, and whoever is beside stays.
+    takes the champion's place, and whoever is beside stays. noted: what else the evidence has to tell.
     The bundle's bytes are checked first. Raises UnknownVersion, DeploymentRefused, UnknownBundle, BundleCorrupt, and
     StaleGeneration when somebody else changed the deployment meanwhile.
     """
@@ -49,6 +50,7 @@ def promote(
         "champion": deployment.champion.version if deployment.champion else None,
         "forced": force,
         "failed_gates": failed,
+        **(noted or {}),
     }
     draft = draft_by_hand(clock, deployment, "promote", actor=actor, reason=reason, evidence=evidence)
     if alone or deployment.champion is None:

@@ -17,6 +17,7 @@ from charkha.monitoring.profiles import ProfileReader
 from charkha.monitoring.room import room_findings
 from charkha.monitoring.skew_watch import SkewMeasure, last_measure, skew_findings
 from charkha.operations.approvals import proposals_of
+from charkha.operations.decided import Decided
 from charkha.operations.remedies.keys import can_be_undone, is_of_variant
 from charkha.operations.retraining.begun import last_trained_us, last_updated_us
 from charkha.operations.retraining.keys import is_of_update
@@ -57,6 +58,7 @@ class Lookout:
     outcomes: OutcomeReader = field()
     profiles: ProfileReader = field()
     gauge: Gauge = field()
+    decided: Decided = field()
 
     @bundles.default
     def _at_home(self) -> BundleStore:
@@ -74,11 +76,15 @@ class Lookout:
     def _of_its_rollouts(self) -> Gauge:
         return Gauge(self.model, self.home)
 
+    @decided.default
+    def _of_its_past(self) -> Decided:
+        return Decided(self.home.ledger, self.model.name)
+
     def look(self, now_us: int) -> Situation:
         """Return what is at `now_us`, as far as `collect` has come. Changes nothing."""
         name, ledger = self.model.name, self.home.ledger
         deployments, versions = ledger.deployments(name), ledger.versions(name)
-        decisions, runs = ledger.decisions(name), ledger.runs(name)
+        decisions, runs = self.decided.read(), ledger.runs(name)
         deployment = deployments[-1] if deployments else ledger.deployment(name)
         since_us = side_by_side_since(deployments)
         health, duel = self._measure(deployment, since_us, now_us)

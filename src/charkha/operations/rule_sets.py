@@ -21,7 +21,8 @@ from charkha.clock import Clock
 from charkha.features.plan import FeaturePlan
 from charkha.governance.card import model_card
 from charkha.operations.beside import deploy_beside, refuse_beside_a_trial, with_beside
-from charkha.operations.deploy import DeploymentRefused, promote, refuse_failed, require_reason
+from charkha.operations.deploy import DeploymentRefused, refuse_failed, require_reason
+from charkha.operations.two_persons import promote_by_hand, require_another_than_maker
 from charkha.serving.lineup import usable_bundle
 from charkha.spec.checks.expressions import type_of
 from charkha.spec.checks.request_features import request_feature_faults
@@ -49,6 +50,7 @@ class RulesRefused(Exception):
 class Wish:
     """What is to be done with the version that the rules make. share: of a challenger. force: although gates failed.
 
+    break_glass: although two persons have to agree on a champion, and who makes it is one.
     actor, reason: kept in the ledger for ever; neither may be empty.
     """
 
@@ -57,6 +59,7 @@ class Wish:
     role: Role = "champion"
     share: float = 1.0
     force: bool = False
+    break_glass: bool = False
 
 
 class _Said(TypedDict):
@@ -86,7 +89,9 @@ def apply_rules(home: Home, clock: Clock, model: Model, origin: str, wish: Wish)
     refuse_failed(home.ledger.version(name, origin), old.manifest.gates, force=wish.force)
     manifest = with_rules(model, old, wish.actor)
     run_key = f"{name}/rules/{origin}/{_digest_of(manifest.rules)}"
-    if wish.role != "champion":
+    if wish.role == "champion":
+        require_another_than_maker(home, model, wish.actor, break_glass=wish.break_glass)
+    else:
         _require_champion(home, name, wish.role)
         deployment, wished = home.ledger.deployment(name), Assignment(run_key, wish.role, wish.share)
         with_beside(deployment, wished)
@@ -94,7 +99,8 @@ def apply_rules(home: Home, clock: Clock, model: Model, origin: str, wish: Wish)
     version = _recorded(home, clock, old, manifest, run_key)
     said = _Said(actor=wish.actor, reason=wish.reason, force=wish.force)
     if wish.role == "champion":
-        return Applied(version, promote(home, clock, name, version, alone=False, **said))
+        made = promote_by_hand(home, clock, model, version, alone=False, break_glass=wish.break_glass, **said)
+        return Applied(version, made)
     return Applied(version, deploy_beside(home, clock, model, Assignment(version, wish.role, wish.share), **said))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from attrs import define, field
 
 from charkha.clock import Clock, to_iso
-from charkha.operations.runs.cancel import is_cancelled
-from charkha.storage.ledger import Ledger
+from charkha.operations.runs.cancel import cancel_key
+from charkha.storage.ledger import Ledger, UnknownDecision
 from charkha.storage.processes import Process
 from charkha.training.child_process import Child, Ended
 from charkha.training.pipeline import Candidate, OnStep, Order
@@ -81,10 +81,18 @@ class Desk:
         for key, at_work in self._under_way.items():
             if not self.is_under_way(key):
                 return True
-            if is_cancelled(self.ledger.decisions(at_work.order.model.name), key) is not None:
+            if self._is_cancelled(key):
                 return True
             self._note(at_work)
         return False
+
+    def _is_cancelled(self, key: str) -> bool:
+        """Ask for the one decision: this is asked many times a second."""
+        try:
+            self.ledger.decision(cancel_key(key))
+        except UnknownDecision:
+            return False
+        return True
 
     def end(self, run_key: str) -> None:
         """End a training's process, if there is one."""

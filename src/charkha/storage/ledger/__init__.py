@@ -2,8 +2,10 @@
 
 from charkha.storage.ledger.decisions import chain_hash
 from charkha.storage.ledger.errors import (
+    AnchorsGone,
     BrokenAnchor,
     BrokenChain,
+    ChangedDeployment,
     LeaseLost,
     StaleGeneration,
     UnknownDecision,
@@ -40,10 +42,12 @@ __all__ = [
     "REVIVE",
     "ROLLBACK",
     "WHOLE",
+    "AnchorsGone",
     "ApiKey",
     "Assignment",
     "BrokenAnchor",
     "BrokenChain",
+    "ChangedDeployment",
     "Decision",
     "Deployment",
     "Draft",

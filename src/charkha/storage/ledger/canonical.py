@@ -1,13 +1,13 @@
 """Canonical JSON: one text for one value, so that it can be hashed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 
-def canonical_json(value: Mapping[str, object]) -> str:
-    """Return a mapping as JSON with sorted keys and no spaces; numbers that are not finite become null.
+def canonical_json(value: Mapping[str, object] | Sequence[object] | None) -> str:
+    """Return a mapping or a list as JSON with sorted keys and no spaces; numbers that are not finite become null.
 
     Raises TypeError for what JSON cannot say.
     """

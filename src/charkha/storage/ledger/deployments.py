@@ -23,6 +23,15 @@ def list_deployments(connection: Connection, model: str) -> list[Deployment]:
     return [Deployment(model, row.generation, tuple(assigned.get(row.generation, ())), row.since_us) for row in rows]
 
 
+def all_assignments(connection: Connection) -> dict[tuple[str, int], tuple[Assignment, ...]]:
+    """Return the assignments of every generation that has any: model and generation → assignments."""
+    assigned: dict[tuple[str, int], tuple[Assignment, ...]] = {}
+    for each in connection.execute(_ASSIGNED.add_columns(ASSIGNMENTS.c.model)):
+        key = (each.model, each.generation)
+        assigned[key] = (*assigned.get(key, ()), Assignment(each.version, each.role, each.share))
+    return assigned
+
+
 def current_deployment(connection: Connection, model: str) -> Deployment:
     """Return the newest generation of a model; generation 0 when it was never deployed."""
     newest = select(DEPLOYMENTS).where(DEPLOYMENTS.c.model == model).order_by(DEPLOYMENTS.c.generation.desc()).limit(1)

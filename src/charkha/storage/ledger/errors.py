@@ -31,6 +31,22 @@ class BrokenChain(Exception):
         )
 
 
+class ChangedDeployment(Exception):
+    """A generation that is not what was decided. decision: the one that made it, or None. problem: what differs."""
+
+    def __init__(self, model: str, generation: int, decision: int | None, problem: str) -> None:
+        self.model, self.generation, self.decision, self.problem = model, generation, decision, problem
+        super().__init__(model, generation, decision, problem)
+
+    def __str__(self) -> str:
+        by = "" if self.decision is None else f", made by decision {self.decision}"
+        return (
+            f"generation {self.generation} of model {self.model!r}{by}: {self.problem}. It was changed outside of "
+            f"Charkha after it was decided, and servers go by what stands: charkha rollback and charkha promote make "
+            f"the next generation; compare the others with a backup."
+        )
+
+
 class BrokenAnchor(Exception):
     """A line in a file of anchors that is none."""
 
@@ -42,6 +58,22 @@ class BrokenAnchor(Exception):
         return (
             f"{self.path}, {self.where}: expected an anchor, one JSON object with hash, project, sequence and time. It "
             "was changed, or cut off as the power failed: compare with a copy before you take the line out."
+        )
+
+
+class AnchorsGone(Exception):
+    """A file of anchors that lacks what was written to it. sequence: of the newest anchor that was."""
+
+    def __init__(self, path: Path, sequence: int, *, there: bool) -> None:
+        self.path, self.sequence, self.there = path, sequence, there
+        super().__init__(path, sequence)
+
+    def __str__(self) -> str:
+        found = "the file has no such line" if self.there else "the file is not there"
+        return (
+            f"{self.path}: expected the anchor of decision {self.sequence}, which was written to it, but {found}. It "
+            "was deleted, moved or cut short: put it back from a copy, or name where it was moved to: --anchors FILE. "
+            "Without it nothing tells whether the ledger was written anew."
         )
 
 

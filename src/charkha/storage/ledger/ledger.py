@@ -12,6 +12,7 @@ from charkha.storage.ledger.decisions import (
     append_decision,
     decision_at,
     find_decision,
+    generations_by,
     list_decisions,
     newest_decision,
     newest_of,
@@ -29,6 +30,7 @@ from charkha.storage.ledger.deployments import (
 from charkha.storage.ledger.errors import StaleGeneration, UnknownDecision
 from charkha.storage.ledger.incidents import list_incidents, write_incident
 from charkha.storage.ledger.leases import Lease, check_term, read_lease, renew_lease, take_lease
+from charkha.storage.ledger.production import check_deployments, count_uncovered
 from charkha.storage.ledger.runs import end_run, list_runs, note_run, start_run
 from charkha.storage.ledger.usage import Usage, add_usage, list_usage
 from charkha.storage.ledger.values import (
@@ -110,8 +112,7 @@ class Ledger:
     def champions(self, model: str) -> list[str]:
         """Return the champions one could go back through, the present one last; see `deployments.champions`."""
         with self._database.reading() as connection:
-            made = list_decisions(connection, model, 0, None)
-            rollbacks = {each.generation for each in made if each.action == ROLLBACK and each.generation is not None}
+            rollbacks = generations_by(connection, model, ROLLBACK)
             return champions(list_deployments(connection, model), rollbacks)
 
     def generations(self) -> dict[str, int]:
@@ -139,7 +140,7 @@ class Ledger:
                 raise StaleGeneration(draft.model, expect_generation, current)
             if deploy is None:
                 return append_decision(connection, draft, None)
-            decision = append_decision(connection, draft, current + 1)
+            decision = append_decision(connection, draft, current + 1, deploy)
             write_deployment(connection, decision, deploy)
             return decision
 
@@ -173,9 +174,19 @@ class Ledger:
         return {model: decision for model, decision in found.items() if decision.action == KILL}
 
     def verify(self) -> int:
-        """Check the whole chain of decisions and return their number. Raises BrokenChain."""
+        """Check the whole chain of decisions, and that what they put into production stands; return their number.
+
+        Raises BrokenChain and ChangedDeployment.
+        """
         with self._database.reading() as connection:
-            return verify_chain(connection)
+            checked = verify_chain(connection)
+            check_deployments(connection)
+            return checked
+
+    def uncovered_generations(self) -> int:
+        """Return how many generations were decided before the chain covered what was in them."""
+        with self._database.reading() as connection:
+            return count_uncovered(connection)
 
     def next_version(self, model: str, run_key: str) -> str:
         """Return the version that a training makes, "v1", "v2", …; the same `run_key` always gets the same one."""

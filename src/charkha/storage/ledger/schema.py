@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 # The newest migration: a ledger stamped with it is opened without loading Alembic.
-HEAD = "0004"
+HEAD = "0005"
 REVISION_TABLE = "ledger_revision"
 
 # Names for all constraints, so that later migrations can speak of them on any database.
@@ -45,6 +45,8 @@ DECISIONS = Table(
     Column("generation", Integer),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
+    # Of a decision that made a generation; null in those that were written before revision 0005, too.
+    Column("assignments", Text),
 )
 
 DEPLOYMENTS = Table(

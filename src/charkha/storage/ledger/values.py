@@ -69,7 +69,10 @@ class Draft:
 
 @frozen
 class Decision:
-    """One row of the chain; `generation` is that of the deployment it made, if it made one."""
+    """One row of the chain; `generation` is that of the deployment it made, if it made one.
+
+    assignments: of that deployment; None where it made none, or was written before the chain covered them.
+    """
 
     key: str
     time_us: int
@@ -82,6 +85,7 @@ class Decision:
     generation: int | None
     previous_hash: str
     hash: str
+    assignments: tuple[Assignment, ...] | None = None
 
 
 @frozen
