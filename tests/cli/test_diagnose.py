@@ -16,6 +16,7 @@ from charkha.monitoring.diagnosis.case import Case
 from charkha.monitoring.diagnosis.incident import Culprit, Diagnosis, Loss, Remedy
 from charkha.monitoring.diagnosis.money import priced
 from charkha.operations import case as operations_case
+from charkha.operations import history as operations_history
 from charkha.operations.case import Question
 from charkha.spec.durations import DAY_US, HOUR_US
 from charkha.spec.model import Costs
@@ -246,7 +247,7 @@ def test_of_more_than_can_be_looked_at_a_sample_is(
         return evolve(question_of(*args, **options), most_rows=5 * DAYS - 1)
 
     monkeypatch.setattr(diagnose, "question_of", bounded)
-    monkeypatch.setattr(operations_case, "LEAST_DAYS", 1)
+    monkeypatch.setattr(operations_history, "LEAST_DAYS", 1)
     monkeypatch.setattr(diagnose, "written", lambda *_: None)
     found = shell("diagnose", MODEL, "--window", "4d")
     looked_at = cases[0].traffic.predictions.height

@@ -122,6 +122,7 @@ def test_the_ledger_can_be_checked_and_taken_along(shell: Shell, tmp_path: Path)
         "intact": True,
         "anchors": 0,
         "anchored_beyond": None,
+        "uncovered_generations": 0,
     }
     file = tmp_path / "decisions.jsonl"
     assert f"{number} decisions written to {file}" in shell("history", "--export", str(file)).out

@@ -68,6 +68,7 @@ def test_between_them_the_lives_take_every_step_of_a_rollout(lived: Callable[[st
     assert lived("live").actions == [
         "train",
         "promote",
+        "train_refused",  # it fell within the cooldown
         "train",
         "shadow",
         "canary",

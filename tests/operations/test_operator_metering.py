@@ -69,7 +69,7 @@ def test_a_promotion_knows_what_its_predictions_cost(tmp_path: Path) -> None:
         assert with_cost(reject, home, model, midnight(2)) == reject
     assert isinstance(told, dict)
     assert (round(told["amount_per_1000"], 9), told["currency"], told["rows"]) == (0.001, "INR", 50_000)
-    assert told["unknown"] == ("memory",)
+    assert told["unknown"] == ("memory", "devices", "moved bytes")  # without a price, or not metered
 
 
 def test_the_gate_rests_on_what_was_served(tmp_path: Path) -> None:

@@ -245,9 +245,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def of_trial(world: World) -> list[Decision]:
-    """Return what was decided of the first version when it was tried again."""
+    """Return what was decided of the first version when it was tried again, but that nothing is trained meanwhile."""
     place = next(place for place, each in enumerate(world.decided) if each.action == "rollout_start")
-    return world.decided[place:]
+    return [each for each in world.decided[place:] if each.action != "train_refused"]
 
 
 def test_a_margin_decides_against_the_log_loss(world: World) -> None:

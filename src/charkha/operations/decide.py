@@ -16,7 +16,7 @@ The rules are asked in order, and the first that has something to do decides, if
     11. a challenger is trained when the champion has fallen, when a diagnosis says that new data help, on schedule, or
         for new labels; not while an incident is open of which it would learn the fault, which is written down once
     12. the champion goes on learning from what has matured since, where that is declared; held up as a training is
-    13. who owns what is at fault is told, and so is a version that cannot be read
+    13. a version that cannot be read is written down, and who owns what is at fault is told
 
 A champion has *fallen* when the interval of its primary metric on the window's matured labels and the interval that it
 showed on its test rows do not meet, and the window is the worse one. Two intervals of 95 % that just touch are a
