@@ -38,10 +38,9 @@ def promote_by_hand(
 def require_another(home: Home, model: Model, version: str, actor: str, *, break_glass: bool) -> Mapping[str, object]:
     """Return what a promotion's evidence has to tell of who decided alone; nothing where that is as declared.
 
-    A first champion takes nobody's place, and asks for one person. Raises DeploymentRefused.
+    Raises DeploymentRefused.
     """
-    approval = model.rollout.approval
-    if approval is None or not approval.two_persons or home.ledger.deployment(model.name).champion is None:
+    if not _asks_for_two(home, model):
         return {}
     authors = authors_of(home, model.name, version)
     if actor not in authors:
@@ -53,10 +52,14 @@ def require_another(home: Home, model: Model, version: str, actor: str, *, break
 
 def require_another_than_maker(home: Home, model: Model, actor: str, *, break_glass: bool) -> None:
     """Raise DeploymentRefused where `actor` would make a version and promote it alone; before it is made."""
-    approval = model.rollout.approval
-    two = approval is not None and approval.two_persons and home.ledger.deployment(model.name).champion is not None
-    if two and not break_glass:
+    if _asks_for_two(home, model) and not break_glass:
         raise DeploymentRefused(model.name, _alone((actor,), actor))
+
+
+def _asks_for_two(home: Home, model: Model) -> bool:
+    """Say whether two persons have to agree: a first champion takes nobody's place, and asks for one."""
+    approval = model.rollout.approval
+    return approval is not None and approval.two_persons and home.ledger.deployment(model.name).champion is not None
 
 
 def authors_of(home: Home, model: str, version: str) -> tuple[str, ...]:
