@@ -80,6 +80,12 @@ def test_too_little_history_says_how_much_is_needed(shell: Shell) -> None:
     assert "expected predictions on at least 7 days in the 28d before" in found.err
 
 
+def test_drills_of_which_nothing_can_be_told_are_no_success(shell: Shell) -> None:
+    found = shell("drill", MODEL, "--kind", "concept_sudden", *QUICK)
+    assert found.code == 1
+    assert "nothing could be told" in found.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -238,6 +238,11 @@ def test_a_replay_has_a_home_of_its_own_and_ends_with_a_report(shell: Shell, her
     assert "\n  tested    ROC-AUC 0." in status.out
     assert "\n  last      promote: " in status.out
     assert "\n  next      there is" not in status.out
+    of_replay = ("--home", ".charkha/replay")
+    assert shell(*of_replay, "kill", "likes", "--reason", "a trial").code == 0
+    ended_then = re.search(r"\n  as of     (\S+), when", shell(*of_replay, "status").out)
+    assert ended_then is not None
+    assert ended_then[1] in status.out  # what a person decides later has the time of then
 
     again = shell("replay", *period)
     assert again.code == 1

@@ -94,6 +94,14 @@ def test_a_band_is_said_where_there_are_rows_enough(reference: list[int], curren
     assert psi_interval(reference, current).band == band
 
 
+def test_two_bands_are_both_said() -> None:
+    few, between, one = (
+        psi_interval(*pair)
+        for pair in (([3, 2], [2, 3]), ([500, 500], [350, 650]), ([50_000, 50_000], [20_000, 80_000]))
+    )
+    assert [each.words for each in (few, between, one)] == ["too few rows", "stable or watch", "act"]
+
+
 @given(COUNTS)
 def test_a_band_holds_the_whole_interval(pairs: list[tuple[int, int]]) -> None:
     found = psi_interval([pair[0] for pair in pairs], [pair[1] for pair in pairs])

@@ -66,6 +66,15 @@ def test_a_gate_drills_with_kinds_that_there_are(root: Path) -> None:
     assert load_project(root).models["big"].gates == (ck.survives_drill("unit_change", "blank"),)
 
 
+def test_incidents_of_ones_own_are_looked_at(root: Path) -> None:
+    wrong = '@ck.incident("a+b", cause="source", size=float("nan"))\ndef odd(rows):\n    return rows\n'
+    (root / "definition.py").write_text(DEFINITION + wrong)
+    name, size, function = faults_of(root)
+    assert name == "incident 'a+b', name: expected letters, digits and _, got 'a+b'. Write \"late_feed\", say."
+    assert size.startswith("incident 'a+b', size: expected a number, got nan")
+    assert function.startswith("incident 'a+b': expected a function of the rows, the size and the seed")
+
+
 def test_views_that_no_model_reads_are_known(root: Path) -> None:
     assert load_project(root).unused_views == ()
     more = 'idle = ck.FeatureView("idle", ck.Entity("city"), trips, latest=["paid"])\n'

@@ -126,6 +126,16 @@ def test_series_are_of_whole_blocks_and_show_the_fault_where_it_is() -> None:
     assert set(values[onset + 1 :]) == {1.0}
 
 
+def test_a_shadow_is_no_load_and_no_row() -> None:
+    found = FOUND["source"]
+    case = case_of(found)
+    shadowed = pl.concat([case.traffic.predictions, case.traffic.predictions.with_columns(role=pl.lit("shadow"))])
+    beside = evolve(case, traffic=evolve(case.traffic, predictions=shadowed))
+    blocks = blocks_of(case, found)
+    assert plots(beside, found, blocks)[-1] == plots(case, found, blocks)[-1]
+    assert before_after(beside, found) == before_after(case, found)
+
+
 @pytest.mark.parametrize("found", FOUND.values(), ids=list(FOUND))
 def test_an_empty_traffic_makes_a_page_as_well(found: Diagnosis) -> None:
     assert found.headline in render_incident(case_of(found, rows=0), found).replace("&lt;", "<").replace("&gt;", ">")

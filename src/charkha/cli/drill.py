@@ -26,7 +26,7 @@ EXAMPLES = {
         "charkha drill likes --quick --json | jq '.drills[] | select(.survived | not)'",
     )
 }
-NOT_SURVIVED = 3
+NOTHING_TOLD, NOT_SURVIVED = 1, 3
 
 
 def drill(
@@ -70,7 +70,7 @@ def drill(
     two joined by + are put in at once.
 
     Exits with 0 when all that could be told went as it should; with 3 when a harmful incident would be missed, found
-    too late or under another cause, or a harmless one reported.
+    too late or under another cause, or a harmless one reported; with 1 when nothing could be told.
     """
     from charkha.engines.local import LocalEngine
     from charkha.operations.drills.own_traffic import drill_case
@@ -99,6 +99,8 @@ def drill(
         write_page(html, lambda: render_drills(power))
         if not json:
             session.out.print(f"page: {html}", highlight=False, soft_wrap=True)
+    if not power.judged:
+        raise typer.Exit(NOTHING_TOLD)
     raise typer.Exit(0 if len(power.survived) == len(power.judged) else NOT_SURVIVED)
 
 

@@ -100,14 +100,20 @@ def operator_in_words(home: "Home") -> str | None:
 
 
 def end_of_replay(home: "Home") -> int | None:
-    """Return when the newest of what a replay did happened (µs); None for a home that no replay has made."""
+    """Return when the newest of what a replay did happened (µs); None for a home that no replay has made.
+
+    What a person decides there later has the time of then, and ends nothing.
+    """
     from charkha.cli.replay import is_of_replay
     from charkha.features.progress import newest_known
+    from charkha.monitoring.diagnosis.incidents import ACTOR
+    from charkha.operations.rollout.trial import OPERATOR
 
     if not is_of_replay(home.folder):
         return None
     with home.online.read() as state:
-        return max([newest_known(state), *(decision.time_us for decision in home.ledger.decisions())])
+        by_itself = (each.time_us for each in home.ledger.decisions() if each.actor in (ACTOR, OPERATOR))
+        return max([newest_known(state), *by_itself])
 
 
 def end_of_served(home: "Home") -> int:

@@ -55,7 +55,7 @@ class FeatureDrift:
     @property
     def band_words(self) -> str:
         """The band, or why there is none."""
-        return self.band or ("no values" if self.index is None else "too few rows")
+        return "no values" if self.index is None else self.index.words
 
 
 @frozen

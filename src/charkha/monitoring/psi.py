@@ -47,6 +47,15 @@ class Psi:
         told = self.rows >= LEAST_ROWS and band == band_of(self.high) and (self.by_chance < WATCH or band == "act")
         return band if told else None
 
+    @property
+    def words(self) -> str:
+        """The band, both where the interval reaches from one into another, or that there are too few rows."""
+        if self.band is not None:
+            return self.band
+        bands = dict.fromkeys(map(band_of, (self.low, self.high)))
+        few = self.rows < LEAST_ROWS or self.by_chance >= WATCH or len(bands) == 1
+        return "too few rows" if few else " or ".join(bands)
+
 
 def band_of(index: float) -> Band:
     """Return what the convention of banks says of an index that is known exactly."""

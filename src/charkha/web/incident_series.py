@@ -86,8 +86,8 @@ def plots(case: Case, diagnosis: Diagnosis, blocks: Blocks) -> list[Plot]:
 
 
 def of_culprit(predictions: pl.DataFrame, culprit: Culprit) -> pl.DataFrame:
-    """Return the predictions of the segments that are blamed, or all."""
-    chosen = pl.lit(value=False)
+    """Return what was answered in the segments that are blamed, or everywhere; nobody heard a shadow."""
+    predictions, chosen = predictions.filter(pl.col("role") != "shadow"), pl.lit(value=False)
     for segment in culprit.segments:
         name, _, value = segment.partition("=")
         if REQUEST_PREFIX + name not in predictions.columns:

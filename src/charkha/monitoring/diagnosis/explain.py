@@ -39,7 +39,10 @@ STAGES: Sequence[tuple[str, Callable[[Evidence], Iterator[Hypothesis]]]] = (
 REMEDIES: dict[DiagnosedCause, tuple[Action, str]] = {
     "infrastructure": ("mend_serving", "Mend what serves; nothing is to be learnt from this time."),
     "skew": ("mend_serving", "Mend the serving path, or take the feature out; retraining would learn the fault."),
-    "source": ("page_source_owner", "Page the owner of the source, set its rows aside, serve the fallback meanwhile."),
+    "source": (
+        "page_source_owner",
+        "Page the owner of the source, set its rows aside, and serve the fallback meanwhile, if one is declared.",
+    ),
     "label": ("mend_labels", "Mend the labels; measure and train on none of this time."),
     "concept": ("retrain", "Retrain on what is true since then, or add a rule until it has matured."),
     "prior": ("recalibrate", "Move the intercept or the threshold; nothing else has changed."),

@@ -9,8 +9,8 @@ from charkha.monitoring.diagnosis.signal import Signal
 from charkha.monitoring.tiles import TILE_US
 from charkha.spec.model import FloatArray
 
-# Nobody waits longer for a millisecond, nor for a fifth more.
-LEAST_MS, LEAST_SLOWER = 1.0, 1.2
+# What takes less is not slow, as in rollouts; and nobody waits longer for a millisecond, nor for a fifth more.
+LEAST_SLOW_MS, LEAST_MS, LEAST_SLOWER = 10.0, 1.0, 1.2
 SLOW_QUANTILE = 0.95
 
 
@@ -22,14 +22,14 @@ def is_worth_telling(case: Case, signal: Signal) -> bool:
 
 
 def _is_felt(case: Case, signal: Signal) -> bool:
-    """Say whether the median or the 95th percentile of the latencies has risen by enough."""
+    """Say whether the median or the 95th percentile of the latencies is slow by now, and has risen by enough."""
     answered = case.traffic.predictions.drop_nulls("latency_us")
     at, healthy = pl.col("_at_us"), case.healthy
     before = answered.filter(at.is_between(healthy.since_us, healthy.until_us, closed="left"))["latency_us"]
     now = answered.filter(at.is_between(signal.began_us, case.watched.until_us, closed="left"))["latency_us"]
     for quantile in (0.5, SLOW_QUANTILE):
         usual_us, now_us = (each.quantile(quantile) or 0.0 for each in (before, now))
-        if now_us - usual_us >= LEAST_MS * 1e3 and now_us >= LEAST_SLOWER * usual_us:
+        if now_us >= max(LEAST_SLOW_MS * 1e3, usual_us + LEAST_MS * 1e3, LEAST_SLOWER * usual_us):
             return True
     return False
 

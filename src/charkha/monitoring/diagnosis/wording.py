@@ -22,7 +22,7 @@ def facts(found: Diagnosis) -> list[tuple[str, str]]:
     said.append(("hits", f"{found.share:.1%} of the traffic"))
     if found.changes:
         said.append(("changed", "; ".join(found.changes)))
-    if found.loss is not None:
+    if found.loss is not None and found.loss.now > found.loss.usual:
         said.append(("costs", loss_in_words(found.loss)))
     said += looked
     said.append(("to do", f"{found.remedy.words} [{found.remedy.action}]"))

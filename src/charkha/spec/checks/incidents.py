@@ -1,9 +1,10 @@
 """Faults of the incidents that a project declares for drills, and of the gates that drill with them."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 
 from charkha.spec.checks.values import duration_faults, listing, number_faults, quote, repeated, way_to
-from charkha.spec.drills import CAUSES, KINDS, PAIR, DeclaredIncident
+from charkha.spec.drills import CAUSES, KINDS, PAIR, Bend, DeclaredIncident
 from charkha.spec.durations import parse_duration
 from charkha.spec.faults import Fault
 from charkha.spec.gates import SurvivesDrill
@@ -17,6 +18,12 @@ def incident_faults(declared: Sequence[DeclaredIncident]) -> Iterator[Fault]:
         yield Fault(f"incident {name!r}", "one under this name", f"{names.count(name)}", "Rename all but one.")
     for each in declared:
         where = f"incident {each.name!r}"
+        if not each.name.isidentifier():
+            yield Fault(f"{where}, name", "letters, digits and _", quote(each.name), 'Write "late_feed", say.')
+        yield from number_faults(f"{where}, size", each.size, "a number", -1e12, 1e12)
+        if not _takes_three(each.bend):
+            remedy = "Write def name(rows, size, seed): … and return rows.with_columns(…)."
+            yield Fault(where, "a function of the rows, the size and the seed", "another one", remedy)
         if each.cause not in CAUSES:
             yield Fault(f"{where}, cause", f"one of {listing(CAUSES)}", quote(each.cause), 'Write cause="source", say.')
         if each.rows < 1:
@@ -25,6 +32,14 @@ def incident_faults(declared: Sequence[DeclaredIncident]) -> Iterator[Fault]:
             parse_duration(each.within)
         except ValueError as error:
             yield Fault(f"{where}, within", "a duration", quote(each.within), f'Write within="2h", say: {error}')
+
+
+def _takes_three(bend: Bend) -> bool:
+    try:
+        inspect.signature(bend).bind(None, 0.0, 0)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def drill_gate_faults(where: str, gate: SurvivesDrill) -> Iterator[Fault]:

@@ -55,7 +55,7 @@ def _alone(evidence: Evidence, field: str, names: Sequence[str], since_us: int) 
         return None
     worst = at_fault["_segment"].value_counts(sort=True).row(0)
     usual, now = ((rows["_segment"] == worst[0]).mean() or 0.0 for rows in (healthy, since))
-    if float(now) > (1 + float(usual)) / 2:  # on a Sunday all rows are of Sundays
+    if float(now) > 1 - OTHERS:  # on a Sunday all rows are of Sundays
         return None
     likely = log(1 / max(float(usual), 1 / healthy.height)) * worst[1] - log(healthy["_segment"].n_unique())
     if worst[0] is None or worst[1] < (1 - OTHERS) * at_fault.height or likely < BY_CHANCE:

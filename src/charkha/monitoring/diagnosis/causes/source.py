@@ -160,8 +160,8 @@ def _scaled(evidence: Evidence, feature: str, name: str, began_us: int) -> str |
         return None
     before = evidence.values.quantiles(feature, evidence.case.healthy, LEVELS)
     now = evidence.values.quantiles(feature, evidence.since(began_us), LEVELS)
-    if not (np.isfinite(before).all() and np.isfinite(now).all()):
-        return None
+    if not (np.isfinite(before).all() and np.isfinite(now).all()) or now[0] == now[-1]:
+        return None  # one value is no unit
     if before[0] * before[-1] > 0 and now[2] * before[2] > 0:  # of one sign: a factor is of the values themselves
         factor = now[2] / before[2]
         if not before[0] / before[2] * AGREE < factor < before[-1] / before[2] / AGREE:
