@@ -195,7 +195,15 @@ def kill_one(running: ServerProcess) -> int:
 def workers(running: ServerProcess) -> set[int]:
     of = running.process.pid
     children = Path(f"/proc/{of}/task/{of}/children").read_text().split()
-    return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {int(pid) for pid in children if b"spawn_main" in command_of(pid)}
+
+
+def command_of(pid: str) -> bytes:
+    """Return how a process was called; nothing of one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def statuses(running: ServerProcess, calls: int) -> set[int]:
